@@ -1,0 +1,341 @@
+//! The library's front door: open a directory, read, write, scan, begin a transaction.
+//!
+//! A [`Db`] is a handle that threads share by reference or by clone; any number of handles, in any number of processes, may be
+//! open on one directory. It adds no rules of its own to those of [`engine`](crate::engine).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::{Compaction, Engine, Progress, Snapshot as EngineSnapshot, Stats, Turn};
+use crate::error::{Notice, Result};
+use crate::transaction::Transaction;
+use crate::types::{Batch, Direction, EngineKind, Key, KeyRange, SyncMode, Value};
+
+/// How to open a database.
+///
+/// ```no_run
+/// let db = kvdb::Options::new().create(false).open("state.kvdb")?;
+/// # Ok::<(), kvdb::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Create the database when the directory is missing or empty. Default: yes.
+    pub(crate) create: bool,
+    /// Refuse writes, and need no permission for them. Default: no.
+    pub(crate) read_only: bool,
+    /// When writes are synced. Default: [`SyncMode::Group`].
+    pub(crate) sync: SyncMode,
+    /// How long to wait for another process's lock. Default: 5 s.
+    pub(crate) lock_timeout: Duration,
+    /// The engine of a database that is created. An existing one remembers its own.
+    pub(crate) engine: EngineKind,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            create: true,
+            read_only: false,
+            sync: SyncMode::default(),
+            lock_timeout: Duration::from_secs(5),
+            engine: EngineKind::default(),
+        }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether a missing database is created (default) or an error.
+    #[must_use]
+    pub const fn create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    /// Whether writes are refused (default: no).
+    #[must_use]
+    pub const fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// When writes are synced (default: [`SyncMode::Group`]).
+    #[must_use]
+    pub const fn sync(mut self, sync: SyncMode) -> Self {
+        self.sync = sync;
+        self
+    }
+
+    /// How long to wait for another process's lock (default: 5 s).
+    #[must_use]
+    pub const fn lock_timeout(mut self, timeout: Duration) -> Self {
+        self.lock_timeout = timeout;
+        self
+    }
+
+    /// The engine of a database that is created (default: [`EngineKind::Simple`]).
+    #[must_use]
+    pub const fn engine(mut self, engine: EngineKind) -> Self {
+        self.engine = engine;
+        self
+    }
+
+    /// Opens the database in `dir`.
+    ///
+    /// # Errors
+    /// `NoDatabase` when it is missing and not to be created; `NotADatabase`, `Format`, `Corruption`, `Io`.
+    pub fn open(&self, dir: impl AsRef<Path>) -> Result<Db> {
+        Ok(Db { engine: crate::engine::open(dir.as_ref(), self)? })
+    }
+}
+
+/// An open database.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("db");
+/// let db = kvdb::Db::open(&path)?;
+/// db.set("name", "Jaya Krishna")?;
+/// assert_eq!(db.get("name")?.unwrap(), b"Jaya Krishna");
+/// db.delete("name")?;
+/// assert!(db.get("name")?.is_none());
+/// # Ok::<(), kvdb::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Db {
+    engine: Arc<dyn Engine>,
+}
+
+impl Db {
+    /// Opens the database in `dir` and creates it when it is missing.
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
+        Options::default().open(dir)
+    }
+
+    /// A database over an engine that is already open.
+    #[must_use]
+    pub fn from_engine(engine: Arc<dyn Engine>) -> Self {
+        Self { engine }
+    }
+
+    /// The newest value of `key`.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        self.engine.get(key.as_ref())
+    }
+
+    /// Stores `value` under `key`; durable when it returns.
+    ///
+    /// # Errors
+    /// As [`Db::write`].
+    pub fn set(&self, key: impl Into<Key>, value: impl Into<Value>) -> Result<()> {
+        let mut batch = Batch::new();
+        batch.set(key, value);
+        self.write(batch)
+    }
+
+    /// Removes `key`; returns whether it was there.
+    ///
+    /// # Errors
+    /// As [`Db::write`].
+    pub fn delete(&self, key: impl Into<Key>) -> Result<bool> {
+        let key = key.into();
+        let mut turn = self.turn("delete")?;
+        if turn.entry(&key)?.is_none() {
+            return Ok(false);
+        }
+        let mut batch = Batch::new();
+        batch.delete(key);
+        turn.write(batch)?;
+        turn.commit()?;
+        Ok(true)
+    }
+
+    /// Applies a batch, all or nothing; durable when it returns.
+    ///
+    /// # Errors
+    /// `KeyTooLong`, `ValueTooLong`, `Busy`, `ReadOnly`, `Io`; nothing was applied.
+    pub fn write(&self, batch: Batch) -> Result<()> {
+        let mut turn = self.turn("write")?;
+        turn.write(batch)?;
+        turn.commit()
+    }
+
+    /// The entries of a range in ascending key order, as of this call. `scan(..)` with `"a".."b"`, `"a"..`,
+    /// [`KeyRange::prefix`] or [`KeyRange::all`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = kvdb::Db::open(dir.path().join("db"))?;
+    /// db.set("b", "2")?;
+    /// db.set("a", "1")?;
+    /// let keys: Vec<_> = db.scan("a"..)?.map(|entry| Ok(entry?.0)).collect::<kvdb::Result<_>>()?;
+    /// assert_eq!(keys, ["a".into(), "b".into()]);
+    /// # Ok::<(), kvdb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Engine::snapshot`].
+    pub fn scan(&self, range: impl Into<KeyRange>) -> Result<Scan> {
+        Ok(self.snapshot()?.into_scan(range.into(), Direction::Forward))
+    }
+
+    /// Begins a transaction.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = kvdb::Db::open(dir.path().join("db"))?;
+    /// let mut transfer = db.begin()?;
+    /// transfer.set("ann", "90");
+    /// transfer.set("bob", "110");
+    /// transfer.commit()?;
+    /// # Ok::<(), kvdb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Engine::snapshot`].
+    pub fn begin(&self) -> Result<Transaction> {
+        Transaction::begin(Arc::clone(&self.engine))
+    }
+
+    /// A frozen view of the database.
+    ///
+    /// # Errors
+    /// As [`Engine::snapshot`].
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        Ok(Snapshot { view: self.engine.snapshot()?.into() })
+    }
+
+    /// Waits for the right to write: for changes that depend on what is there.
+    ///
+    /// # Errors
+    /// As [`Engine::turn`].
+    pub fn turn(&self, verb: &'static str) -> Result<Box<dyn Turn + '_>> {
+        self.engine.turn(verb)
+    }
+
+    /// Figures about the database.
+    ///
+    /// # Errors
+    /// As [`Engine::stats`].
+    pub fn stats(&self) -> Result<Stats> {
+        self.engine.stats()
+    }
+
+    /// Rewrites the files so that they hold live data only.
+    ///
+    /// # Errors
+    /// As [`Engine::compact`].
+    pub fn compact(&self) -> Result<Compaction> {
+        self.compact_with(&mut |_| true)
+    }
+
+    /// As [`Db::compact`], telling `progress` of each step; it returns whether to go on.
+    ///
+    /// # Errors
+    /// As [`Engine::compact`].
+    pub fn compact_with(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Compaction> {
+        self.engine.compact(progress)
+    }
+
+    /// What the user should be told since the last call.
+    #[must_use]
+    pub fn take_notices(&self) -> Vec<Notice> {
+        self.engine.take_notices()
+    }
+}
+
+/// A frozen view of a database: later writes, by anyone, do not change it.
+#[derive(Clone)]
+pub struct Snapshot {
+    view: Arc<dyn EngineSnapshot>,
+}
+
+impl Snapshot {
+    /// The value of `key` in the view.
+    ///
+    /// # Errors
+    /// Corruption and I/O errors.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        Ok(self.view.entry(key.as_ref())?.map(|entry| entry.value))
+    }
+
+    /// A walk over a range without copying entries.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    pub fn cursor(
+        &self,
+        range: &KeyRange,
+        direction: Direction,
+    ) -> Result<Box<dyn crate::engine::Cursor + '_>> {
+        self.view.scan(range, direction)
+    }
+
+    /// The entries of a range in key order, as an iterator of copies.
+    #[must_use]
+    pub fn into_scan(self, range: KeyRange, direction: Direction) -> Scan {
+        Scan { snapshot: self, rest: range, direction, page: Vec::new().into_iter(), done: false }
+    }
+}
+
+/// Entries per page that a [`Scan`] copies out of its snapshot at once.
+const SCAN_PAGE_ENTRIES: usize = 256;
+
+/// An iterator over the entries of a range. It ends after the first error.
+pub struct Scan {
+    snapshot: Snapshot,
+    rest: KeyRange,
+    direction: Direction,
+    page: std::vec::IntoIter<(Key, Value)>,
+    done: bool,
+}
+
+impl Scan {
+    /// Copies the next entries out and moves the start of the rest behind them.
+    fn fill(&mut self) -> Result<()> {
+        let mut page = Vec::with_capacity(SCAN_PAGE_ENTRIES);
+        let mut cursor = self.snapshot.cursor(&self.rest, self.direction)?;
+        while page.len() < SCAN_PAGE_ENTRIES
+            && let Some((key, value)) = cursor.next()?
+        {
+            page.push((Key::from(key), Value::from(value)));
+        }
+        drop(cursor);
+        self.done = page.len() < SCAN_PAGE_ENTRIES;
+        if let Some((last, _)) = page.last() {
+            let behind = std::ops::Bound::Excluded(last.clone());
+            match self.direction {
+                Direction::Forward => self.rest.start = behind,
+                Direction::Reverse => self.rest.end = behind,
+            }
+        }
+        self.page = page.into_iter();
+        Ok(())
+    }
+}
+
+impl Iterator for Scan {
+    type Item = Result<(Key, Value)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.page.len() == 0 && !self.done {
+            if let Err(error) = self.fill() {
+                self.done = true;
+                return Some(Err(error));
+            }
+        }
+        self.page.next().map(Ok)
+    }
+}

@@ -1,0 +1,116 @@
+//! A plain ordered map that obeys the contract of [`Engine`]: the oracle that tests hold the real engines against.
+//!
+//! One process, nothing on disk.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Compaction, Cursor, Engine, Progress, Snapshot, Stats, Turn};
+use crate::error::{Notice, Result};
+use crate::types::{Batch, Direction, Entry, Key, KeyRange, Lsn, Op, Value};
+
+#[derive(Clone, Default)]
+pub(crate) struct Contents {
+    map: BTreeMap<Key, Entry>,
+    lsn: Lsn,
+}
+
+impl Contents {
+    pub(crate) fn apply(&mut self, batch: Batch) -> Lsn {
+        self.lsn = self.lsn.next();
+        for op in batch.into_ops() {
+            match op {
+                Op::Set { key, value } => self.map.insert(key, Entry { value, lsn: self.lsn }),
+                Op::Delete { key } => self.map.remove(&key),
+            };
+        }
+        self.lsn
+    }
+}
+
+/// The model.
+#[derive(Default)]
+pub(crate) struct ModelEngine {
+    contents: Mutex<Contents>,
+}
+
+impl ModelEngine {
+    fn contents(&self) -> MutexGuard<'_, Contents> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Engine for ModelEngine {
+    fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        Ok(self.contents().map.get(key).map(|entry| entry.value.clone()))
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
+        Ok(Box::new(Arc::new(self.contents().clone())))
+    }
+
+    fn turn(&self, _verb: &'static str) -> Result<Box<dyn Turn + '_>> {
+        let guard = self.contents();
+        Ok(Box::new(ModelTurn { staged: guard.clone(), guard }))
+    }
+
+    fn stats(&self) -> Result<Stats> {
+        let contents = self.contents();
+        let keys = contents.map.len() as u64;
+        Ok(Stats { keys, lsn: contents.lsn, ..Stats::default() })
+    }
+
+    fn compact(&self, _progress: &mut dyn FnMut(Progress) -> bool) -> Result<Compaction> {
+        Ok(Compaction::default())
+    }
+
+    fn take_notices(&self) -> Vec<Notice> {
+        Vec::new()
+    }
+}
+
+impl Snapshot for Arc<Contents> {
+    fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
+        Ok(self.map.get(key).cloned())
+    }
+
+    fn scan(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn Cursor + '_>> {
+        let mut entries: Vec<_> = self.map.iter().filter(|(key, _)| range.contains(key)).collect();
+        if direction == Direction::Reverse {
+            entries.reverse();
+        }
+        Ok(Box::new(ModelCursor(entries.into_iter())))
+    }
+
+    fn lsn(&self) -> Lsn {
+        self.lsn
+    }
+}
+
+struct ModelCursor<'a>(std::vec::IntoIter<(&'a Key, &'a Entry)>);
+
+impl Cursor for ModelCursor<'_> {
+    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        Ok(self.0.next().map(|(key, entry)| (&key[..], &entry.value[..])))
+    }
+}
+
+struct ModelTurn<'a> {
+    guard: MutexGuard<'a, Contents>,
+    staged: Contents,
+}
+
+impl Turn for ModelTurn<'_> {
+    fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
+        Ok(self.staged.map.get(key).cloned())
+    }
+
+    fn write(&mut self, batch: Batch) -> Result<Lsn> {
+        Ok(self.staged.apply(batch))
+    }
+
+    fn commit(mut self: Box<Self>) -> Result<()> {
+        *self.guard = std::mem::take(&mut self.staged);
+        Ok(())
+    }
+}

@@ -1,0 +1,16 @@
+//! kvdb: an embedded, crash-safe, ordered key-value store that any number of processes share, and the shell over it.
+
+pub mod db;
+pub mod engine;
+pub mod error;
+pub mod shell;
+pub mod storage;
+pub mod transaction;
+pub mod types;
+
+pub use db::{Db, Options, Scan, Snapshot};
+pub use error::{Error, ErrorKind, Result};
+pub use transaction::Transaction;
+pub use types::{
+    Batch, Direction, EngineKind, Key, KeyRange, Lsn, MAX_KEY_LEN, MAX_VALUE_LEN, SyncMode, Value,
+};

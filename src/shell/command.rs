@@ -1,0 +1,168 @@
+//! What a line of the language means once it is parsed: plain data, no I/O, no engine.
+
+use std::path::PathBuf;
+
+use crate::types::{Direction, Key, KeyRange, Value};
+
+/// One command, ready to run. How it is written down is the table in [`table`](super::table).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// `set K V`: replies `OK`.
+    Set {
+        /// Where to store.
+        key: Key,
+        /// What to store.
+        value: Value,
+    },
+    /// `get K…`: one literal or `null` per key.
+    Get {
+        /// At least one.
+        keys: Vec<Key>,
+    },
+    /// `delete K…`: the number removed.
+    Delete {
+        /// At least one.
+        keys: Vec<Key>,
+    },
+    /// `exists K…`: `true` or `false` per key.
+    Exists {
+        /// At least one.
+        keys: Vec<Key>,
+    },
+    /// `count [P]`: a number.
+    Count {
+        /// What to count.
+        selection: Selection,
+    },
+    /// `scan`, `scan --keys` = `keys`, `scan --values`: records in byte order.
+    Scan {
+        /// What to walk over.
+        selection: Selection,
+        /// What to show of each record.
+        columns: Columns,
+    },
+    /// `incr K [N]`: the new number.
+    Incr {
+        /// The counter; absent counts as 0.
+        key: Key,
+        /// What is added.
+        by: i64,
+    },
+    /// `append K V`: the new length in bytes.
+    Append {
+        /// Where; absent counts as empty.
+        key: Key,
+        /// What is added at the end.
+        value: Value,
+    },
+    /// `begin`.
+    Begin,
+    /// `commit`.
+    Commit,
+    /// `rollback`.
+    Rollback,
+    /// `help [TOPIC]`.
+    Help {
+        /// A verb or meta-command, as the table spells it.
+        topic: Option<String>,
+    },
+    /// `exit`, `quit`.
+    Exit,
+    /// `.stats`.
+    Stats,
+    /// `.compact`.
+    Compact,
+    /// `.dump [FILE]`.
+    Dump {
+        /// Standard output when there is none.
+        file: Option<PathBuf>,
+    },
+    /// `.load FILE`.
+    Load {
+        /// A dump; `-` is standard input for a one-shot.
+        file: PathBuf,
+    },
+    /// `.read FILE`.
+    Read {
+        /// A script.
+        file: PathBuf,
+    },
+    /// `.mode [M]`: shows or sets how results are written.
+    Mode {
+        /// Shown when there is none.
+        mode: Option<OutputMode>,
+    },
+    /// `.timer [on|off]`.
+    Timer {
+        /// Shown when there is none.
+        on: Option<bool>,
+    },
+    /// `.bail [on|off|auto]`.
+    Bail {
+        /// Shown when there is none.
+        bail: Option<Bail>,
+    },
+    /// `.show`: the settings and where each comes from.
+    Show,
+    /// `.version`.
+    Version,
+}
+
+/// Which records, in which order, how many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selection {
+    /// Prefix, `--from` (included) and `--to` (excluded), intersected.
+    pub range: KeyRange,
+    /// `--reverse`.
+    pub direction: Direction,
+    /// `--limit N`.
+    pub limit: Option<u64>,
+}
+
+impl Default for Selection {
+    fn default() -> Self {
+        Self { range: KeyRange::all(), direction: Direction::Forward, limit: None }
+    }
+}
+
+/// What a scan shows of each record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Columns {
+    /// Key and value.
+    #[default]
+    Both,
+    /// Keys only.
+    Keys,
+    /// Values only.
+    Values,
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputMode {
+    /// Literals that read back to the same bytes.
+    #[default]
+    Quoted,
+    /// The exact bytes and nothing else.
+    Raw,
+    /// One JSON document per command.
+    Json,
+    /// One JSON object per record.
+    Jsonl,
+    /// Aligned columns.
+    Table,
+    /// Commands that would store the result again.
+    Script,
+}
+
+/// Whether a script stops at the first error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bail {
+    /// Stops.
+    On,
+    /// Goes on.
+    Off,
+    /// Goes on in a script on standard input, stops in `.read`.
+    #[default]
+    Auto,
+}

@@ -1,0 +1,170 @@
+//! Every file-system call that kvdb makes, behind the trait [`Fs`]: the seam where tests put a disk that fails,
+//! tears and loses power.
+//!
+//! What is assumed of a real file system:
+//!
+//! 1. A sync that returned success put the bytes on the device. A failed sync says nothing about them, and a second try
+//!    on the same pages proves nothing (Linux marks them clean); see [`File::drop_cache`].
+//! 2. A file's sync does not make its directory entry durable: [`Fs::sync_dir`] does.
+//! 3. `rename` within one directory is atomic: after a crash the name means the old file or the new one.
+//! 4. Overwriting bytes inside a file never changes other bytes of the file, beyond the 512-byte sectors touched.
+//! 5. `flock` locks belong to the open file description and are released by the kernel when its process dies.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How [`Fs::open`] opens a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// An existing file, for reading.
+    Read,
+    /// An existing file, for reading and writing.
+    Write,
+    /// A file that must not exist yet, mode 0600, for reading and writing.
+    CreateNew,
+    /// A file that is created, mode 0600, when it is missing; for reading and writing.
+    OpenOrCreate,
+}
+
+/// How a file is locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockKind {
+    /// Together with other shared holders.
+    Shared,
+    /// Alone.
+    Exclusive,
+}
+
+/// An open file. All offsets and lengths are in bytes; a clone of the `Arc` shares the open file description.
+pub trait File: Send + Sync + fmt::Debug {
+    /// Reads up to `buffer.len()` bytes at `offset`; may read fewer; 0 means end of file.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes up to `bytes.len()` bytes at `offset`; may write fewer.
+    ///
+    /// # Errors
+    /// The operating system's, `StorageFull` among them.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// Makes the file's bytes, and its length if that changed, durable (`fdatasync`; `F_FULLFSYNC` on macOS).
+    ///
+    /// # Errors
+    /// After an error the state of the bytes on the device is unknown.
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// The file's length in bytes.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn size(&self) -> io::Result<u64>;
+
+    /// Takes the lock if that is possible at once; `false` when another open file holds it.
+    ///
+    /// # Errors
+    /// The operating system's, for instance where the file system knows no locks.
+    fn try_lock(&self, kind: LockKind) -> io::Result<bool>;
+
+    /// Releases the lock.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn unlock(&self) -> io::Result<()>;
+
+    /// Forgets cached clean pages, so that the next read comes from the device (best effort).
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn drop_cache(&self) -> io::Result<()>;
+}
+
+/// A file system. [`RealFs`] in production.
+pub trait Fs: Send + Sync + fmt::Debug {
+    /// Opens `path`.
+    ///
+    /// # Errors
+    /// The operating system's; `NotFound` and `AlreadyExists` are relied upon.
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
+
+    /// Renames a file or directory within one parent directory, replacing a file of the new name. Replacing a directory that is
+    /// not empty fails.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file's name.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes a directory, mode 0700, whose parent exists.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// The names in a directory, in no order.
+    ///
+    /// # Errors
+    /// The operating system's; `NotFound` is relied upon.
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
+
+    /// Makes the entries of a directory durable.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// A number that changes with every boot of the machine; page-cache contents survive exactly as long as it does.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn boot_id(&self) -> io::Result<u128>;
+}
+
+/// Fills `buffer` from `offset` on, across short reads and interruptions; returns how many bytes there were before the end
+/// of the file.
+///
+/// # Errors
+/// The file's.
+pub fn read_full_at(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buffer.len() {
+        match file.read_at(&mut buffer[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// Writes all of `bytes` at `offset`, across short writes and interruptions.
+///
+/// # Errors
+/// The file's; `WriteZero` when it accepts nothing more.
+pub fn write_all_at(file: &dyn File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match file.write_at(&bytes[done..], offset + done as u64) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! Transactions: one snapshot plus own writes, committed as one batch.
+//!
+//! Isolation is snapshot isolation with first committer wins: reads see the database as it was when the transaction
+//! began, overlaid with its own writes; at commit, under the right to write, every key that was written must still have the
+//! version it had in the snapshot. A key that another transaction changed meanwhile is a [`Error::Conflict`] that names
+//! it, and nothing is applied. Reads alone never conflict.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, btree_map};
+use std::sync::Arc;
+
+use crate::engine::{Cursor, Engine, Snapshot};
+use crate::error::{Error, Result};
+use crate::types::{Batch, Direction, Entry, Key, KeyRange, Op, Value};
+
+/// A transaction. Dropping it without [`Transaction::commit`] rolls it back.
+pub struct Transaction {
+    engine: Arc<dyn Engine>,
+    base: Box<dyn Snapshot>,
+    /// The transaction's own writes: `None` deletes.
+    writes: BTreeMap<Key, Option<Value>>,
+}
+
+impl Transaction {
+    pub(crate) fn begin(engine: Arc<dyn Engine>) -> Result<Self> {
+        let base = engine.snapshot()?;
+        Ok(Self { engine, base, writes: BTreeMap::new() })
+    }
+
+    /// The value of `key`: the transaction's own write, or what the snapshot holds.
+    ///
+    /// # Errors
+    /// Corruption and I/O errors.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        match self.writes.get(key) {
+            Some(own) => Ok(own.clone()),
+            None => Ok(self.base.entry(key)?.map(|entry| entry.value)),
+        }
+    }
+
+    /// Stores `value` under `key` when the transaction commits.
+    pub fn set(&mut self, key: impl Into<Key>, value: impl Into<Value>) {
+        self.writes.insert(key.into(), Some(value.into()));
+    }
+
+    /// Removes `key` when the transaction commits.
+    pub fn delete(&mut self, key: impl Into<Key>) {
+        self.writes.insert(key.into(), None);
+    }
+
+    /// The entries of a range in key order, own writes included.
+    ///
+    /// # Errors
+    /// Corruption and I/O errors.
+    pub fn scan(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn Cursor + '_>> {
+        let base = Peeked::new(self.base.scan(range, direction)?);
+        let own = if range.is_empty() { None } else { Some(self.writes.range::<[u8], _>(range.as_bounds())) };
+        let own = OwnWrites { range: own, next: None };
+        Ok(Box::new(Overlay { own, base, direction, consumed: Consumed { own: true, base: true } }))
+    }
+
+    /// Number of keys that the transaction would write.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.writes.len()
+    }
+
+    /// Whether the transaction wrote nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
+
+    /// Applies the writes as one batch.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when a written key changed since the transaction began; otherwise as [`Engine::turn`]. Nothing was applied
+    /// after an error.
+    pub fn commit(self) -> Result<()> {
+        if self.writes.is_empty() {
+            return Ok(());
+        }
+        let mut turn = self.engine.turn("commit")?;
+        let version = |entry: Option<Entry>| entry.map(|entry| entry.lsn);
+        for key in self.writes.keys() {
+            if version(turn.entry(key)?) != version(self.base.entry(key)?) {
+                return Err(Error::Conflict { key: key.clone() });
+            }
+        }
+        turn.write(into_batch(self.writes))?;
+        turn.commit()
+    }
+}
+
+fn into_batch(writes: BTreeMap<Key, Option<Value>>) -> Batch {
+    let op = |(key, value)| match value {
+        Some(value) => Op::Set { key, value },
+        None => Op::Delete { key },
+    };
+    writes.into_iter().map(op).collect()
+}
+
+/// The transaction's writes in a range, one ahead.
+struct OwnWrites<'a> {
+    range: Option<btree_map::Range<'a, Key, Option<Value>>>,
+    next: Option<(&'a Key, &'a Option<Value>)>,
+}
+
+impl OwnWrites<'_> {
+    fn advance(&mut self, direction: Direction) {
+        self.next = match (&mut self.range, direction) {
+            (None, _) => None,
+            (Some(range), Direction::Forward) => range.next(),
+            (Some(range), Direction::Reverse) => range.next_back(),
+        };
+    }
+}
+
+/// A cursor with its next entry copied out, so that it can be compared before it is consumed.
+struct Peeked<'a> {
+    cursor: Box<dyn Cursor + 'a>,
+    key: Vec<u8>,
+    value: Vec<u8>,
+    present: bool,
+}
+
+impl<'a> Peeked<'a> {
+    fn new(cursor: Box<dyn Cursor + 'a>) -> Self {
+        Self { cursor, key: Vec::new(), value: Vec::new(), present: true }
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        self.present = false;
+        if let Some((key, value)) = self.cursor.next()? {
+            self.key.clear();
+            self.key.extend_from_slice(key);
+            self.value.clear();
+            self.value.extend_from_slice(value);
+            self.present = true;
+        }
+        Ok(())
+    }
+}
+
+/// Own writes merged over the snapshot: of two entries for one key the own write counts, and an own delete hides.
+struct Overlay<'a> {
+    own: OwnWrites<'a>,
+    base: Peeked<'a>,
+    direction: Direction,
+    /// What the last call returned and the next one has to move past.
+    consumed: Consumed,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Consumed {
+    own: bool,
+    base: bool,
+}
+
+impl Overlay<'_> {
+    /// Moves past what was consumed.
+    fn advance(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.consumed.own) {
+            self.own.advance(self.direction);
+        }
+        if std::mem::take(&mut self.consumed.base) {
+            self.base.advance()?;
+        }
+        Ok(())
+    }
+
+    /// How the next own write stands to the next entry of the snapshot in the direction of the scan.
+    fn order(&self) -> Option<Ordering> {
+        match (&self.own.next, self.base.present) {
+            (None, false) => None,
+            (Some(_), false) => Some(Ordering::Less),
+            (None, true) => Some(Ordering::Greater),
+            (Some((own, _)), true) => {
+                let order = own[..].cmp(&self.base.key);
+                Some(if self.direction == Direction::Reverse { order.reverse() } else { order })
+            }
+        }
+    }
+}
+
+impl Cursor for Overlay<'_> {
+    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        loop {
+            self.advance()?;
+            let Some(order) = self.order() else { return Ok(None) };
+            self.consumed = Consumed { own: order != Ordering::Greater, base: order != Ordering::Less };
+            match self.own.next {
+                Some((key, Some(value))) if self.consumed.own => return Ok(Some((key, value))),
+                Some((_, None)) if self.consumed.own => {}
+                _ => break,
+            }
+        }
+        Ok(Some((&self.base.key, &self.base.value)))
+    }
+}
