@@ -10,12 +10,16 @@
 //! 4. Overwriting bytes inside a file never changes other bytes of the file, beyond the 512-byte sectors touched.
 //! 5. `flock` locks belong to the open file description and are released by the kernel when its process dies.
 
+mod real;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How [`Fs::open`] opens a file.
+pub use real::RealFs;
+
+/// How [`Fs::open`] opens a file. No mode follows a symbolic link at the end of the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
     /// An existing file, for reading.
@@ -65,6 +69,9 @@ pub trait File: Send + Sync + fmt::Debug {
 
     /// Takes the lock if that is possible at once; `false` when another open file holds it.
     ///
+    /// A lock of the other kind that this file already holds is converted. That is not atomic: when it answers `false`,
+    /// the old lock is lost too.
+    ///
     /// # Errors
     /// The operating system's, for instance where the file system knows no locks.
     fn try_lock(&self, kind: LockKind) -> io::Result<bool>;
@@ -90,8 +97,8 @@ pub trait Fs: Send + Sync + fmt::Debug {
     /// The operating system's; `NotFound` and `AlreadyExists` are relied upon.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
 
-    /// Renames a file or directory within one parent directory, replacing a file of the new name. Replacing a directory that is
-    /// not empty fails.
+    /// Renames a file or directory within one parent directory, replacing a file of the new name. Replacing a directory
+    /// that is not empty fails.
     ///
     /// # Errors
     /// The operating system's.
@@ -115,7 +122,7 @@ pub trait Fs: Send + Sync + fmt::Debug {
     /// The operating system's.
     fn remove_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// The names in a directory, in no order.
+    /// The names in a directory, without its path and in no order.
     ///
     /// # Errors
     /// The operating system's; `NotFound` is relied upon.
@@ -128,6 +135,7 @@ pub trait Fs: Send + Sync + fmt::Debug {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
     /// A number that changes with every boot of the machine; page-cache contents survive exactly as long as it does.
+    /// Zero where the system has none to offer (all but Linux): then nothing may be concluded from two equal numbers.
     ///
     /// # Errors
     /// The operating system's.

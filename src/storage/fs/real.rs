@@ -1,0 +1,315 @@
+//! [`RealFs`]: the operating system's file system.
+//!
+//! Three habits hold for every call. No descriptor leaks into a child process (std opens everything `O_CLOEXEC`), because
+//! a `flock` lives until the last copy of its descriptor is closed. No final symbolic link is followed (`O_NOFOLLOW`), so a
+//! planted link cannot redirect a write. What is created belongs to its owner alone: files 0600, directories 0700.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::OFlags;
+
+use super::{File, Fs, LockKind, OpenMode};
+
+/// The operating system's file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealFs;
+
+impl Fs for RealFs {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        match mode {
+            OpenMode::Read => &mut options,
+            OpenMode::Write => options.write(true),
+            OpenMode::CreateNew => options.write(true).create_new(true),
+            OpenMode::OpenOrCreate => options.write(true).create(true).truncate(false),
+        };
+        Ok(Arc::new(RealFile(options.open(path)?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        fs::DirBuilder::new().mode(0o700).create(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(path)?.map(|entry| Ok(PathBuf::from(entry?.file_name()))).collect()
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        let directory_only = OFlags::DIRECTORY.bits().cast_signed();
+        fs::OpenOptions::new().read(true).custom_flags(directory_only).open(path)?.sync_all()
+    }
+
+    fn boot_id(&self) -> io::Result<u128> {
+        boot_id()
+    }
+}
+
+/// The kernel's random number of this boot.
+#[cfg(target_os = "linux")]
+fn boot_id() -> io::Result<u128> {
+    let uuid = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    parse_uuid(&uuid).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "boot_id is not a UUID"))
+}
+
+/// Unknown: no such number can be had here without `unsafe`.
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "it stands in for the Linux function, which can fail")]
+fn boot_id() -> io::Result<u128> {
+    Ok(0)
+}
+
+/// The number behind a UUID's 32 hexadecimal digits.
+#[cfg(any(target_os = "linux", test))]
+fn parse_uuid(text: &str) -> Option<u128> {
+    let digits: String = text.trim().chars().filter(|&character| character != '-').collect();
+    if digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        u128::from_str_radix(&digits, 16).ok()
+    } else {
+        None
+    }
+}
+
+/// An open file of the operating system.
+#[derive(Debug)]
+struct RealFile(fs::File);
+
+impl File for RealFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buffer, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.0.write_at(bytes, offset)
+    }
+
+    /// std calls `fdatasync` on Linux and `fcntl(F_FULLFSYNC)` on Apple systems, where `fsync` stops at the drive's cache.
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn try_lock(&self, kind: LockKind) -> io::Result<bool> {
+        let outcome = match kind {
+            LockKind::Shared => self.0.try_lock_shared(),
+            LockKind::Exclusive => self.0.try_lock(),
+        };
+        match outcome {
+            Ok(()) => Ok(true),
+            Err(fs::TryLockError::WouldBlock) => Ok(false),
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        self.0.unlock()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn drop_cache(&self) -> io::Result<()> {
+        Ok(rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn drop_cache(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::storage::fs::{read_full_at, write_all_at};
+
+    const ALL_MODES: [OpenMode; 4] =
+        [OpenMode::Read, OpenMode::Write, OpenMode::CreateNew, OpenMode::OpenOrCreate];
+
+    fn scratch() -> (TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        (dir, path)
+    }
+
+    fn permissions(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    fn open_error(path: &Path, mode: OpenMode) -> io::ErrorKind {
+        RealFs.open(path, mode).unwrap_err().kind()
+    }
+
+    #[test]
+    fn missing_files_are_created_only_by_the_creating_modes() {
+        let (_dir, path) = scratch();
+        assert_eq!(open_error(&path, OpenMode::Read), io::ErrorKind::NotFound);
+        assert_eq!(open_error(&path, OpenMode::Write), io::ErrorKind::NotFound);
+        RealFs.open(&path, OpenMode::CreateNew).unwrap();
+        assert_eq!(open_error(&path, OpenMode::CreateNew), io::ErrorKind::AlreadyExists);
+        let other = path.with_file_name("other");
+        RealFs.open(&other, OpenMode::OpenOrCreate).unwrap();
+        assert_eq!((permissions(&path), permissions(&other)), (0o600, 0o600));
+    }
+
+    #[test]
+    fn open_or_create_keeps_what_is_there() {
+        let (_dir, path) = scratch();
+        fs::write(&path, b"kept").unwrap();
+        assert_eq!(RealFs.open(&path, OpenMode::OpenOrCreate).unwrap().size().unwrap(), 4);
+    }
+
+    #[test]
+    fn reads_and_writes_are_positional() {
+        let (_dir, path) = scratch();
+        let file = RealFs.open(&path, OpenMode::CreateNew).unwrap();
+        write_all_at(&*file, b"value", 3).unwrap();
+        file.sync_data().unwrap();
+        file.drop_cache().unwrap();
+        assert_eq!(file.size().unwrap(), 8);
+        let mut buffer = [0xff; 16];
+        assert_eq!(read_full_at(&*file, &mut buffer, 0).unwrap(), 8);
+        assert_eq!(&buffer[..8], b"\0\0\0value");
+        assert_eq!(file.read_at(&mut buffer, 8).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_file_opened_for_reading_refuses_writes() {
+        let (_dir, path) = scratch();
+        fs::write(&path, b"old").unwrap();
+        let file = RealFs.open(&path, OpenMode::Read).unwrap();
+        assert!(file.write_at(b"new", 0).is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+    }
+
+    #[test]
+    fn no_mode_follows_a_symbolic_link() {
+        let (_dir, path) = scratch();
+        fs::write(&path, b"target").unwrap();
+        let link = path.with_file_name("link");
+        symlink(&path, &link).unwrap();
+        for mode in ALL_MODES {
+            assert!(RealFs.open(&link, mode).is_err(), "{mode:?}");
+        }
+        let dangling = path.with_file_name("dangling");
+        symlink(path.with_file_name("nowhere"), &dangling).unwrap();
+        assert!(RealFs.open(&dangling, OpenMode::OpenOrCreate).is_err());
+        assert!(!path.with_file_name("nowhere").exists());
+    }
+
+    #[test]
+    fn two_opens_are_two_lock_holders_even_in_one_process() {
+        let (_dir, path) = scratch();
+        let first = RealFs.open(&path, OpenMode::CreateNew).unwrap();
+        let second = RealFs.open(&path, OpenMode::Write).unwrap();
+        assert!(first.try_lock(LockKind::Shared).unwrap());
+        assert!(second.try_lock(LockKind::Shared).unwrap());
+        assert!(!first.try_lock(LockKind::Exclusive).unwrap());
+        second.unlock().unwrap();
+        assert!(first.try_lock(LockKind::Exclusive).unwrap());
+        assert!(!second.try_lock(LockKind::Shared).unwrap());
+        assert!(first.try_lock(LockKind::Shared).unwrap(), "an exclusive lock becomes a shared one");
+        assert!(second.try_lock(LockKind::Shared).unwrap());
+    }
+
+    #[test]
+    fn a_lock_ends_with_the_last_clone_of_its_file() {
+        let (_dir, path) = scratch();
+        let first = RealFs.open(&path, OpenMode::CreateNew).unwrap();
+        let clone = Arc::clone(&first);
+        let second = RealFs.open(&path, OpenMode::Read).unwrap();
+        assert!(first.try_lock(LockKind::Exclusive).unwrap());
+        drop(first);
+        assert!(!second.try_lock(LockKind::Exclusive).unwrap());
+        drop(clone);
+        assert!(second.try_lock(LockKind::Exclusive).unwrap());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_failed_conversion_loses_the_lock_it_started_from() {
+        let (_dir, path) = scratch();
+        let files = [OpenMode::CreateNew, OpenMode::Read, OpenMode::Read];
+        let [first, second, third] = files.map(|mode| RealFs.open(&path, mode).unwrap());
+        assert!(first.try_lock(LockKind::Shared).unwrap() && second.try_lock(LockKind::Shared).unwrap());
+        assert!(!first.try_lock(LockKind::Exclusive).unwrap());
+        second.unlock().unwrap();
+        assert!(third.try_lock(LockKind::Exclusive).unwrap(), "nobody holds the lock any more");
+    }
+
+    #[test]
+    fn directories_are_made_private_listed_and_removed() {
+        let (_dir, path) = scratch();
+        assert_eq!(RealFs.read_dir(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+        RealFs.create_dir(&path).unwrap();
+        assert_eq!(permissions(&path), 0o700);
+        assert_eq!(RealFs.create_dir(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        RealFs.open(&path.join("entry"), OpenMode::CreateNew).unwrap();
+        RealFs.sync_dir(&path).unwrap();
+        assert_eq!(RealFs.read_dir(&path).unwrap(), [PathBuf::from("entry")]);
+        assert_eq!(RealFs.remove_dir(&path).unwrap_err().kind(), io::ErrorKind::DirectoryNotEmpty);
+        RealFs.remove_file(&path.join("entry")).unwrap();
+        RealFs.remove_dir(&path).unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn only_directories_are_synced_as_directories() {
+        let (_dir, path) = scratch();
+        assert_eq!(RealFs.sync_dir(&path).unwrap_err().kind(), io::ErrorKind::NotFound);
+        fs::write(&path, b"").unwrap();
+        assert_eq!(RealFs.sync_dir(&path).unwrap_err().kind(), io::ErrorKind::NotADirectory);
+    }
+
+    #[test]
+    fn a_rename_replaces_a_file_but_not_a_filled_directory() {
+        let (dir, path) = scratch();
+        let (other, filled) = (path.with_file_name("other"), path.with_file_name("filled"));
+        fs::write(&path, b"new").unwrap();
+        fs::write(&other, b"old").unwrap();
+        RealFs.rename(&path, &other).unwrap();
+        assert_eq!(fs::read(&other).unwrap(), b"new");
+        assert!(!path.exists());
+        let fresh = dir.path().join("fresh");
+        RealFs.create_dir(&fresh).unwrap();
+        RealFs.create_dir(&filled).unwrap();
+        fs::write(filled.join("entry"), b"").unwrap();
+        assert!(RealFs.rename(&fresh, &filled).is_err());
+        assert!(filled.join("entry").exists());
+    }
+
+    #[test]
+    fn the_boot_id_stays_the_same_while_the_machine_runs() {
+        assert_eq!(RealFs.boot_id().unwrap(), RealFs.boot_id().unwrap());
+        assert_eq!(RealFs.boot_id().unwrap() != 0, cfg!(target_os = "linux"));
+    }
+
+    #[test]
+    fn a_uuid_is_32_hexadecimal_digits() {
+        assert_eq!(parse_uuid("00000000-0000-0000-0001-00000000000a\n"), Some((1 << 48) + 10));
+        assert_eq!(parse_uuid("00000000-0000-0000-0001-0000000000"), None);
+        assert_eq!(parse_uuid("+0000000-0000-0000-0001-00000000000a"), None);
+        assert_eq!(parse_uuid(""), None);
+    }
+}
