@@ -11,6 +11,8 @@
 //! 5. `flock` locks belong to the open file description and are released by the kernel when its process dies.
 
 mod real;
+#[cfg(test)]
+pub(crate) mod sim;
 
 use std::fmt;
 use std::io;
