@@ -181,7 +181,7 @@ impl Db {
     /// db.set("b", "2")?;
     /// db.set("a", "1")?;
     /// let keys: Vec<_> = db.scan("a"..)?.map(|entry| Ok(entry?.0)).collect::<kvdb::Result<_>>()?;
-    /// assert_eq!(keys, ["a".into(), "b".into()]);
+    /// assert_eq!(keys, [kvdb::Key::from("a"), kvdb::Key::from("b")]);
     /// # Ok::<(), kvdb::Error>(())
     /// ```
     ///
@@ -247,6 +247,12 @@ impl Db {
     /// As [`Engine::compact`].
     pub fn compact_with(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Compaction> {
         self.engine.compact(progress)
+    }
+
+    /// Why the database can't be written through this handle, if it can't.
+    #[must_use]
+    pub fn read_only(&self) -> Option<&str> {
+        self.engine.read_only()
     }
 
     /// What the user should be told since the last call.

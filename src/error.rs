@@ -132,6 +132,12 @@ pub enum Error {
         /// Its length in bytes.
         len: usize,
     },
+    /// A batch is too large for one record of the log (4 GiB).
+    #[error("batch of {len} bytes is too large: at most {} bytes are applied as one", u32::MAX)]
+    BatchTooLarge {
+        /// Its length in the log, in bytes.
+        len: u64,
+    },
     /// An arithmetic command met a value that is not a decimal 64-bit integer, or left its range.
     #[error("{0}")]
     NotANumber(String),
@@ -146,7 +152,7 @@ pub enum Error {
 impl Error {
     /// The kind to branch on.
     #[must_use]
-    pub const fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NoDatabase { .. }
             | Self::NotADatabase { .. }
@@ -154,11 +160,14 @@ impl Error {
             | Self::ReadOnly { .. } => ErrorKind::Unavailable,
             Self::Busy { .. } => ErrorKind::Busy,
             Self::Corruption { .. } => ErrorKind::Corruption,
+            Self::Io { source, .. } if is_refusal(source) => ErrorKind::Unavailable,
             Self::Io { .. } | Self::Poisoned { .. } => ErrorKind::Io,
             Self::Conflict { .. } => ErrorKind::Conflict,
-            Self::KeyTooLong { .. } | Self::ValueTooLong { .. } | Self::NotANumber(_) | Self::Setting(_) => {
-                ErrorKind::Invalid
-            }
+            Self::KeyTooLong { .. }
+            | Self::ValueTooLong { .. }
+            | Self::BatchTooLarge { .. }
+            | Self::NotANumber(_)
+            | Self::Setting(_) => ErrorKind::Invalid,
             Self::Interrupted => ErrorKind::Interrupted,
         }
     }
@@ -203,6 +212,11 @@ impl Error {
     }
 }
 
+/// Whether the operating system denies access, rather than failing to do its work.
+pub(crate) fn is_refusal(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
 fn busy_text(lock: &str, waited: Duration, holder: Option<&Holder>) -> String {
     let waited = waited.as_secs_f64();
     match holder {
@@ -229,11 +243,6 @@ pub enum Notice {
         /// The LSN that it would have had.
         lsn: Lsn,
     },
-    /// The command is still waiting for a lock.
-    Waiting {
-        /// Who holds it, if known.
-        holder: Option<Holder>,
-    },
 }
 
 impl std::fmt::Display for Notice {
@@ -244,10 +253,6 @@ impl std::fmt::Display for Notice {
                 "an incomplete write (LSN {lsn}, at offset {offset} of {}) was never acknowledged and was dropped",
                 file.display()
             ),
-            Self::Waiting { holder: Some(holder) } => {
-                write!(f, "waiting for process {} ({})", holder.pid, holder.command)
-            }
-            Self::Waiting { holder: None } => write!(f, "waiting for another process"),
         }
     }
 }

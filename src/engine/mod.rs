@@ -11,10 +11,21 @@
 //!   dropped, or whose commit fails, leaves nothing behind.
 //! * One batch is one record in the log: applied whole or not at all, whatever crashes when.
 
+#[cfg(test)]
 pub(crate) mod model;
+mod simple_engine;
+#[cfg(test)]
+mod tests;
+mod wal_engine;
 
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::db::Options;
 use crate::error::{Notice, Result};
+use crate::storage::fs::RealFs;
 use crate::types::{Batch, Direction, EngineKind, Entry, KeyRange, Lsn, Value};
+use simple_engine::SimpleEngine;
 
 /// A database as the shell and the library see it.
 pub trait Engine: Send + Sync {
@@ -48,6 +59,9 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// As [`Engine::turn`]; `Interrupted` when `progress` said stop, after which the database is as before.
     fn compact(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Compaction>;
+
+    /// Why the handle can't write, if it can't.
+    fn read_only(&self) -> Option<&str>;
 
     /// What the user should be told since the last call.
     fn take_notices(&self) -> Vec<Notice>;
@@ -147,9 +161,9 @@ pub struct Stats {
 }
 
 /// Opens the engine of the database in `dir`.
-pub(crate) fn open(
-    _dir: &std::path::Path,
-    _options: &crate::db::Options,
-) -> Result<std::sync::Arc<dyn Engine>> {
-    Ok(std::sync::Arc::new(model::ModelEngine::default()))
+///
+/// # Errors
+/// As [`Options::open`].
+pub(crate) fn open(dir: &Path, options: &Options) -> Result<Arc<dyn Engine>> {
+    Ok(Arc::new(SimpleEngine::open(Arc::new(RealFs), dir, options)?))
 }

@@ -64,6 +64,10 @@ impl Engine for ModelEngine {
         Ok(Compaction::default())
     }
 
+    fn read_only(&self) -> Option<&str> {
+        None
+    }
+
     fn take_notices(&self) -> Vec<Notice> {
         Vec::new()
     }

@@ -144,6 +144,17 @@ pub trait Fs: Send + Sync + fmt::Debug {
     fn boot_id(&self) -> io::Result<u128>;
 }
 
+/// Removes a file that may not exist.
+///
+/// # Errors
+/// The file system's.
+pub fn remove_if_present(fs: &dyn Fs, path: &Path) -> io::Result<()> {
+    match fs.remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Fills `buffer` from `offset` on, across short reads and interruptions; returns how many bytes there were before the end
 /// of the file.
 ///

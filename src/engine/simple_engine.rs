@@ -1,0 +1,237 @@
+//! The simple engine: every entry in a hash map in memory, every change in the log.
+//!
+//! It is the reference for what the language means, and the right choice while the data fits in memory. Point reads are hash
+//! look-ups; the first scan sorts the keys, after which the order is kept up to date. A snapshot shares the map, and the
+//! next change after it copies what it must not disturb (the map, not the values).
+//!
+//! Opening reads the base and the log, so it costs time in proportion to the data. The log is rebased — replaced by the live
+//! entries — when it holds more than twice as many bytes as they do: each written byte is then written about three times
+//! in all.
+
+use std::collections::{BTreeSet, HashMap, btree_set};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::wal_engine::{Memory, WalEngine, WalTurn};
+use super::{Compaction, Cursor, Engine, Progress, Snapshot, Stats, Turn};
+use crate::db::Options;
+use crate::error::{Error, Notice, Result};
+use crate::storage::fs::Fs;
+use crate::types::{Batch, Direction, EngineKind, Entry, Key, KeyRange, Lsn, Op, Value};
+
+/// A log smaller than this is never rebased of its own accord.
+const MIN_REBASE_BYTES: u64 = 8 << 20;
+
+/// Entries between two reports of progress.
+const PROGRESS_STEP: u64 = 4096;
+
+/// What the log adds up to.
+#[derive(Clone, Default)]
+struct Contents {
+    map: HashMap<Key, Entry>,
+    /// The keys in order, once a scan has asked for it.
+    order: OnceLock<BTreeSet<Key>>,
+    live_bytes: u64,
+}
+
+impl Contents {
+    fn set(&mut self, key: Key, entry: Entry) {
+        let new_key = key.clone();
+        self.live_bytes += (key.len() + entry.value.len()) as u64;
+        match self.map.insert(key, entry) {
+            Some(old) => self.live_bytes -= (new_key.len() + old.value.len()) as u64,
+            None => {
+                if let Some(order) = self.order.get_mut() {
+                    order.insert(new_key);
+                }
+            }
+        }
+    }
+
+    fn delete(&mut self, key: &Key) {
+        if let Some(old) = self.map.remove(key) {
+            self.live_bytes -= (key.len() + old.value.len()) as u64;
+            if let Some(order) = self.order.get_mut() {
+                order.remove(key);
+            }
+        }
+    }
+
+    fn order(&self) -> &BTreeSet<Key> {
+        self.order.get_or_init(|| self.map.keys().cloned().collect())
+    }
+}
+
+impl Memory for Arc<Contents> {
+    fn apply(&mut self, lsn: Lsn, op: Op) {
+        let contents = Self::make_mut(self);
+        match op {
+            Op::Set { key, value } => contents.set(key, Entry { value, lsn }),
+            Op::Delete { key } => contents.delete(&key),
+        }
+    }
+
+    fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
+        Ok(self.map.get(key).cloned())
+    }
+}
+
+/// Hash map and log.
+pub(crate) struct SimpleEngine {
+    log: WalEngine<Arc<Contents>>,
+    /// The log is rebased when it holds more bytes than this and than the live entries call for. Raised after a failure.
+    rebase_bytes: AtomicU64,
+}
+
+impl SimpleEngine {
+    /// Opens the database in `dir`.
+    ///
+    /// # Errors
+    /// As [`WalEngine::open`].
+    pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Self> {
+        Ok(Self { log: WalEngine::open(fs, dir, options)?, rebase_bytes: AtomicU64::new(MIN_REBASE_BYTES) })
+    }
+
+    fn view(&self) -> Result<View> {
+        self.log.read(|contents, lsn| View { contents: Arc::clone(contents), lsn })
+    }
+
+    /// Rebases the log if it has grown out of proportion and nobody else is at it. The write that led here is durable: what
+    /// goes wrong is left for a later try.
+    fn rebase_if_due(&self) {
+        let log_bytes = self.log.log_bytes();
+        if log_bytes < self.rebase_bytes.load(Ordering::Relaxed) {
+            return;
+        }
+        let live_bytes = self.log.read(|contents, _| contents.live_bytes).unwrap_or(u64::MAX);
+        if log_bytes / 2 < live_bytes {
+            return;
+        }
+        let failed = !self.log.maintenance_is_free() || self.rebase(&mut |_| true).is_err();
+        let next = if failed { log_bytes.saturating_mul(2) } else { MIN_REBASE_BYTES };
+        self.rebase_bytes.store(next, Ordering::Relaxed);
+    }
+
+    fn rebase(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<()> {
+        self.log.rebase(Arc::clone, |contents, base| {
+            let total = contents.map.len() as u64;
+            for (done, (key, entry)) in (0..).zip(&contents.map) {
+                if done % PROGRESS_STEP == 0 && !progress(Progress { done, total }) {
+                    return Err(Error::Interrupted);
+                }
+                base.add(key, &entry.value, entry.lsn)?;
+            }
+            progress(Progress { done: total, total });
+            Ok(())
+        })
+    }
+}
+
+impl Engine for SimpleEngine {
+    fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        self.log.read(|contents, _| contents.map.get(key).map(|entry| entry.value.clone()))
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
+        Ok(Box::new(self.view()?))
+    }
+
+    fn turn(&self, verb: &'static str) -> Result<Box<dyn Turn + '_>> {
+        Ok(Box::new(SimpleTurn { turn: self.log.turn(verb)?, engine: self }))
+    }
+
+    fn stats(&self) -> Result<Stats> {
+        let View { contents, lsn } = self.view()?;
+        let files = self.log.files()?;
+        let counters = self.log.counters();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Ok(Stats {
+            engine: EngineKind::Simple,
+            keys: contents.map.len() as u64,
+            live_bytes: contents.live_bytes,
+            lsn,
+            log_files: files.log_files,
+            log_bytes: self.log.log_bytes() + files.base_bytes,
+            disk_bytes: files.bytes,
+            commits: count(&counters.commits),
+            syncs: count(&counters.syncs),
+            sync_micros: count(&counters.sync_micros),
+            lock_waits: count(&counters.lock_waits),
+        })
+    }
+
+    fn compact(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Compaction> {
+        let bytes_before = self.log.files()?.bytes;
+        self.rebase(progress)?;
+        Ok(Compaction { bytes_before, bytes_after: self.log.files()?.bytes })
+    }
+
+    fn read_only(&self) -> Option<&str> {
+        self.log.read_only()
+    }
+
+    fn take_notices(&self) -> Vec<Notice> {
+        self.log.take_notices()
+    }
+}
+
+/// A frozen view: the map as it was, shared until it changes.
+struct View {
+    contents: Arc<Contents>,
+    lsn: Lsn,
+}
+
+impl Snapshot for View {
+    fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
+        self.contents.entry(key)
+    }
+
+    fn scan(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn Cursor + '_>> {
+        let keys = (!range.is_empty()).then(|| self.contents.order().range::<[u8], _>(range.as_bounds()));
+        Ok(Box::new(Walk { map: &self.contents.map, keys, direction }))
+    }
+
+    fn lsn(&self) -> Lsn {
+        self.lsn
+    }
+}
+
+/// A walk over the keys in order, looking each up.
+struct Walk<'a> {
+    map: &'a HashMap<Key, Entry>,
+    keys: Option<btree_set::Range<'a, Key>>,
+    direction: Direction,
+}
+
+impl Cursor for Walk<'_> {
+    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        let key = self.keys.as_mut().and_then(|keys| match self.direction {
+            Direction::Forward => keys.next(),
+            Direction::Reverse => keys.next_back(),
+        });
+        Ok(key.and_then(|key| Some((&key[..], &self.map.get(key)?.value[..]))))
+    }
+}
+
+struct SimpleTurn<'a> {
+    turn: WalTurn<'a, Arc<Contents>>,
+    engine: &'a SimpleEngine,
+}
+
+impl Turn for SimpleTurn<'_> {
+    fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
+        self.turn.entry(key)
+    }
+
+    fn write(&mut self, batch: Batch) -> Result<Lsn> {
+        self.turn.write(batch)
+    }
+
+    fn commit(self: Box<Self>) -> Result<()> {
+        let Self { turn, engine } = *self;
+        turn.finish()?;
+        engine.rebase_if_due();
+        Ok(())
+    }
+}

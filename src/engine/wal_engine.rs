@@ -1,0 +1,284 @@
+//! One log, shared by any number of processes: how they commit, catch up and recover.
+//!
+//! Every handle keeps its own [`Memory`], which is what the log adds up to, and a position in the log. The files are the
+//! only truth; a handle learns of another's commits by reading them there.
+//!
+//! ```text
+//!  write   TURN, LOCK exclusive ─ catch up ─ append in one write ─ sync ─ apply, leave a note ─ unlock ─ reply
+//!  read    anything new behind my position? ── no ──► serve
+//!                       └─ yes: LOCK shared ─ catch up ─ unlock ─ serve
+//! ```
+//!
+//! Invariants:
+//!
+//! 1. Only the holder of `LOCK` exclusive appends, and it never appends before what is already there is durable (or was
+//!    written without sync on request). So a record proves that everything before its own write was durable.
+//! 2. A handle shows a record to its callers only after it is known to be durable (or was written without sync on request):
+//!    by a later record, by a note, or by syncing and reading it back from the device.
+//! 3. `LOCK` is held for one turn, never while idle. A process that dies loses it; whoever comes next finds either a complete
+//!    record, and makes it durable before showing it, or an incomplete one, and ends the log before it.
+//! 4. A turn is written with one write into one segment: if the segment has no room, a new one is made before anything of the
+//!    turn is written. So a full disk is a clean refusal.
+//! 5. After a failed write or sync the handle is poisoned: the state of the device is unknown, and asking again proves nothing.
+//!    Others read the tail back from the device before they trust it.
+//! 6. A handle whose position no longer exists (the log was compacted meanwhile) starts again from the manifest.
+//!
+//! [`follow`] reads, [`turn`] writes, [`chain`] makes databases and segments and replaces what a base stands for.
+
+mod chain;
+mod follow;
+mod turn;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use crate::db::Options;
+use crate::error::{Error, Notice, Result, is_refusal};
+use crate::storage::codec::random_u64;
+use crate::storage::fs::{File, Fs, LockKind, OpenMode};
+use crate::storage::lock::LockFile;
+use crate::storage::manifest;
+use crate::storage::shm::Notes;
+use crate::storage::wal::record::HEADER_LEN;
+use crate::types::{Entry, Lsn, Op, SyncMode};
+use follow::Follower;
+use turn::Group;
+
+pub(crate) use turn::WalTurn;
+
+/// What an engine keeps of the log in memory. It is fed every operation in log order.
+pub(crate) trait Memory: Default + Send + Sync {
+    /// Takes in one operation of the batch `lsn`.
+    fn apply(&mut self, lsn: Lsn, op: Op);
+
+    /// The newest version of `key`.
+    ///
+    /// # Errors
+    /// Corruption and I/O errors, if the memory reaches to disk.
+    fn entry(&self, key: &[u8]) -> Result<Option<Entry>>;
+}
+
+/// A handle on the shared log of one database.
+pub(crate) struct WalEngine<M> {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    sync: SyncMode,
+    lock_timeout: Duration,
+    /// Why the handle can't write, if it can't.
+    read_only: Option<String>,
+    turnstile: LockFile,
+    lock: LockFile,
+    maintenance: LockFile,
+    notes: Notes,
+    /// Drawn once: see the nonce of a record.
+    nonce: u32,
+    /// What readers see. Lock order: `inner` before `published`.
+    published: RwLock<Published<M>>,
+    inner: Mutex<Inner>,
+    /// Threads that are about to lock `inner` for a turn.
+    waiting: AtomicUsize,
+    notices: Mutex<Vec<Notice>>,
+    counters: Counters,
+}
+
+/// What readers see: the memory, and where in the log it stands.
+struct Published<M> {
+    memory: M,
+    lsn: Lsn,
+    /// `None` when the memory must not be served before the handle has caught up.
+    tail: Option<Tail>,
+}
+
+/// The end of the log as it was last seen.
+struct Tail {
+    file: Arc<dyn File>,
+    offset: u64,
+    /// The bytes at `offset`: as long as they stay the same, nothing is new.
+    seen: [u8; HEADER_LEN],
+}
+
+/// What only one thread at a time may touch.
+struct Inner {
+    follower: Follower,
+    /// The turn in progress: while there is one, this handle holds `LOCK` exclusive.
+    group: Option<Group>,
+    /// The failure after which the handle must not be used.
+    poisoned: Option<String>,
+}
+
+/// What the handle did, for `.stats`.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) commits: AtomicU64,
+    pub(crate) syncs: AtomicU64,
+    pub(crate) sync_micros: AtomicU64,
+    pub(crate) lock_waits: AtomicU64,
+}
+
+impl Counters {
+    fn add(counter: &AtomicU64, count: u64) {
+        counter.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+impl<M: Memory> WalEngine<M> {
+    /// Opens the database in `dir`, and creates it first if it is missing and `options` say so. What the manifest leads to is
+    /// loaded; the end of the log is looked at by the first command.
+    ///
+    /// # Errors
+    /// `NoDatabase`, `NotADatabase`, `Format`, corruption, I/O.
+    pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Self> {
+        let manifest = chain::find_or_create(&*fs, dir, options)?;
+        let read_only = read_only_reason(&*fs, dir, options)?;
+        let open_lock = |name| LockFile::open(&*fs, dir, name);
+        let boot_id = fs.boot_id().map_err(|error| Error::io("read the boot id for", dir, error))?;
+        let notes = Notes::new(open_notes(&*fs, dir, read_only.is_some()), boot_id);
+        let mut memory = M::default();
+        let writable = read_only.is_none();
+        let follower = Follower::load(&fs, dir, writable, manifest, &mut memory)?;
+        Ok(Self {
+            turnstile: open_lock(chain::TURNSTILE)?,
+            lock: open_lock(chain::LOCK)?,
+            maintenance: open_lock(chain::MAINTENANCE)?,
+            fs,
+            dir: dir.to_owned(),
+            sync: options.sync,
+            lock_timeout: options.lock_timeout,
+            read_only,
+            notes,
+            #[expect(clippy::cast_possible_truncation, reason = "any 32 random bits do")]
+            nonce: random_u64() as u32,
+            published: RwLock::new(Published { memory, lsn: Lsn::ZERO, tail: None }),
+            inner: Mutex::new(Inner { follower, group: None, poisoned: None }),
+            waiting: AtomicUsize::new(0),
+            notices: Mutex::default(),
+            counters: Counters::default(),
+        })
+    }
+
+    /// Runs `read` on the memory once it holds everything that was acknowledged before the call.
+    ///
+    /// # Errors
+    /// As [`Engine::get`](crate::engine::Engine::get).
+    pub(crate) fn read<R>(&self, read: impl FnOnce(&M, Lsn) -> R) -> Result<R> {
+        let published = self.published();
+        if !is_behind(&published)? {
+            return Ok(read(&published.memory, published.lsn));
+        }
+        drop(published);
+        self.catch_up_to_read()?;
+        let published = self.published();
+        Ok(read(&published.memory, published.lsn))
+    }
+
+    fn catch_up_to_read(&self) -> Result<()> {
+        let mut inner = self.inner();
+        inner.check_usable()?;
+        if is_behind(&self.published())? {
+            self.catch_up(&mut inner, LockKind::Shared, "read")?;
+            self.lock.release();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub(crate) fn read_only(&self) -> Option<&str> {
+        self.read_only.as_deref()
+    }
+
+    pub(crate) fn take_notices(&self) -> Vec<Notice> {
+        std::mem::take(&mut *self.notices.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn notify(&self, notice: Notice) {
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice);
+    }
+
+    /// Bytes of records that the log holds behind the base.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        self.inner().follower.log_bytes()
+    }
+
+    /// # Errors
+    /// `ReadOnly`.
+    fn check_writable(&self) -> Result<()> {
+        match &self.read_only {
+            Some(reason) => Err(Error::ReadOnly { dir: self.dir.clone(), reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn published(&self) -> RwLockReadGuard<'_, Published<M>> {
+        self.published.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn published_mut(&self) -> RwLockWriteGuard<'_, Published<M>> {
+        self.published.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes `LOCK`, queueing at the turnstile, and says who has it now.
+    fn acquire(&self, kind: LockKind, verb: &str) -> Result<()> {
+        let holder = || self.notes.holder();
+        if !self.turnstile.try_acquire(LockKind::Exclusive)? {
+            Counters::add(&self.counters.lock_waits, 1);
+            self.turnstile.acquire(LockKind::Exclusive, self.lock_timeout, holder)?;
+        }
+        let acquired = self.lock.acquire(kind, self.lock_timeout, holder);
+        self.turnstile.release();
+        acquired?;
+        self.notes.sign(verb);
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// # Errors
+    /// `Poisoned`.
+    fn check_usable(&self) -> Result<()> {
+        match &self.poisoned {
+            Some(cause) => Err(Error::Poisoned { cause: cause.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether something was written behind the end of the log that `published` stands for.
+fn is_behind<M>(published: &Published<M>) -> Result<bool> {
+    let Some(tail) = &published.tail else { return Ok(true) };
+    let mut now = [0; HEADER_LEN];
+    crate::storage::fs::read_full_at(&*tail.file, &mut now, tail.offset)
+        .map_err(|error| Error::io("read", Path::new("the log"), error))?;
+    Ok(now != tail.seen)
+}
+
+/// Why the database can only be read: the caller wants it so, or the system does.
+fn read_only_reason(fs: &dyn Fs, dir: &Path, options: &Options) -> Result<Option<String>> {
+    if options.read_only {
+        return Ok(Some("it was opened so".into()));
+    }
+    let path = dir.join(manifest::NAME);
+    match fs.open(&path, OpenMode::Write) {
+        Ok(_) => Ok(None),
+        Err(error) if is_refusal(&error) => Ok(Some(error.to_string())),
+        Err(error) => Err(Error::io("open", &path, error)),
+    }
+}
+
+fn open_notes(fs: &dyn Fs, dir: &Path, read_only: bool) -> Option<Arc<dyn File>> {
+    let mode = if read_only { OpenMode::Read } else { OpenMode::OpenOrCreate };
+    fs.open(&dir.join(chain::NOTES), mode).ok()
+}
+
+/// Opens a file of the log, for writing if the handle may.
+fn open_log_file(fs: &dyn Fs, path: &Path, writable: bool) -> std::io::Result<Arc<dyn File>> {
+    fs.open(path, if writable { OpenMode::Write } else { OpenMode::Read })
+}

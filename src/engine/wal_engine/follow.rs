@@ -1,0 +1,450 @@
+//! Reading the log: from the manifest to its end, and from there to its new end after others wrote.
+//!
+//! 1. Without the lock, read what is there: a long history must not keep writers waiting. What is read is not shown yet.
+//! 2. Take the lock. If the last record read is another one now (its writer died before it was durable), start again
+//!    from the manifest. Read the rest.
+//! 3. Where reading stops, decide whether the log ends there ([`Follower::settle`]).
+//! 4. What is not known to be durable is synced and read back from the device. If it is not there, start again.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::chain::{base_path, segment_path};
+use super::{Inner, Memory, Published, Tail, WalEngine, open_log_file};
+use crate::error::{Error, Notice, Result};
+use crate::storage::Life;
+use crate::storage::fs::{Fs, LockKind};
+use crate::storage::manifest::Manifest;
+use crate::storage::shm::Durable;
+use crate::storage::wal::reader::{Mark, SegmentReader, Step};
+use crate::storage::wal::record::{self, Header, Kind, Record};
+use crate::types::Lsn;
+
+/// How often a reader starts again before it takes a missing file for a lost one.
+const MAX_RESTARTS: usize = 20;
+
+/// A position in the log and what is known about it.
+pub(super) struct Follower {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    writable: bool,
+    pub(super) segment: SegmentReader,
+    /// Every batch up to here is known to be on the device.
+    durable: Lsn,
+    /// Every batch up to here was written to be synced.
+    synced: Lsn,
+    /// The last place in the segment up to which everything is known to be on the device.
+    confirmed: Mark,
+    /// Where bytes of an incomplete write end; the next write covers them.
+    stale_end: u64,
+    log_bytes: u64,
+}
+
+/// Why reading stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    /// Nothing but zeros follows.
+    Zeros,
+    /// Something follows that is not the next record.
+    Broken,
+    /// The position is on no log any more: start again from the manifest.
+    Gone,
+}
+
+impl Follower {
+    /// Loads the base, if there is one, into `memory` and stands at the start of the log behind it.
+    pub(super) fn load<M: Memory>(
+        fs: &Arc<dyn Fs>,
+        dir: &Path,
+        writable: bool,
+        mut manifest: Manifest,
+        memory: &mut M,
+    ) -> Result<Self> {
+        for _ in 0..MAX_RESTARTS {
+            *memory = M::default();
+            match Self::load_once(fs, dir, writable, &manifest, memory) {
+                Err(Error::Io { source, path, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                    let now = read_manifest(&**fs, dir)?;
+                    if now == manifest {
+                        return Err(Error::corruption(
+                            &path,
+                            0,
+                            "the file is missing, and the manifest needs it",
+                        ));
+                    }
+                    manifest = now;
+                }
+                loaded => return loaded,
+            }
+        }
+        Err(Error::corruption(dir, 0, "the manifest keeps changing faster than it can be followed"))
+    }
+
+    fn load_once<M: Memory>(
+        fs: &Arc<dyn Fs>,
+        dir: &Path,
+        writable: bool,
+        manifest: &Manifest,
+        memory: &mut M,
+    ) -> Result<Self> {
+        let base_lsn = match &manifest.base {
+            Some(base) => {
+                load_base(&**fs, &base_path(dir, base.life.id), base.life, manifest.first, memory)?;
+                base.lsn
+            }
+            None => Lsn::ZERO,
+        };
+        let path = segment_path(dir, manifest.first.id);
+        let segment = open_segment(&**fs, path, manifest.first, writable)?;
+        if segment.position().lsn != base_lsn {
+            let what =
+                format!("it begins behind LSN {}, the base ends at {base_lsn}", segment.position().lsn);
+            return Err(Error::corruption(segment.path(), 0, what));
+        }
+        Ok(Self {
+            fs: Arc::clone(fs),
+            dir: dir.to_owned(),
+            writable,
+            durable: base_lsn,
+            synced: base_lsn,
+            confirmed: segment.mark(),
+            stale_end: 0,
+            log_bytes: 0,
+            segment,
+        })
+    }
+
+    /// Reads on until something is not the next record. With the lock held the seal before an empty segment is made sure of;
+    /// without it, such a seal is left alone.
+    fn replay<M: Memory>(&mut self, memory: &mut M, locked: bool, note: Option<&Durable>) -> Result<Stop> {
+        self.segment.refresh();
+        loop {
+            let before = self.segment.mark();
+            let step = match self.segment.next()? {
+                Step::Zeros => return Ok(Stop::Zeros),
+                Step::Broken => return Ok(Stop::Broken),
+                Step::Record(record) => take_in(&record, memory),
+            };
+            let Some(taken) = step else {
+                return Err(self.corruption(format!("LSN {} is malformed", self.segment.position().lsn)));
+            };
+            self.account(before, &taken);
+            if let Some(successor) = taken.successor
+                && let Some(stop) = self.cross(before, successor, locked, note)?
+            {
+                return Ok(stop);
+            }
+        }
+    }
+
+    /// Draws the conclusions from a record that was read.
+    fn account(&mut self, before: Mark, taken: &Taken) {
+        self.log_bytes += self.segment.position().offset - before.position.offset;
+        if taken.header.durable >= before.position.lsn {
+            self.confirmed = before;
+        }
+        self.durable = self.durable.max(taken.header.durable);
+        if !taken.header.unsynced {
+            self.synced = taken.header.lsn;
+        }
+    }
+
+    /// Goes from a seal, which was just read, to the segment that it names.
+    fn cross(
+        &mut self,
+        before: Mark,
+        life: Life,
+        locked: bool,
+        note: Option<&Durable>,
+    ) -> Result<Option<Stop>> {
+        let path = segment_path(&self.dir, life.id);
+        let mut next = match open_segment(&*self.fs, path, life, self.writable) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(Some(Stop::Gone));
+            }
+            opened => opened?,
+        };
+        let previous = next.header().previous;
+        if (previous.id, previous.end, previous.crc)
+            != (self.segment.life().id, before.position.offset, before.position.link)
+        {
+            return Err(Error::corruption(next.path(), 0, "it does not follow the segment that names it"));
+        }
+        // A record in the next segment was written after the seal was durable; so was a note about it.
+        let seal_is_durable = next.has_next()? || note.is_some_and(|note| note.life == life);
+        if !seal_is_durable && !locked {
+            self.segment.move_to(before);
+            return Ok(Some(Stop::Zeros));
+        }
+        if !seal_is_durable && !self.confirm()? {
+            return Ok(Some(Stop::Gone));
+        }
+        self.move_to(next);
+        Ok(None)
+    }
+
+    /// Goes on in a segment whose predecessor is durable.
+    pub(super) fn move_to(&mut self, segment: SegmentReader) {
+        self.durable = segment.position().lsn;
+        self.confirmed = segment.mark();
+        self.stale_end = 0;
+        self.segment = segment;
+    }
+
+    /// Syncs the segment and reads what was not known to be durable back from the device; `false` when it is not there.
+    fn confirm(&mut self) -> Result<bool> {
+        let end = self.segment.mark();
+        let sync = self.segment.file().sync_data().and_then(|()| self.segment.file().drop_cache());
+        sync.map_err(|error| Error::Poisoned {
+            cause: Error::io("sync", self.segment.path(), error).to_string(),
+        })?;
+        self.segment.move_to(self.confirmed);
+        self.segment.refresh();
+        while self.segment.mark() != end {
+            if !matches!(self.segment.next()?, Step::Record(_)) {
+                return Ok(false);
+            }
+        }
+        self.confirmed = end;
+        self.durable = self.segment.position().lsn;
+        Ok(true)
+    }
+
+    /// Makes sure that everything that was to be synced is on the device; `false` when it is not.
+    fn make_durable(&mut self, note: Option<&Durable>) -> Result<bool> {
+        if let Some(note) = note.filter(|note| note.life == self.segment.life()) {
+            self.durable = self.durable.max(note.lsn.min(self.segment.position().lsn));
+        }
+        if self.synced <= self.durable { Ok(true) } else { self.confirm() }
+    }
+
+    /// Decides, with the lock held, whether the log ends where reading stopped. Returns whether an incomplete write lies there.
+    ///
+    /// The end is believed unless something shows that there was more: a note of this boot, a later record in the segment that
+    /// says so, or a next segment that is in use. After zeros, and with a note of this boot on this segment, nothing is looked for:
+    /// holes are made by power losses, and the first handle after a boot looked.
+    fn settle(&mut self, stop: Stop, note: Option<&Durable>) -> Result<bool> {
+        let end = self.segment.position();
+        let note_here = note.filter(|note| note.life == self.segment.life());
+        if let Some(note) = note_here
+            && note.lsn > end.lsn
+        {
+            return Err(self.lost(&format!("LSNs {} to {} were durable", end.lsn.next(), note.lsn)));
+        }
+        if stop == Stop::Zeros && note_here.is_some() {
+            self.stale_end = end.offset;
+            return Ok(false);
+        }
+        let survey = self.segment.survey()?;
+        if let Some(proof) = survey.proof {
+            let why = format!("the record at offset {proof} says that LSN {} was durable", end.lsn.next());
+            return Err(self.lost(&why));
+        }
+        if self.successor_is_in_use()? {
+            return Err(self.lost(&format!("segment {} continues the log", self.segment.life().id.next())));
+        }
+        self.stale_end = survey.stale_end;
+        Ok(survey.stale_end > end.offset)
+    }
+
+    /// Whether the next segment's file continues this one and holds records: then this one was sealed.
+    fn successor_is_in_use(&self) -> Result<bool> {
+        let path = segment_path(&self.dir, self.segment.life().id.next());
+        let Ok(file) = open_log_file(&*self.fs, &path, false) else { return Ok(false) };
+        let Ok(header) = crate::storage::wal::segment::read_header(&*file, &path) else { return Ok(false) };
+        let mut next = SegmentReader::at_start(file, path, header);
+        Ok(header.previous.id == self.segment.life().id && next.has_next()?)
+    }
+
+    fn lost(&self, why: &str) -> Error {
+        self.corruption(format!("LSN {} can't be read, but {why}", self.segment.position().lsn.next()))
+    }
+
+    fn corruption(&self, what: String) -> Error {
+        Error::corruption(self.segment.path(), self.segment.position().offset, what)
+    }
+
+    /// The end of the log as readers compare it.
+    pub(super) fn tail(&self) -> Result<Tail> {
+        let offset = self.segment.position().offset;
+        Ok(Tail { file: Arc::clone(self.segment.file()), offset, seen: self.segment.peek()? })
+    }
+
+    pub(super) const fn log_bytes(&self) -> u64 {
+        self.log_bytes
+    }
+
+    pub(super) const fn durable(&self) -> Lsn {
+        self.durable
+    }
+
+    pub(super) const fn stale_end(&self) -> u64 {
+        self.stale_end
+    }
+
+    /// Takes note that a base now stands for what was in the log until a moment ago.
+    pub(super) const fn rebased(&mut self) {
+        self.log_bytes = 0;
+    }
+
+    /// The bytes of a seal at the position.
+    pub(super) fn seal_for(&self, successor: Life, nonce: u32) -> Vec<u8> {
+        let position = self.segment.position();
+        let (lsn, link) = (position.lsn, position.link);
+        let header =
+            Header { kind: Kind::Seal, lsn, durable: self.durable, link, nonce, unsynced: false, count: 0 };
+        let mut bytes = Vec::new();
+        record::encode(&mut bytes, self.segment.life(), position.offset, &header, |out| {
+            record::encode_successor(out, successor);
+        });
+        bytes
+    }
+
+    /// Moves behind records that this handle wrote at the position.
+    pub(super) fn wrote(&mut self, mark: Mark, durable: bool) {
+        self.log_bytes += mark.position.offset - self.segment.position().offset;
+        self.segment.move_to(mark);
+        self.stale_end = mark.position.offset;
+        if durable {
+            self.durable = mark.position.lsn;
+            self.synced = mark.position.lsn;
+            self.confirmed = mark;
+        }
+    }
+}
+
+/// What a record came to.
+struct Taken {
+    header: Header,
+    successor: Option<Life>,
+}
+
+/// Applies a batch, or reads a seal; `None` when it is neither.
+fn take_in<M: Memory>(record: &Record<'_>, memory: &mut M) -> Option<Taken> {
+    let mut successor = None;
+    match record.header.kind {
+        Kind::Seal => successor = Some(record::decode_successor(record.payload)?),
+        Kind::Batch => record::for_each_op(record, |lsn, op| memory.apply(lsn, op))?,
+        Kind::Base => return None,
+    }
+    Some(Taken { header: record.header, successor })
+}
+
+/// Reads a base. Unlike a log it was complete before anything referred to it, so whatever does not verify is corruption.
+fn load_base<M: Memory>(fs: &dyn Fs, path: &Path, life: Life, first: Life, memory: &mut M) -> Result<()> {
+    let mut base = open_segment(fs, path.to_owned(), life, false)?;
+    loop {
+        let offset = base.position().offset;
+        let damaged = |what: &str| Error::corruption(path, offset, what);
+        let Step::Record(record) = base.next()? else {
+            return Err(damaged("the base breaks off here: entries behind this place can't be read"));
+        };
+        match record.header.kind {
+            Kind::Base => record::for_each_op(&record, |lsn, op| memory.apply(lsn, op)),
+            Kind::Seal if record::decode_successor(record.payload) == Some(first) => return Ok(()),
+            _ => None,
+        }
+        .ok_or_else(|| damaged("this record does not belong into a base of this manifest"))?;
+    }
+}
+
+fn open_segment(fs: &dyn Fs, path: PathBuf, life: Life, writable: bool) -> Result<SegmentReader> {
+    let file = open_log_file(fs, &path, writable).map_err(|error| Error::io("open", &path, error))?;
+    SegmentReader::open(file, path, life)
+}
+
+fn read_manifest(fs: &dyn Fs, dir: &Path) -> Result<Manifest> {
+    Manifest::read(fs, dir)?.ok_or_else(|| Error::NoDatabase { dir: dir.to_owned() })
+}
+
+impl<M: Memory> WalEngine<M> {
+    /// Takes `LOCK` and brings the memory up to date under it. After an error the lock is free again.
+    pub(super) fn catch_up(&self, inner: &mut Inner, kind: LockKind, verb: &str) -> Result<()> {
+        self.read_ahead(inner)?;
+        self.acquire(kind, verb)?;
+        let caught_up = self.catch_up_locked(inner);
+        if let Err(error) = &caught_up {
+            self.lock.release();
+            if let Error::Poisoned { cause } = error {
+                inner.poisoned = Some(cause.clone());
+            }
+        }
+        caught_up
+    }
+
+    /// Step 1: what can be read without the lock. It is not shown before the handle has caught up.
+    fn read_ahead(&self, inner: &mut Inner) -> Result<()> {
+        let mut published = self.published_mut();
+        let before = inner.follower.segment.mark();
+        for _ in 0..MAX_RESTARTS {
+            if inner.follower.replay(&mut published.memory, false, None)? != Stop::Gone {
+                break;
+            }
+            self.restart(inner, &mut published)?;
+        }
+        if inner.follower.segment.mark() != before {
+            published.tail = None;
+        }
+        Ok(())
+    }
+
+    /// Steps 2 to 4.
+    fn catch_up_locked(&self, inner: &mut Inner) -> Result<()> {
+        let mut published = self.published_mut();
+        let note = self.notes.durable();
+        if !inner.follower.segment.last_is_unchanged()? {
+            self.restart(inner, &mut published)?;
+        }
+        for _ in 0..MAX_RESTARTS {
+            let stop = inner.follower.replay(&mut published.memory, true, note.as_ref())?;
+            if stop != Stop::Gone {
+                let dropped = inner.follower.settle(stop, note.as_ref())?;
+                if inner.follower.make_durable(note.as_ref())? {
+                    self.report(inner, note.as_ref(), dropped);
+                    published.lsn = inner.follower.segment.position().lsn;
+                    published.tail = Some(inner.follower.tail()?);
+                    return Ok(());
+                }
+            }
+            self.restart(inner, &mut published)?;
+        }
+        Err(inner.follower.corruption("the log changes while it is locked".into()))
+    }
+
+    /// Begins again from the manifest.
+    fn restart(&self, inner: &mut Inner, published: &mut Published<M>) -> Result<()> {
+        published.tail = None;
+        let manifest = read_manifest(&*self.fs, &self.dir)?;
+        let writable = self.read_only.is_none();
+        inner.follower = Follower::load(&self.fs, &self.dir, writable, manifest, &mut published.memory)?;
+        Ok(())
+    }
+
+    /// Leaves a note for others, and tells the user of dropped bytes unless somebody did.
+    fn report(&self, inner: &Inner, note: Option<&Durable>, dropped: bool) {
+        let now = durable_note(inner, dropped);
+        if note == Some(&now) {
+            return;
+        }
+        if dropped {
+            let segment = &inner.follower.segment;
+            self.notify(Notice::TornTail {
+                file: segment.path().to_owned(),
+                offset: segment.position().offset,
+                lsn: segment.position().lsn.next(),
+            });
+        }
+        self.notes.publish(&now);
+    }
+
+    /// Says how far the log is durable now. `LOCK` is held.
+    pub(super) fn leave_note(&self, inner: &Inner) {
+        self.notes.publish(&durable_note(inner, false));
+    }
+}
+
+fn durable_note(inner: &Inner, dropped: bool) -> Durable {
+    let segment = &inner.follower.segment;
+    Durable { life: segment.life(), end: segment.position().offset, lsn: inner.follower.durable(), dropped }
+}

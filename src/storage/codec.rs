@@ -1,0 +1,73 @@
+//! Little-endian integers at fixed places, checksums, and random numbers: what every on-disk structure needs.
+//!
+//! Reading never panics: a field outside its buffer reads as `None`.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+/// Reads `N` bytes at `offset`.
+fn array_at<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
+    bytes.get(offset..)?.first_chunk().copied()
+}
+
+/// The little-endian `u16` at `offset`.
+pub(crate) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+    array_at(bytes, offset).map(u16::from_le_bytes)
+}
+
+/// The little-endian `u32` at `offset`.
+pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+    array_at(bytes, offset).map(u32::from_le_bytes)
+}
+
+/// The little-endian `u64` at `offset`.
+pub(crate) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
+    array_at(bytes, offset).map(u64::from_le_bytes)
+}
+
+/// The little-endian `u128` at `offset`.
+pub(crate) fn u128_at(bytes: &[u8], offset: usize) -> Option<u128> {
+    array_at(bytes, offset).map(u128::from_le_bytes)
+}
+
+/// Overwrites the bytes at `offset` with a field's. The buffer is the caller's own and long enough.
+pub(crate) fn put(bytes: &mut [u8], offset: usize, field: &[u8]) {
+    bytes[offset..offset + field.len()].copy_from_slice(field);
+}
+
+/// CRC-32 (IEEE) of `parts`, as if they were one.
+pub(crate) fn crc32(parts: &[&[u8]]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize()
+}
+
+/// A number that is different each time, seeded by the operating system. Not for secrets.
+pub(crate) fn random_u64() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_outside_the_buffer_are_none() {
+        let bytes = 0x0102_0304_u32.to_le_bytes();
+        assert_eq!(u32_at(&bytes, 0), Some(0x0102_0304));
+        assert_eq!(u16_at(&bytes, 2), Some(0x0102));
+        assert_eq!(u32_at(&bytes, 1), None);
+        assert_eq!(u64_at(&bytes, usize::MAX), None);
+    }
+
+    #[test]
+    fn parts_hash_like_their_concatenation() {
+        assert_eq!(crc32(&[b"123", b"456789"]), 0xcbf4_3926);
+    }
+
+    #[test]
+    fn random_numbers_differ() {
+        assert_ne!(random_u64(), random_u64());
+    }
+}

@@ -1,0 +1,81 @@
+//! Locks between processes: empty files held with `flock`, which the kernel releases when a process dies.
+//!
+//! | file    | held                                                                                   |
+//! |---------|----------------------------------------------------------------------------------------|
+//! | `TURN`  | exclusive, while waiting for `LOCK`: a turnstile that keeps a tight loop from starving others |
+//! | `LOCK`  | exclusive to commit, shared to catch up; for one command, never while idle             |
+//! | `MAINT` | exclusive, by the one process that compacts                                            |
+//!
+//! Order: `MAINT` before `TURN` before `LOCK`, never the reverse.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::fs::{File, Fs, LockKind, OpenMode};
+use crate::error::{Error, Holder, Result};
+
+/// How long a waiter polls at its shortest interval: commits take about that long.
+const EAGER: Duration = Duration::from_millis(2);
+const SHORTEST_SLEEP: Duration = Duration::from_micros(20);
+const LONGEST_SLEEP: Duration = Duration::from_millis(5);
+
+/// One lock file, opened by one handle.
+#[derive(Debug)]
+pub(crate) struct LockFile {
+    file: Arc<dyn File>,
+    path: PathBuf,
+    name: &'static str,
+}
+
+impl LockFile {
+    /// Opens the lock file `name` of a database. Reading it is enough to lock it.
+    ///
+    /// # Errors
+    /// I/O.
+    pub(crate) fn open(fs: &dyn Fs, dir: &Path, name: &'static str) -> Result<Self> {
+        let path = dir.join(name);
+        let file = fs.open(&path, OpenMode::Read).map_err(|error| Error::io("open", &path, error))?;
+        Ok(Self { file, path, name })
+    }
+
+    /// Takes the lock if it is free.
+    ///
+    /// # Errors
+    /// I/O.
+    pub(crate) fn try_acquire(&self, kind: LockKind) -> Result<bool> {
+        self.file.try_lock(kind).map_err(|error| Error::io("lock", &self.path, error))
+    }
+
+    /// Waits for the lock.
+    ///
+    /// # Errors
+    /// `Busy` with what `holder` knows, after `timeout`; I/O.
+    pub(crate) fn acquire(
+        &self,
+        kind: LockKind,
+        timeout: Duration,
+        holder: impl Fn() -> Option<Holder>,
+    ) -> Result<()> {
+        let start = Instant::now();
+        while !self.try_acquire(kind)? {
+            let waited = start.elapsed();
+            if waited >= timeout {
+                return Err(Error::Busy { lock: self.name, waited, holder: holder() });
+            }
+            thread::sleep(pause(waited).min(timeout.saturating_sub(waited)));
+        }
+        Ok(())
+    }
+
+    /// Gives the lock back. Closing the file does so too, so an error changes nothing.
+    pub(crate) fn release(&self) {
+        drop(self.file.unlock());
+    }
+}
+
+/// How long to sleep between two tries after having waited this long.
+fn pause(waited: Duration) -> Duration {
+    if waited < EAGER { SHORTEST_SLEEP } else { (waited / 8).min(LONGEST_SLEEP) }
+}

@@ -1,0 +1,145 @@
+//! Notes that processes leave for each other in the file `SHM`: how far the log is durable, and who holds the lock.
+//!
+//! ```text
+//!  0        4        8        12       16                                32               40
+//!  ┌────────┬────────┬────────┬────────┬────────────────────────────────┬────────────────┬─ … 64
+//!  │ "kvsh" │ crc    │dropped │   0    │ boot id                        │ segment salt   │
+//!  ├────────┴────────┴────────┴────────┴────────────────────────────────┴────────────────┘
+//!  │ 40: segment id   48: end offset   56: durable LSN
+//!
+//!  64       68       72       76       80                                96               104
+//!  ┌────────┬────────┬────────┬────────┬────────────────────────────────┬────────────────┬─ … 128
+//!  │ "kvhl" │ crc    │ pid    │   0    │ boot id                        │ since, unix ms │ verb
+//!  └────────┴────────┴────────┴────────┴────────────────────────────────┴────────────────┘
+//! ```
+//!
+//! The file is advisory. It may be missing, stale, or hold garbage at any time; a note that does not verify or is of another
+//! boot does not exist. A note can save a sync or a look-ahead, or reveal that durable records are gone; it can never
+//! make anything count as durable that was not: it is written after the sync that it reports, and the page cache that it lives in
+//! dies with the boot that it names.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::Life;
+use super::codec::{crc32, put, u32_at, u64_at, u128_at};
+use super::fs::{File, read_full_at, write_all_at};
+use crate::error::Holder;
+use crate::types::{FileId, Lsn};
+
+const NOTE_LEN: usize = 64;
+const HOLDER_OFFSET: u64 = NOTE_LEN as u64;
+const DURABLE_MAGIC: &[u8; 4] = b"kvsh";
+const HOLDER_MAGIC: &[u8; 4] = b"kvhl";
+
+const CRC: usize = 4;
+const DROPPED: usize = 8;
+const PID: usize = 8;
+const BOOT: usize = 16;
+const SALT: usize = 32;
+const ID: usize = 40;
+const END: usize = 48;
+const LSN: usize = 56;
+const SINCE: usize = 32;
+const VERB: usize = 40;
+
+/// How far the log was durable when the note was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Durable {
+    /// The segment that records went to.
+    pub life: Life,
+    /// Where its last durable record ends.
+    pub end: u64,
+    /// The last durable batch.
+    pub lsn: Lsn,
+    /// An incomplete write behind `end` has been reported to a user.
+    pub dropped: bool,
+}
+
+/// The notes of one database, as seen by one handle.
+#[derive(Debug)]
+pub(crate) struct Notes {
+    file: Option<Arc<dyn File>>,
+    boot_id: u128,
+}
+
+impl Notes {
+    /// Notes in `file`; without a file nothing is ever found or kept.
+    pub(crate) const fn new(file: Option<Arc<dyn File>>, boot_id: u128) -> Self {
+        Self { file, boot_id }
+    }
+
+    /// The last note on durability of this boot.
+    pub(crate) fn durable(&self) -> Option<Durable> {
+        let note = self.read(0, DURABLE_MAGIC)?;
+        Some(Durable {
+            life: Life { id: FileId(u64_at(&note, ID)?), salt: u64_at(&note, SALT)? },
+            end: u64_at(&note, END)?,
+            lsn: Lsn(u64_at(&note, LSN)?),
+            dropped: u32_at(&note, DROPPED)? != 0,
+        })
+    }
+
+    /// Leaves a note on durability. Call it after the sync, with the lock held.
+    pub(crate) fn publish(&self, durable: &Durable) {
+        let mut note = [0; NOTE_LEN];
+        put(&mut note, DROPPED, &u32::from(durable.dropped).to_le_bytes());
+        put(&mut note, SALT, &durable.life.salt.to_le_bytes());
+        put(&mut note, ID, &durable.life.id.0.to_le_bytes());
+        put(&mut note, END, &durable.end.to_le_bytes());
+        put(&mut note, LSN, &durable.lsn.0.to_le_bytes());
+        self.write(0, DURABLE_MAGIC, note);
+    }
+
+    /// Who took the lock last.
+    pub(crate) fn holder(&self) -> Option<Holder> {
+        let note = self.read(HOLDER_OFFSET, HOLDER_MAGIC)?;
+        let verb = &note[VERB..];
+        let len = verb.iter().position(|&byte| byte == 0).unwrap_or(verb.len());
+        let since = Duration::from_millis(u64_at(&note, SINCE)?);
+        Some(Holder {
+            pid: u32_at(&note, PID)?,
+            command: String::from_utf8_lossy(&verb[..len]).into_owned(),
+            age: unix_time().saturating_sub(since),
+        })
+    }
+
+    /// Says that this process has the lock now, for the command `verb`.
+    pub(crate) fn sign(&self, verb: &str) {
+        let mut note = [0; NOTE_LEN];
+        let millis = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX);
+        put(&mut note, PID, &std::process::id().to_le_bytes());
+        put(&mut note, SINCE, &millis.to_le_bytes());
+        put(&mut note, VERB, &verb.as_bytes()[..verb.len().min(NOTE_LEN - VERB)]);
+        self.write(HOLDER_OFFSET, HOLDER_MAGIC, note);
+    }
+
+    fn read(&self, offset: u64, magic: &[u8; 4]) -> Option<[u8; NOTE_LEN]> {
+        let mut note = [0; NOTE_LEN];
+        let len = read_full_at(&**self.file.as_ref()?, &mut note, offset).ok()?;
+        let valid = len == NOTE_LEN
+            && note.starts_with(magic)
+            && u32_at(&note, CRC)? == checksum(&note)
+            && u128_at(&note, BOOT)? == self.boot_id;
+        valid.then_some(note)
+    }
+
+    /// A note that can't be written is a note that does not exist: nothing depends on it.
+    fn write(&self, offset: u64, magic: &[u8; 4], mut note: [u8; NOTE_LEN]) {
+        if let Some(file) = &self.file {
+            put(&mut note, 0, magic);
+            put(&mut note, BOOT, &self.boot_id.to_le_bytes());
+            let crc = checksum(&note);
+            put(&mut note, CRC, &crc.to_le_bytes());
+            drop(write_all_at(&**file, &note, offset));
+        }
+    }
+}
+
+fn checksum(note: &[u8; NOTE_LEN]) -> u32 {
+    crc32(&[&note[..CRC], &note[CRC + 4..]])
+}
+
+fn unix_time() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}

@@ -1,0 +1,274 @@
+//! The walk over one segment, record by record, and the evidence needed where it stops.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::record::{self, HEADER_LEN, Kind, Record};
+use super::segment::{self, Link, SegmentHeader};
+use crate::error::{Error, Result};
+use crate::storage::Life;
+use crate::storage::fs::{File, read_full_at};
+use crate::types::Lsn;
+
+/// Where the next record of a segment begins and what it must link to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// Offset of the next record.
+    pub offset: u64,
+    /// Checksum of the record before it.
+    pub link: u32,
+    /// LSN of the last batch before it.
+    pub lsn: Lsn,
+}
+
+/// A place to return to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Where the next record begins.
+    pub position: Position,
+    /// Where the record before it begins; 0 when there is none in the segment.
+    pub last_offset: u64,
+}
+
+/// What lies behind the place where a reader stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Survey {
+    /// The offset of a record that proves that the log did not end here.
+    pub proof: Option<u64>,
+    /// Where the last byte that is not zero ends; the reader's position when there is none.
+    pub stale_end: u64,
+}
+
+/// What the reader found at its position.
+#[derive(Debug)]
+pub(crate) enum Step<'a> {
+    /// A record that verifies and links; the position is behind it now.
+    Record(Record<'a>),
+    /// Zeros: nothing was ever written here, as far as these bytes tell.
+    Zeros,
+    /// Something that is not the next record.
+    Broken,
+}
+
+/// Reads one segment. It never writes and never moves past what does not verify.
+#[derive(Debug)]
+pub(crate) struct SegmentReader {
+    file: Arc<dyn File>,
+    path: PathBuf,
+    header: SegmentHeader,
+    position: Position,
+    /// Where the record before the position begins; 0 when the position is at the first.
+    last_offset: u64,
+    window: Window,
+}
+
+impl SegmentReader {
+    /// Verifies the segment's header and stands before its first record.
+    ///
+    /// # Errors
+    /// As [`segment::read_header`]; corruption when the file has another identity than `life`.
+    pub(crate) fn open(file: Arc<dyn File>, path: PathBuf, life: Life) -> Result<Self> {
+        let header = segment::read_header(&*file, &path)?;
+        if header.life != life {
+            let what = format!("this is segment {}, not the expected {}", header.life.id, life.id);
+            return Err(Error::corruption(&path, 0, what));
+        }
+        Ok(Self::at_start(file, path, header))
+    }
+
+    /// A reader of a segment that was just made.
+    pub(crate) fn at_start(file: Arc<dyn File>, path: PathBuf, header: SegmentHeader) -> Self {
+        let lsn = Lsn(header.first_lsn.0.saturating_sub(1));
+        let position = Position { offset: segment::HEADER_LEN as u64, link: header.link(), lsn };
+        Self { file, path, header, position, last_offset: 0, window: Window::default() }
+    }
+
+    pub(crate) fn file(&self) -> &Arc<dyn File> {
+        &self.file
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) const fn header(&self) -> &SegmentHeader {
+        &self.header
+    }
+
+    pub(crate) const fn life(&self) -> Life {
+        self.header.life
+    }
+
+    pub(crate) const fn position(&self) -> Position {
+        self.position
+    }
+
+    /// What a successor of this segment must name as its predecessor, if the seal lies at the position.
+    pub(crate) const fn link(&self) -> Link {
+        Link { id: self.header.life.id, end: self.position.offset, crc: self.position.link }
+    }
+
+    /// Bytes from the position to the end of the segment.
+    pub(crate) const fn room(&self) -> u64 {
+        self.header.capacity.saturating_sub(self.position.offset)
+    }
+
+    /// Where the reader stands.
+    pub(crate) const fn mark(&self) -> Mark {
+        Mark { position: self.position, last_offset: self.last_offset }
+    }
+
+    /// Stands where a mark was taken, or behind records that the caller itself wrote.
+    pub(crate) fn move_to(&mut self, mark: Mark) {
+        self.position = mark.position;
+        self.last_offset = mark.last_offset;
+    }
+
+    /// Forgets what was read ahead: bytes may have changed since.
+    pub(crate) fn refresh(&mut self) {
+        self.window.clear();
+    }
+
+    /// The bytes where the next record's header would be.
+    ///
+    /// # Errors
+    /// I/O.
+    pub(crate) fn peek(&self) -> Result<[u8; HEADER_LEN]> {
+        let mut bytes = [0; HEADER_LEN];
+        read_full_at(&*self.file, &mut bytes, self.position.offset)
+            .map_err(|error| self.read_error(error))?;
+        Ok(bytes)
+    }
+
+    /// Whether the record at the position verifies; the reader stays where it is.
+    ///
+    /// # Errors
+    /// I/O.
+    pub(crate) fn has_next(&mut self) -> Result<bool> {
+        let mark = self.mark();
+        let found = matches!(self.next()?, Step::Record(_));
+        self.move_to(mark);
+        Ok(found)
+    }
+
+    /// Whether the record before the position is still the one that was read: another writer replaces it when the device had
+    /// lost it.
+    ///
+    /// # Errors
+    /// I/O.
+    pub(crate) fn last_is_unchanged(&self) -> Result<bool> {
+        if self.last_offset == 0 {
+            return Ok(true);
+        }
+        let mut bytes = [0; HEADER_LEN];
+        read_full_at(&*self.file, &mut bytes, self.last_offset).map_err(|error| self.read_error(error))?;
+        Ok(record::announced_crc(&bytes) == Some(self.position.link))
+    }
+
+    /// The record at the position, or why there is none.
+    ///
+    /// # Errors
+    /// I/O.
+    pub(crate) fn next(&mut self) -> Result<Step<'_>> {
+        let offset = self.position.offset;
+        let room = self.room();
+        let (file, path) = (&*self.file, &self.path);
+        let read_error = |error| Error::io("read", path, error);
+        let head = self.window.get(file, offset, HEADER_LEN as u64, room).map_err(read_error)?;
+        if head.iter().all(|&byte| byte == 0) {
+            return Ok(Step::Zeros);
+        }
+        let Some(len) = record::announced_len(head).filter(|&len| len as u64 <= room) else {
+            return Ok(Step::Broken);
+        };
+        let bytes = self.window.get(file, offset, len as u64, room).map_err(read_error)?;
+        let Some(record) = record::decode(bytes, self.header.life, offset) else { return Ok(Step::Broken) };
+        if record.header.link != self.position.link || !follows(&record.header, self.position.lsn) {
+            return Ok(Step::Broken);
+        }
+        let lsn = record.header.lsn;
+        self.position = Position { offset: offset + record::padded(len) as u64, link: record.crc, lsn };
+        self.last_offset = offset;
+        Ok(Step::Record(record))
+    }
+
+    /// Looks at everything behind the position. A record of this life that says that the next LSN was durable before it proves
+    /// that the log does not end at the position.
+    ///
+    /// # Errors
+    /// I/O.
+    pub(crate) fn survey(&mut self) -> Result<Survey> {
+        let room = self.room();
+        let lsn = self.position.lsn.next();
+        let start = self.position.offset;
+        let (file, path, life) = (&*self.file, &self.path, self.header.life);
+        let rest =
+            self.window.get(file, start, room, room).map_err(|error| Error::io("read", path, error))?;
+        let stale_len = rest.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        let proves = |at: &usize| {
+            let candidate = &rest[*at..];
+            record::announced_lsn(candidate).is_some_and(|found| plausible(found, lsn, room))
+                && record::decode(candidate, life, start + *at as u64)
+                    .is_some_and(|found| found.header.durable >= lsn)
+        };
+        let proof = (0..stale_len).step_by(8).find(proves).map(|at| start + at as u64);
+        Ok(Survey { proof, stale_end: start + stale_len as u64 })
+    }
+
+    fn read_error(&self, error: std::io::Error) -> Error {
+        Error::io("read", &self.path, error)
+    }
+}
+
+/// Whether a record can stand behind the batch with LSN `last`.
+fn follows(header: &record::Header, last: Lsn) -> bool {
+    match header.kind {
+        Kind::Batch => header.lsn == last.next(),
+        Kind::Seal | Kind::Base => header.lsn == last,
+    }
+}
+
+/// Whether a record with LSN `found` may lie in the `room` bytes behind the place where `lsn` belongs. A seal repeats the last LSN.
+const fn plausible(found: Lsn, lsn: Lsn, room: u64) -> bool {
+    found.0 >= lsn.0 && found.0 - lsn.0 <= room / HEADER_LEN as u64
+}
+
+/// A part of the file read ahead. It grows with use: small for one record, large for a long walk.
+#[derive(Debug, Default)]
+struct Window {
+    start: u64,
+    bytes: Vec<u8>,
+    next_len: u64,
+}
+
+const WINDOW_MIN: u64 = 4 << 10;
+const WINDOW_MAX: u64 = 1 << 20;
+
+impl Window {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.next_len = WINDOW_MIN;
+    }
+
+    /// `len` bytes at `offset`, fewer at the end of the file; reads ahead within `room`.
+    fn get(&mut self, file: &dyn File, offset: u64, len: u64, room: u64) -> std::io::Result<&[u8]> {
+        let held = self.start..=self.start + self.bytes.len() as u64;
+        if !(held.contains(&offset) && held.contains(&(offset + len))) {
+            let ahead = self.next_len.max(WINDOW_MIN);
+            self.next_len = (ahead * 4).min(WINDOW_MAX);
+            self.load(file, offset, len.max(ahead).min(room.max(len)))?;
+        }
+        let from = usize::try_from(offset - self.start).unwrap_or(usize::MAX).min(self.bytes.len());
+        let to = from.saturating_add(usize::try_from(len).unwrap_or(usize::MAX)).min(self.bytes.len());
+        Ok(&self.bytes[from..to])
+    }
+
+    fn load(&mut self, file: &dyn File, offset: u64, len: u64) -> std::io::Result<()> {
+        let len = usize::try_from(len).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
+        self.start = offset;
+        self.bytes.resize(len, 0);
+        let read = read_full_at(file, &mut self.bytes, offset)?;
+        self.bytes.truncate(read);
+        Ok(())
+    }
+}

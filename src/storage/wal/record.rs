@@ -1,0 +1,378 @@
+//! One record of the log: a committed batch, or the seal that ends a segment.
+//!
+//! ```text
+//!  0        4        8                16               24       28       32  33  34    36       40
+//!  ┌────────┬────────┬────────────────┬────────────────┬────────┬────────┬───┬───┬─────┬────────┬───────────┬─────────┐
+//!  │ crc    │ length │ LSN            │ durable LSN    │ link   │ nonce  │knd│flg│  0  │ count  │ payload … │ 0 to 8n │
+//!  └────────┴────────┴────────────────┴────────────────┴────────┴────────┴───┴───┴─────┴────────┴───────────┴─────────┘
+//!   crc      CRC-32 over segment salt ‖ segment id ‖ file offset ‖ the record from `length` to the end of its payload
+//!   length   header and payload in bytes, without the padding to a multiple of 8
+//!   durable  every LSN up to this one was on the device before this record was written
+//!   link     crc of the record before it; the segment header's for the first
+//!   nonce    drawn anew by each handle, so that no writer ever repeats another's bytes
+//!   kind     1 batch, 2 seal, 3 part of a base
+//!   flags    bit 0: written without a sync, on request
+//!   count    operations in the payload
+//!
+//!  operation:                                            seal:
+//!  0   1   2     4        8         (16)                 0                8                16
+//!  ┌───┬───┬─────┬────────┬─────────┬─────┬───────┐      ┌────────────────┬────────────────┐
+//!  │tag│flg│ key │ value  │ (LSN)   │ key │ value │      │ next segment   │ its salt       │
+//!  └───┴───┴─────┴────────┴─────────┴─────┴───────┘      └────────────────┴────────────────┘
+//!   tag 1 set, 2 delete; flags bit 0: the operation has an LSN of its own (in a base); key, value: lengths
+//! ```
+//!
+//! All integers are little-endian. What each field is for:
+//!
+//! * Bytes of an earlier life of the file fail on the salt, shifted or misdirected ones on offset and id.
+//! * A record behind a hole fails on the link. An old record can't follow a new one either: for that the new one would have to
+//!   have the old predecessor's checksum, and the nonce makes that 1 in 2³² even for an equal batch with an equal LSN.
+//! * Zeros are no record, and no single flipped bit turns a header into zeros.
+
+use crate::error::{Error, Result};
+use crate::storage::Life;
+use crate::storage::codec::{crc32, put, u16_at, u32_at, u64_at};
+use crate::types::{FileId, Key, Lsn, MAX_VALUE_LEN, Op, Value};
+
+const CRC: usize = 0;
+const LENGTH: usize = CRC + 4;
+const LSN: usize = LENGTH + 4;
+const DURABLE: usize = LSN + 8;
+const LINK: usize = DURABLE + 8;
+const NONCE: usize = LINK + 4;
+const KIND: usize = NONCE + 4;
+const FLAGS: usize = KIND + 1;
+const RESERVED: usize = FLAGS + 1;
+const COUNT: usize = RESERVED + 2;
+
+/// Bytes of a record's header.
+pub(crate) const HEADER_LEN: usize = COUNT + 4;
+
+/// Bytes of a seal: room for one is kept free in every segment.
+pub(crate) const SEAL_LEN: usize = HEADER_LEN + 16;
+
+/// Bytes of an operation without its optional fields, key and value.
+const OP_HEADER_LEN: usize = 8;
+
+const FLAG_UNSYNCED: u8 = 1;
+const OP_SET: u8 = 1;
+const OP_DELETE: u8 = 2;
+const OP_FLAG_LSN: u8 = 1;
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A committed batch.
+    Batch,
+    /// The end of a segment.
+    Seal,
+    /// A part of a base: entries that stand for all batches up to the record's LSN.
+    Base,
+}
+
+impl Kind {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Batch => 1,
+            Self::Seal => 2,
+            Self::Base => 3,
+        }
+    }
+
+    const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Batch),
+            2 => Some(Self::Seal),
+            3 => Some(Self::Base),
+            _ => None,
+        }
+    }
+}
+
+/// The checksum of a record at `offset` of a segment.
+fn checksum(life: Life, offset: u64, record: &[u8]) -> u32 {
+    crc32(&[&life.salt.to_le_bytes(), &life.id.0.to_le_bytes(), &offset.to_le_bytes(), &record[LENGTH..]])
+}
+
+/// The fields of a record's header that its writer chooses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub kind: Kind,
+    pub lsn: Lsn,
+    pub durable: Lsn,
+    pub link: u32,
+    pub nonce: u32,
+    /// Written without a sync, on request.
+    pub unsynced: bool,
+    pub count: u32,
+}
+
+/// A record that verified.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record<'a> {
+    pub header: Header,
+    /// Its checksum, which the next record links to.
+    pub crc: u32,
+    pub payload: &'a [u8],
+}
+
+/// The length that a header announces, without padding: `None` when no record can have it.
+pub(crate) fn announced_len(header: &[u8]) -> Option<usize> {
+    let len = u32_at(header, LENGTH)? as usize;
+    (len >= HEADER_LEN).then_some(len)
+}
+
+/// The LSN that a header announces.
+pub(crate) fn announced_lsn(header: &[u8]) -> Option<Lsn> {
+    u64_at(header, LSN).map(Lsn)
+}
+
+/// The checksum that a header announces.
+pub(crate) fn announced_crc(header: &[u8]) -> Option<u32> {
+    u32_at(header, CRC)
+}
+
+/// A record's length with its padding.
+pub(crate) const fn padded(len: usize) -> usize {
+    len.next_multiple_of(8)
+}
+
+/// Verifies the record at the start of `bytes`, which lies at `offset` of its segment. Everything is checked but the
+/// link and the LSN, which only the reader of the chain can judge.
+pub(crate) fn decode(bytes: &[u8], life: Life, offset: u64) -> Option<Record<'_>> {
+    let record = bytes.get(..announced_len(bytes)?)?;
+    let crc = announced_crc(record)?;
+    let header = decode_header(record)?;
+    (checksum(life, offset, record) == crc).then_some(Record { header, crc, payload: &record[HEADER_LEN..] })
+}
+
+fn decode_header(record: &[u8]) -> Option<Header> {
+    let flags = *record.get(FLAGS)?;
+    if flags & !FLAG_UNSYNCED != 0 || u16_at(record, RESERVED)? != 0 {
+        return None;
+    }
+    Some(Header {
+        kind: Kind::from_code(*record.get(KIND)?)?,
+        lsn: announced_lsn(record)?,
+        durable: Lsn(u64_at(record, DURABLE)?),
+        link: u32_at(record, LINK)?,
+        nonce: u32_at(record, NONCE)?,
+        unsynced: flags & FLAG_UNSYNCED != 0,
+        count: u32_at(record, COUNT)?,
+    })
+}
+
+/// Appends a record whose payload `write_payload` produces to `out`; `offset` is where it will lie in its segment.
+/// Returns its checksum. The payload must keep the record below 4 GiB.
+pub(crate) fn encode(
+    out: &mut Vec<u8>,
+    life: Life,
+    offset: u64,
+    header: &Header,
+    write_payload: impl FnOnce(&mut Vec<u8>),
+) -> u32 {
+    let start = out.len();
+    out.resize(start + HEADER_LEN, 0);
+    write_payload(out);
+    let record = &mut out[start..];
+    let len = u32::try_from(record.len()).unwrap_or(u32::MAX);
+    put(record, LENGTH, &len.to_le_bytes());
+    put(record, LSN, &header.lsn.0.to_le_bytes());
+    put(record, DURABLE, &header.durable.0.to_le_bytes());
+    put(record, LINK, &header.link.to_le_bytes());
+    put(record, NONCE, &header.nonce.to_le_bytes());
+    put(record, KIND, &[header.kind.code(), if header.unsynced { FLAG_UNSYNCED } else { 0 }]);
+    put(record, COUNT, &header.count.to_le_bytes());
+    let crc = checksum(life, offset, record);
+    put(record, CRC, &crc.to_le_bytes());
+    out.resize(start + padded(out.len() - start), 0);
+    crc
+}
+
+/// Appends the payload of a seal.
+pub(crate) fn encode_successor(out: &mut Vec<u8>, successor: Life) {
+    out.extend_from_slice(&successor.id.0.to_le_bytes());
+    out.extend_from_slice(&successor.salt.to_le_bytes());
+}
+
+/// The segment that a seal names.
+pub(crate) fn decode_successor(payload: &[u8]) -> Option<Life> {
+    Some(Life { id: FileId(u64_at(payload, 0)?), salt: u64_at(payload, 8)? })
+}
+
+/// Bytes of a record that holds these operations, padding included.
+pub(crate) fn encoded_len(ops: &[Op]) -> u64 {
+    let len: u64 = ops.iter().map(|op| op_len(op) as u64).sum();
+    (HEADER_LEN as u64 + len).next_multiple_of(8)
+}
+
+fn op_len(op: &Op) -> usize {
+    OP_HEADER_LEN
+        + match op {
+            Op::Set { key, value } => key.len() + value.len(),
+            Op::Delete { key } => key.len(),
+        }
+}
+
+/// Appends one operation of a batch.
+pub(crate) fn encode_op(out: &mut Vec<u8>, op: &Op) {
+    match op {
+        Op::Set { key, value } => {
+            encode_op_header(out, OP_SET, 0, key, value.len());
+            out.extend_from_slice(key);
+            out.extend_from_slice(value);
+        }
+        Op::Delete { key } => {
+            encode_op_header(out, OP_DELETE, 0, key, 0);
+            out.extend_from_slice(key);
+        }
+    }
+}
+
+/// Appends one entry of a base.
+pub(crate) fn encode_entry(out: &mut Vec<u8>, key: &[u8], value: &[u8], lsn: Lsn) {
+    encode_op_header(out, OP_SET, OP_FLAG_LSN, key, value.len());
+    out.extend_from_slice(&lsn.0.to_le_bytes());
+    out.extend_from_slice(key);
+    out.extend_from_slice(value);
+}
+
+/// Lengths were checked when the operation came in: see [`validate`].
+fn encode_op_header(out: &mut Vec<u8>, tag: u8, flags: u8, key: &[u8], value_len: usize) {
+    let key_len = u16::try_from(key.len()).unwrap_or(u16::MAX);
+    let value_len = u32::try_from(value_len).unwrap_or(u32::MAX);
+    out.extend_from_slice(&[tag, flags]);
+    out.extend_from_slice(&key_len.to_le_bytes());
+    out.extend_from_slice(&value_len.to_le_bytes());
+}
+
+/// Refuses operations that the format has no room for.
+pub(crate) fn validate(ops: &[Op]) -> Result<()> {
+    for op in ops {
+        if op.key().len() > usize::from(u16::MAX) {
+            return Err(Error::KeyTooLong { len: op.key().len() });
+        }
+        if let Op::Set { value, .. } = op
+            && value.len() > MAX_VALUE_LEN
+        {
+            return Err(Error::ValueTooLong { len: value.len() });
+        }
+    }
+    let len = encoded_len(ops);
+    if len > u64::from(u32::MAX) {
+        return Err(Error::BatchTooLarge { len });
+    }
+    Ok(())
+}
+
+/// Hands out the operations of a record that verified, each with the LSN that wrote it. `None` when the payload is not made of
+/// operations: it verified, so its writer was at fault.
+pub(crate) fn for_each_op(record: &Record<'_>, mut each: impl FnMut(Lsn, Op)) -> Option<()> {
+    let mut rest = record.payload;
+    for _ in 0..record.header.count {
+        let (lsn, op, behind) = decode_op(rest)?;
+        each(lsn.unwrap_or(record.header.lsn), op);
+        rest = behind;
+    }
+    Some(())
+}
+
+fn decode_op(bytes: &[u8]) -> Option<(Option<Lsn>, Op, &[u8])> {
+    let (tag, flags) = (*bytes.first()?, *bytes.get(1)?);
+    let key_len = usize::from(u16_at(bytes, 2)?);
+    let value_len = u32_at(bytes, 4)? as usize;
+    let mut rest = &bytes[OP_HEADER_LEN..];
+    let mut lsn = None;
+    if flags & OP_FLAG_LSN != 0 {
+        lsn = Some(Lsn(u64_at(rest, 0)?));
+        rest = &rest[8..];
+    }
+    let (key, rest) = rest.split_at_checked(key_len)?;
+    let (value, rest) = rest.split_at_checked(value_len)?;
+    let key = Key::from(key);
+    let op = match tag {
+        OP_SET => Op::Set { key, value: Value::from(value) },
+        OP_DELETE => Op::Delete { key },
+        _ => return None,
+    };
+    Some((lsn, op, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIFE: Life = Life { id: FileId(7), salt: 0x1234_5678_9abc_def0 };
+
+    fn header(count: u32) -> Header {
+        Header { kind: Kind::Batch, lsn: Lsn(9), durable: Lsn(8), link: 3, nonce: 5, unsynced: false, count }
+    }
+
+    fn encoded(ops: &[Op]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let count = u32::try_from(ops.len()).unwrap();
+        encode(&mut out, LIFE, 64, &header(count), |out| ops.iter().for_each(|op| encode_op(out, op)));
+        out
+    }
+
+    fn sample() -> Vec<Op> {
+        vec![
+            Op::Set { key: "k".into(), value: "value".into() },
+            Op::Delete { key: "".into() },
+            Op::Set { key: vec![0xff; 300].into(), value: "".into() },
+        ]
+    }
+
+    fn ops_of(record: &Record<'_>) -> Vec<(Lsn, Op)> {
+        let mut ops = Vec::new();
+        for_each_op(record, |lsn, op| ops.push((lsn, op))).unwrap();
+        ops
+    }
+
+    #[test]
+    fn a_record_reads_back_as_it_was_written() {
+        let bytes = encoded(&sample());
+        assert_eq!(bytes.len() as u64, encoded_len(&sample()));
+        let record = decode(&bytes, LIFE, 64).unwrap();
+        assert_eq!(record.header, header(3));
+        let expected: Vec<_> = sample().into_iter().map(|op| (Lsn(9), op)).collect();
+        assert_eq!(ops_of(&record), expected);
+    }
+
+    #[test]
+    fn an_entry_of_a_base_keeps_its_own_lsn() {
+        let mut bytes = Vec::new();
+        encode(&mut bytes, LIFE, 0, &header(1), |out| encode_entry(out, b"k", b"v", Lsn(4)));
+        let op = Op::Set { key: "k".into(), value: "v".into() };
+        assert_eq!(ops_of(&decode(&bytes, LIFE, 0).unwrap()), [(Lsn(4), op)]);
+    }
+
+    #[test]
+    fn a_record_is_valid_only_in_its_place() {
+        let bytes = encoded(&sample());
+        assert!(decode(&bytes, LIFE, 72).is_none());
+        assert!(decode(&bytes, Life { salt: 1, ..LIFE }, 64).is_none());
+        assert!(decode(&bytes, Life { id: FileId(8), ..LIFE }, 64).is_none());
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_noticed() {
+        let bytes = encoded(&sample());
+        let len = announced_len(&bytes).unwrap();
+        for bit in 0..len * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&flipped, LIFE, 64).is_none(), "bit {bit}");
+        }
+        for cut in 0..len {
+            assert!(decode(&bytes[..cut], LIFE, 64).is_none(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn operations_without_room_in_the_format_are_refused() {
+        let long_key = Op::Delete { key: vec![0; 65_536].into() };
+        assert!(matches!(validate(&[long_key]), Err(Error::KeyTooLong { len: 65_536 })));
+        assert!(validate(&[Op::Delete { key: vec![0; 65_535].into() }]).is_ok());
+    }
+}

@@ -1,0 +1,194 @@
+//! The header of a log segment, and the making of a segment file.
+//!
+//! ```text
+//!  0                8        12       16               24               32               40
+//!  ┌────────────────┬────────┬────────┬────────────────┬────────────────┬────────────────┐
+//!  │ "kvdbwal\n"    │ format │ crc    │ segment id     │ salt           │ capacity       │
+//!  ├────────────────┼────────┴────────┼────────────────┼────────┬───────┼────────────────┘
+//!  │ first LSN      │ previous id     │ previous end   │ link   │   0   │  then records from 72 on
+//!  └────────────────┴─────────────────┴────────────────┴────────┴───────┘
+//!  40               48                56               64       68      72
+//!   crc       CRC-32 over the header with these four bytes left out
+//!   capacity  the file's length in bytes; a shorter file has been cut
+//!   previous  the segment before this one, the offset of its seal, and the checksum of the record before that seal
+//! ```
+//!
+//! A base (`nnnnnn.base`) has the same header and stands for all segments up to its number; its `first LSN` is the one
+//! behind it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::storage::codec::{crc32, put, u32_at, u64_at};
+use crate::storage::fs::{File, Fs, OpenMode, read_full_at, remove_if_present, write_all_at};
+use crate::storage::{FORMAT, Life};
+use crate::types::{FileId, Lsn};
+
+const MAGIC: &[u8; 8] = b"kvdbwal\n";
+const VERSION: usize = MAGIC.len();
+const CRC: usize = VERSION + 4;
+const ID: usize = CRC + 4;
+const SALT: usize = ID + 8;
+const CAPACITY: usize = SALT + 8;
+const FIRST_LSN: usize = CAPACITY + 8;
+const PREVIOUS_ID: usize = FIRST_LSN + 8;
+const PREVIOUS_END: usize = PREVIOUS_ID + 8;
+const PREVIOUS_LINK: usize = PREVIOUS_END + 8;
+
+/// Bytes of the header; the first record follows.
+pub(crate) const HEADER_LEN: usize = PREVIOUS_LINK + 8;
+
+/// Bytes written at once when a segment is filled with zeros.
+const FILL_CHUNK: usize = 256 << 10;
+
+/// Where a segment was sealed and what its last record was: its successor must name exactly this.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub id: FileId,
+    pub end: u64,
+    pub crc: u32,
+}
+
+/// A segment's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentHeader {
+    pub life: Life,
+    pub capacity: u64,
+    pub first_lsn: Lsn,
+    pub previous: Link,
+}
+
+impl SegmentHeader {
+    /// The header's bytes.
+    pub(crate) fn encode(&self) -> [u8; HEADER_LEN] {
+        let mut bytes = [0; HEADER_LEN];
+        put(&mut bytes, 0, MAGIC);
+        put(&mut bytes, VERSION, &FORMAT.to_le_bytes());
+        put(&mut bytes, ID, &self.life.id.0.to_le_bytes());
+        put(&mut bytes, SALT, &self.life.salt.to_le_bytes());
+        put(&mut bytes, CAPACITY, &self.capacity.to_le_bytes());
+        put(&mut bytes, FIRST_LSN, &self.first_lsn.0.to_le_bytes());
+        put(&mut bytes, PREVIOUS_ID, &self.previous.id.0.to_le_bytes());
+        put(&mut bytes, PREVIOUS_END, &self.previous.end.to_le_bytes());
+        put(&mut bytes, PREVIOUS_LINK, &self.previous.crc.to_le_bytes());
+        let crc = checksum(&bytes);
+        put(&mut bytes, CRC, &crc.to_le_bytes());
+        bytes
+    }
+
+    /// What the first record links to: the header's checksum as if the capacity were 0, because a base learns its length last.
+    pub(crate) fn link(&self) -> u32 {
+        checksum(&Self { capacity: 0, ..*self }.encode())
+    }
+
+    fn decode(bytes: &[u8; HEADER_LEN]) -> Option<Self> {
+        if u32_at(bytes, CRC)? != checksum(bytes) {
+            return None;
+        }
+        Some(Self {
+            life: Life { id: FileId(u64_at(bytes, ID)?), salt: u64_at(bytes, SALT)? },
+            capacity: u64_at(bytes, CAPACITY)?,
+            first_lsn: Lsn(u64_at(bytes, FIRST_LSN)?),
+            previous: Link {
+                id: FileId(u64_at(bytes, PREVIOUS_ID)?),
+                end: u64_at(bytes, PREVIOUS_END)?,
+                crc: u32_at(bytes, PREVIOUS_LINK)?,
+            },
+        })
+    }
+}
+
+fn checksum(bytes: &[u8; HEADER_LEN]) -> u32 {
+    crc32(&[&bytes[..CRC], &bytes[ID..]])
+}
+
+/// Reads and verifies the header of an open segment or base.
+///
+/// # Errors
+/// `Format` for a newer one; corruption when it does not verify or the file was cut; I/O.
+pub(crate) fn read_header(file: &dyn File, path: &Path) -> Result<SegmentHeader> {
+    let mut bytes = [0; HEADER_LEN];
+    let len = read_full_at(file, &mut bytes, 0).map_err(|error| Error::io("read", path, error))?;
+    if len < HEADER_LEN || !bytes.starts_with(MAGIC) {
+        return Err(Error::corruption(path, 0, "this is not a log segment: its header is damaged"));
+    }
+    let Some(header) = SegmentHeader::decode(&bytes) else {
+        return Err(Error::corruption(path, 0, "the segment's header does not verify"));
+    };
+    match u32_at(&bytes, VERSION) {
+        Some(found) if found > FORMAT => {
+            return Err(Error::Format { file: path.to_owned(), found, supported: FORMAT });
+        }
+        _ => {}
+    }
+    let size = file.size().map_err(|error| Error::io("read the length of", path, error))?;
+    if size < header.capacity {
+        let what = format!("the file has been cut: {size} bytes of {} are left", header.capacity);
+        return Err(Error::corruption(path, size, what));
+    }
+    Ok(header)
+}
+
+/// Makes a segment file full of zeros behind its header, and makes it and its name durable. A file of this name is a leftover
+/// that nothing refers to, and is replaced.
+///
+/// # Errors
+/// I/O, `StorageFull` among them; the file is gone again then.
+pub(crate) fn create(fs: &dyn Fs, path: &Path, header: &SegmentHeader) -> Result<Arc<dyn File>> {
+    let made = remove_if_present(fs, path).and_then(|()| fill(fs, path, header));
+    made.map_err(|error| {
+        // The error that matters is the first one; the leftover is replaced or swept later.
+        drop(fs.remove_file(path));
+        Error::io("create", path, error)
+    })
+}
+
+fn fill(fs: &dyn Fs, path: &Path, header: &SegmentHeader) -> std::io::Result<Arc<dyn File>> {
+    let file = fs.open(path, OpenMode::CreateNew)?;
+    let capacity = usize::try_from(header.capacity).unwrap_or(usize::MAX);
+    let mut chunk = vec![0; FILL_CHUNK.min(capacity)];
+    put(&mut chunk, 0, &header.encode());
+    write_all_at(&*file, &chunk, 0)?;
+    chunk[..HEADER_LEN].fill(0);
+    let mut offset = chunk.len();
+    while offset < capacity {
+        let len = chunk.len().min(capacity - offset);
+        write_all_at(&*file, &chunk[..len], offset as u64)?;
+        offset += len;
+    }
+    file.sync_data()?;
+    if let Some(dir) = path.parent() {
+        fs.sync_dir(dir)?;
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> SegmentHeader {
+        SegmentHeader {
+            life: Life { id: FileId(3), salt: 77 },
+            capacity: 4096,
+            first_lsn: Lsn(12),
+            previous: Link { id: FileId(2), end: 4000, crc: 99 },
+        }
+    }
+
+    #[test]
+    fn a_header_reads_back_as_it_was_written() {
+        assert_eq!(SegmentHeader::decode(&header().encode()), Some(header()));
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_header_is_noticed() {
+        let bytes = header().encode();
+        for bit in 0..HEADER_LEN * 8 {
+            let mut flipped = bytes;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(SegmentHeader::decode(&flipped), None, "bit {bit}");
+        }
+    }
+}
