@@ -3,8 +3,8 @@
 //!
 //! What is assumed of a real file system:
 //!
-//! 1. A sync that returned success put the bytes on the device. A failed sync says nothing about them, and a second try
-//!    on the same pages proves nothing (Linux marks them clean); see [`File::drop_cache`].
+//! 1. A sync that returned success put the bytes on the device. A failed sync says nothing about them, and a second
+//!    try on the same pages proves nothing (Linux marks them clean); see [`File::drop_cache`].
 //! 2. A file's sync does not make its directory entry durable: [`Fs::sync_dir`] does.
 //! 3. `rename` within one directory is atomic: after a crash the name means the old file or the new one.
 //! 4. Overwriting bytes inside a file never changes other bytes of the file, beyond the 512-byte sectors touched.
@@ -71,8 +71,8 @@ pub trait File: Send + Sync + fmt::Debug {
 
     /// Takes the lock if that is possible at once; `false` when another open file holds it.
     ///
-    /// A lock of the other kind that this file already holds is converted. That is not atomic: when it answers `false`,
-    /// the old lock is lost too.
+    /// A lock of the other kind that this file already holds is converted. That is not atomic: when it answers
+    /// `false`, the old lock is lost too.
     ///
     /// # Errors
     /// The operating system's, for instance where the file system knows no locks.
@@ -99,8 +99,8 @@ pub trait Fs: Send + Sync + fmt::Debug {
     /// The operating system's; `NotFound` and `AlreadyExists` are relied upon.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
 
-    /// Renames a file or directory within one parent directory, replacing a file of the new name. Replacing a directory
-    /// that is not empty fails.
+    /// Renames a file or directory within one parent directory, replacing a file of the new name. Replacing a
+    /// directory that is not empty fails.
     ///
     /// # Errors
     /// The operating system's.
@@ -155,8 +155,8 @@ pub fn remove_if_present(fs: &dyn Fs, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Fills `buffer` from `offset` on, across short reads and interruptions; returns how many bytes there were before the end
-/// of the file.
+/// Fills `buffer` from `offset` on, across short reads and interruptions; returns how many bytes there were before
+/// the end of the file.
 ///
 /// # Errors
 /// The file's.

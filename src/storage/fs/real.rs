@@ -1,8 +1,9 @@
 //! [`RealFs`]: the operating system's file system.
 //!
-//! Three habits hold for every call. No descriptor leaks into a child process (std opens everything `O_CLOEXEC`), because
-//! a `flock` lives until the last copy of its descriptor is closed. No final symbolic link is followed (`O_NOFOLLOW`), so a
-//! planted link cannot redirect a write. What is created belongs to its owner alone: files 0600, directories 0700.
+//! Three habits hold for every call. No descriptor leaks into a child process (std opens everything `O_CLOEXEC`),
+//! because a `flock` lives until the last copy of its descriptor is closed. No final symbolic link is followed
+//! (`O_NOFOLLOW`), so a planted link cannot redirect a write. What is created belongs to its owner alone: files 0600,
+//! directories 0700.
 
 use std::fs;
 use std::io;
@@ -99,7 +100,8 @@ impl File for RealFile {
         self.0.write_at(bytes, offset)
     }
 
-    /// std calls `fdatasync` on Linux and `fcntl(F_FULLFSYNC)` on Apple systems, where `fsync` stops at the drive's cache.
+    /// std calls `fdatasync` on Linux and `fcntl(F_FULLFSYNC)` on Apple systems, where `fsync` stops at the drive's
+    /// cache.
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
     }

@@ -12,14 +12,14 @@
 //!
 //! What a power loss leaves of the durable state and of what came after the last syncs:
 //!
-//! 1. Of a file, each sector written since is the new or the old one, also where a sync of it failed. The length is the
-//!    durable one, the live one, or a sector boundary between them. What was never written reads as zeros.
-//! 2. Of a directory, the first so many of its unsynced changes happened; with [`SimFs::power_loss_unordered`], any of
-//!    them. A rename happens whole or not at all. Syncing a file does nothing for its name.
+//! 1. Of a file, each sector written since is the new or the old one, also where a sync of it failed. The length is
+//!    the durable one, the live one, or a sector boundary between them. What was never written reads as zeros.
+//! 2. Of a directory, the first so many of its unsynced changes happened; with [`SimFs::power_loss_unordered`], any
+//!    of them. A rename happens whole or not at all. Syncing a file does nothing for its name.
 //! 3. Nobody holds a lock, and the boot id is another one.
 //!
-//! Paths start at the root whether they begin with `/` or not; there are no symbolic links. Only files can be opened, and a
-//! rename stays within one directory. Space is counted in blocks of 4096 bytes; names and directories are free.
+//! Paths start at the root whether they begin with `/` or not; there are no symbolic links. Only files can be opened,
+//! and a rename stays within one directory. Space is counted in blocks of 4096 bytes; names and directories are free.
 
 mod disk;
 mod fate;
@@ -191,7 +191,8 @@ impl SimFs {
         Self::over(self.state().disk.detached())
     }
 
-    /// Another disk, as this one could be after losing power now, under a file system whose directories have a journal.
+    /// Another disk, as this one could be after losing power now, under a file system whose directories have a
+    /// journal.
     pub(crate) fn power_loss(&self, seed: u64) -> Self {
         self.after_power_loss(Fate::seeded(seed, true))
     }
@@ -220,7 +221,8 @@ impl SimFs {
         self.state().faults.insert(number, fault);
     }
 
-    /// Makes the call of this number and all after it fail. [`Fault::Eintr`] is refused: interrupted forever is a hang.
+    /// Makes the call of this number and all after it fail. [`Fault::Eintr`] is refused: interrupted forever is a
+    /// hang.
     pub(crate) fn fail_from(&self, number: u64, fault: Fault) {
         assert_ne!(fault, Fault::Eintr, "a call that is always interrupted is repeated without end");
         self.state().lasting_fault = Some((number, fault));
@@ -250,13 +252,14 @@ impl SimFs {
         state.log.clear();
     }
 
-    /// Has `observer` called before every mutating call, without a lock held. Calls that it makes through a process of the
-    /// same disk are observed too.
+    /// Has `observer` called before every mutating call, without a lock held. Calls that it makes through a process
+    /// of the same disk are observed too.
     pub(crate) fn set_observer(&self, observer: Observer) {
         self.state().observer = Some(observer);
     }
 
-    /// Makes syncs of files and directories at these paths succeed without doing anything. `skips` must not use the disk.
+    /// Makes syncs of files and directories at these paths succeed without doing anything. `skips` must not use the
+    /// disk.
     pub(crate) fn skip_syncs(&self, skips: impl Fn(&Path) -> bool + Send + 'static) {
         self.state().skips_sync = Box::new(skips);
     }

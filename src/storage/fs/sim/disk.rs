@@ -325,3 +325,23 @@ fn names(path: &Path) -> io::Result<Vec<OsString>> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_takes_memory_until_nothing_can_bring_it_back() {
+        let (mut disk, path) = (Disk::new(), Path::new("/f"));
+        let id = disk.open(path, OpenMode::CreateNew).unwrap();
+        disk.sync_dir(Path::new("/")).unwrap();
+        disk.remove_file(path).unwrap();
+        disk.collect_garbage();
+        assert_eq!(disk.inodes.len(), 2, "its removal is not durable");
+        disk.sync_dir(Path::new("/")).unwrap();
+        assert_eq!(disk.inodes.len(), 2, "it is open");
+        disk.close(id);
+        disk.collect_garbage();
+        assert_eq!(disk.inodes.len(), 1);
+    }
+}

@@ -1,7 +1,8 @@
 //! [`Image`]: the bytes of one file, in blocks that copies of a disk share until one of them writes.
 //!
-//! A block that was never written is a hole and reads as zeros; so does everything behind the last block. An image knows no
-//! length. Cloning one costs a reference count, and the first write after that copies the list of blocks and one block.
+//! A block that was never written is a hole and reads as zeros; so does everything behind the last block. An image
+//! knows no length. Cloning one costs a reference count, and the first write after that copies the list of blocks and
+//! one block.
 
 use std::ops::Range;
 use std::sync::Arc;

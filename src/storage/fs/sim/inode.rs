@@ -1,8 +1,10 @@
-//! What one file and one directory consist of, each twice: *live*, as processes see it, and *durable*, as it is on the device.
+//! What one file and one directory consist of, each twice: *live*, as processes see it, and *durable*, as it is on
+//! the device.
 //!
-//! A file's sector that was written since the last sync is *dirty*. A sync that succeeds copies dirty sectors to the device. A
-//! sync that fails does what Linux does: the sectors count as clean from then on, although the device never got them. They
-//! are *abandoned*: reads still see them, no later sync writes them, and dropping the cache reveals what the device has.
+//! A file's sector that was written since the last sync is *dirty*. A sync that succeeds copies dirty sectors to the
+//! device. A sync that fails does what Linux does: the sectors count as clean from then on, although the device never
+//! got them. They are *abandoned*: reads still see them, no later sync writes them, and dropping the cache reveals
+//! what the device has.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -24,7 +24,8 @@ impl SimProcess {
         self.id
     }
 
-    /// Ends the process as `kill -9` would: its locks are free, what it wrote stays, and every further call of its fails.
+    /// Ends the process as `kill -9` would: its locks are free, what it wrote stays, and every further call of its
+    /// fails.
     pub(crate) fn kill(&self) {
         self.fs.state().kill(self.id);
     }

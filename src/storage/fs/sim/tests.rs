@@ -130,12 +130,17 @@ fn a_lost_sector_of_a_kept_length_reads_as_zeros() {
 #[test]
 fn bytes_cut_off_by_a_power_loss_do_not_come_back() {
     let (disk, process) = new_disk();
-    create(&process, "/f", &[1; 5000]);
-    let after = durable(&disk);
-    assert!(after.read_file("/f").unwrap().is_empty());
-    let file = after.process().open(Path::new("/f"), OpenMode::Write).unwrap();
-    write_all_at(&*file, &[2], 4999).unwrap();
-    assert!(after.read_file("/f").unwrap()[..4999].iter().all(|&byte| byte == 0));
+    create(&process, "/f", &[1; 8192]);
+    for seed in SEEDS {
+        let lost = disk.power_loss(seed);
+        let len = lost.read_file("/f").unwrap().len();
+        let file = lost.process().open(Path::new("/f"), OpenMode::Write).unwrap();
+        write_all_at(&*file, &[2], 8191).unwrap();
+        assert!(lost.read_file("/f").unwrap()[len..].iter().all(|&byte| byte != 1));
+        lost.set_capacity(8192);
+        write_all_at(&*file, &[3; 8192], 0).unwrap();
+        assert_eq!(kind(file.write_at(b"x", 8192)), io::ErrorKind::StorageFull, "lost blocks are free");
+    }
 }
 
 #[test]
@@ -153,11 +158,13 @@ fn a_name_needs_a_synced_directory() {
 fn a_removed_name_comes_back_with_its_bytes_until_the_directory_is_synced() {
     let (disk, process) = new_disk();
     drop(create_synced(&process, "/f", b"value"));
+    process.create_dir(Path::new("/d")).unwrap();
     process.remove_file(Path::new("/f")).unwrap();
-    assert!(names(&disk).is_empty());
+    process.sync_dir(Path::new("/d")).unwrap();
+    assert_eq!(names(&disk), ["d"]);
     assert_eq!(durable(&disk).read_file("/f").unwrap(), b"value");
     process.sync_dir(Path::new("/")).unwrap();
-    assert!(names(&durable(&disk)).is_empty());
+    assert_eq!(names(&durable(&disk)), ["d"]);
 }
 
 #[test]
@@ -455,7 +462,11 @@ fn a_full_disk_refuses_growth_and_never_an_overwrite() {
     process.remove_file(Path::new("/f")).unwrap();
     assert_eq!(kind(other.write_at(b"x", 0)), io::ErrorKind::StorageFull, "an open file keeps its space");
     drop(file);
-    other.write_at(b"x", 0).unwrap();
+    write_all_at(&*other, &[4; 3 * 4096], 0).unwrap();
+    let third = process.open(Path::new("/h"), OpenMode::CreateNew).unwrap();
+    drop(other);
+    process.rename(Path::new("/h"), Path::new("/g")).unwrap();
+    write_all_at(&*third, &[5; 3 * 4096], 0).unwrap();
 }
 
 #[test]
@@ -521,6 +532,15 @@ fn direct_changes_are_durable_at_once() {
     disk.write_file("/f", b"replaced").unwrap();
     assert_eq!(file.size().unwrap(), 8, "an open file sees it");
     assert_eq!(disk.calls(), 2, "direct changes are not calls");
+    process.remove_file(Path::new("/f")).unwrap();
+    disk.write_file("/f", b"again").unwrap();
+    for lost in SEEDS.map(|seed| disk.power_loss(seed)) {
+        assert_eq!(
+            lost.read_file("/f").unwrap(),
+            b"again",
+            "an unsynced removal of the old file is no matter"
+        );
+    }
 }
 
 #[test]
