@@ -151,7 +151,7 @@ impl Engine for SimpleEngine {
             keys: contents.map.len() as u64,
             live_bytes: contents.live_bytes,
             lsn,
-            log_files: files.log_files,
+            log_files: files.of_log,
             log_bytes: self.log.log_bytes() + files.base_bytes,
             disk_bytes: files.bytes,
             commits: count(&counters.commits),

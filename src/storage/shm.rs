@@ -29,8 +29,8 @@ use crate::types::{FileId, Lsn};
 
 const NOTE_LEN: usize = 64;
 const HOLDER_OFFSET: u64 = NOTE_LEN as u64;
-const DURABLE_MAGIC: &[u8; 4] = b"kvsh";
-const HOLDER_MAGIC: &[u8; 4] = b"kvhl";
+const DURABLE_MAGIC: [u8; 4] = *b"kvsh";
+const HOLDER_MAGIC: [u8; 4] = *b"kvhl";
 
 const CRC: usize = 4;
 const DROPPED: usize = 8;
@@ -69,8 +69,11 @@ impl Notes {
         Self { file, boot_id }
     }
 
-    /// The last note on durability of this boot.
+    /// The last note on durability of this boot. Where boots can't be told apart there is none.
     pub(crate) fn durable(&self) -> Option<Durable> {
+        if self.boot_id == 0 {
+            return None;
+        }
         let note = self.read(0, DURABLE_MAGIC)?;
         Some(Durable {
             life: Life { id: FileId(u64_at(&note, ID)?), salt: u64_at(&note, SALT)? },
@@ -114,20 +117,20 @@ impl Notes {
         self.write(HOLDER_OFFSET, HOLDER_MAGIC, note);
     }
 
-    fn read(&self, offset: u64, magic: &[u8; 4]) -> Option<[u8; NOTE_LEN]> {
+    fn read(&self, offset: u64, magic: [u8; 4]) -> Option<[u8; NOTE_LEN]> {
         let mut note = [0; NOTE_LEN];
         let len = read_full_at(&**self.file.as_ref()?, &mut note, offset).ok()?;
         let valid = len == NOTE_LEN
-            && note.starts_with(magic)
+            && note.starts_with(&magic)
             && u32_at(&note, CRC)? == checksum(&note)
             && u128_at(&note, BOOT)? == self.boot_id;
         valid.then_some(note)
     }
 
     /// A note that can't be written is a note that does not exist: nothing depends on it.
-    fn write(&self, offset: u64, magic: &[u8; 4], mut note: [u8; NOTE_LEN]) {
+    fn write(&self, offset: u64, magic: [u8; 4], mut note: [u8; NOTE_LEN]) {
         if let Some(file) = &self.file {
-            put(&mut note, 0, magic);
+            put(&mut note, 0, &magic);
             put(&mut note, BOOT, &self.boot_id.to_le_bytes());
             let crc = checksum(&note);
             put(&mut note, CRC, &crc.to_le_bytes());

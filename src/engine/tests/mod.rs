@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::simple_engine::SimpleEngine;
-use super::{Engine, Snapshot};
 use crate::db::{Db, Options};
 use crate::error::Result;
 use crate::storage::fs::sim::SimFs;

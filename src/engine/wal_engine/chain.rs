@@ -261,7 +261,7 @@ pub(crate) struct Files {
     /// Bytes of the base.
     pub(crate) base_bytes: u64,
     /// Segments of the log, and the base.
-    pub(crate) log_files: u64,
+    pub(crate) of_log: u64,
 }
 
 impl<M: Memory> WalEngine<M> {
@@ -278,7 +278,7 @@ impl<M: Memory> WalEngine<M> {
             let is_base = name.extension().is_some_and(|extension| extension == "base");
             files.bytes += bytes;
             files.base_bytes += if is_base { bytes } else { 0 };
-            files.log_files +=
+            files.of_log +=
                 u64::from(is_base || name.extension().is_some_and(|extension| extension == "wal"));
         }
         Ok(files)
@@ -336,7 +336,7 @@ impl BaseWriter {
         self.buffer.clear();
         let pending = &self.pending;
         let link = record::encode(&mut self.buffer, self.header.life, offset, &header, |out| {
-            out.extend_from_slice(pending)
+            out.extend_from_slice(pending);
         });
         write_all_at(&*self.file, &self.buffer, offset)
             .map_err(|error| Error::io("write", &self.path, error))?;
