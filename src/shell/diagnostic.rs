@@ -51,6 +51,18 @@ pub struct Origin<'a> {
 impl Diagnostic {
     /// The error as text that ends in a newline. `source` is the text that was parsed; without `origin` (at the prompt)
     /// no file is named. `colour` says whether to mark it up for a terminal.
+    ///
+    /// ```
+    /// use kvdb::shell::parse;
+    /// let source = b"gte name";
+    /// let error = parse::line(source).unwrap_err();
+    /// assert_eq!(error.render(source, None, false), r#"error: unknown command "gte"
+    ///   |
+    /// 1 | gte name
+    ///   | ^^^ not a command
+    ///   = help: did you mean "get"?
+    /// "#);
+    /// ```
     #[must_use]
     pub fn render(&self, source: &[u8], origin: Option<Origin<'_>>, colour: bool) -> String {
         let place = Place::find(source, &self.span, origin.map_or(1, |origin| origin.line));

@@ -9,6 +9,12 @@
 
 pub mod command;
 pub mod diagnostic;
+pub mod help;
 #[doc(hidden)]
 pub mod lexer;
 pub mod literal;
+pub mod parse;
+#[doc(hidden)]
+pub mod suggest;
+#[doc(hidden)]
+pub mod table;
