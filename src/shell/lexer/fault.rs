@@ -114,7 +114,7 @@ fn misplaced(run: &[u8]) -> Option<(usize, usize, String)> {
         }
         offset += chunk.valid().len();
         if !chunk.invalid().is_empty() {
-            return Some((offset, 1, format!("byte 0x{:02x}, which is not UTF-8,", run[offset])));
+            return Some((offset, 1, format!("byte 0x{:02x}, not UTF-8,", run[offset])));
         }
     }
     None
@@ -181,7 +181,7 @@ impl Expected {
                 let help = quoted
                     .as_deref()
                     .unwrap_or(r#"write it as "…", with \" for a quote and \\ for a backslash"#);
-                say(format!("{problem} outside quotes"), "a value with this needs quotes", Some(help))
+                say(format!("{problem} in an unquoted word"), "the value needs quotes", Some(help))
             }
             Self::Escape | Self::HexEscape | Self::UnicodeEscape | Self::Character => {
                 self.escape_wording(wrong)

@@ -68,6 +68,7 @@ pub(super) const SPECS: &[Spec] = &[
                   For a one-shot - stands for standard input.",
         reply: "the number of records",
         examples: &[Example { line: ".load backup.kv", output: "" }],
+        exits: &[(4, "the dump was cut or altered")],
         ..PLAIN
     },
     Spec {
@@ -92,8 +93,11 @@ pub(super) const SPECS: &[Spec] = &[
                   json: one document for each command. jsonl: one object for each record.\n\
                   table: aligned columns, cut to the width of the terminal.\n\
                   script: commands that would store the result again.",
-        reply: "nothing; without MODE its name",
-        examples: &[Example { line: ".mode json", output: "" }, Example { line: ".mode", output: "" }],
+        reply: "OK; without MODE its name",
+        examples: &[
+            Example { line: ".mode", output: "quoted" },
+            Example { line: ".mode json", output: "{\"ok\":true}" },
+        ],
         ..PLAIN
     },
     Spec {
@@ -102,8 +106,8 @@ pub(super) const SPECS: &[Spec] = &[
         args: &[choice("on|off", &["on", "off"])],
         summary: "show or set whether commands are timed",
         details: "Sets whether the time that each command took is shown after its result, or shows the setting.",
-        reply: "nothing; without an argument on or off",
-        examples: &[Example { line: ".timer on", output: "" }],
+        reply: "OK; without an argument on or off",
+        examples: &[Example { line: ".timer", output: "off" }, Example { line: ".timer on", output: "" }],
         ..PLAIN
     },
     Spec {
@@ -113,8 +117,8 @@ pub(super) const SPECS: &[Spec] = &[
         summary: "show or set whether a script stops at an error",
         details: "Sets whether a script stops at the first error, or shows the setting. auto goes on in a script on standard \
                   input and stops in .read.",
-        reply: "nothing; without an argument on, off or auto",
-        examples: &[Example { line: ".bail on", output: "" }],
+        reply: "OK; without an argument on, off or auto",
+        examples: &[Example { line: ".bail", output: "auto" }, Example { line: ".bail on", output: "OK" }],
         ..PLAIN
     },
     Spec {
@@ -131,7 +135,7 @@ pub(super) const SPECS: &[Spec] = &[
         verb: Verb::Version,
         name: ".version",
         summary: "show the version of kvdb",
-        details: "Shows the version of this program and of the files that it writes.",
+        details: "Shows the name and the version of this program.",
         reply: "one line",
         examples: &[Example { line: ".version", output: "" }],
         ..PLAIN

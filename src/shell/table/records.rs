@@ -228,7 +228,10 @@ pub(super) const SPECS: &[Spec] = &[
             Example { line: "set name Ann", output: "OK" },
             Example { line: "commit", output: "OK" },
         ],
-        exits: &[],
+        exits: &[
+            (1, "another process changed one of the keys first; nothing was applied"),
+            (2, "a command of the transaction had failed; nothing was applied"),
+        ],
     },
     Spec {
         verb: Verb::Rollback,
