@@ -1,4 +1,4 @@
-//! What `help` prints, made of the [table](super::table) alone.
+//! What `help` prints, made of the table in [`super::table`] alone.
 //!
 //! ```text
 //! help          one line a command, by group; at most 40 lines of 80 columns
