@@ -1,0 +1,188 @@
+//! What `help` prints, made of the table in [`super::table`] alone.
+//!
+//! ```text
+//! help          one line a command, by group; at most 40 lines of 80 columns
+//! help TOPIC    signature, what it does, reply, aliases, options, examples, exit codes
+//! ```
+
+use super::diagnostic::Diagnostic;
+use super::parse;
+use super::table::{self, Group, Spec};
+
+/// Widest line, in columns.
+const WIDTH: usize = 80;
+
+/// The overview, or the page on one command: its name or an alias, a meta-command's dot left out or not.
+///
+/// ```
+/// use kvdb::shell::help::help;
+/// assert!(help(None).unwrap().contains("set KEY VALUE"));
+/// assert!(help(Some("del")).unwrap().starts_with("delete KEY...\n"));
+/// assert!(help(Some("gte")).unwrap_err().help.unwrap().contains("get"));
+/// ```
+///
+/// # Errors
+/// There is no such command; the span covers `topic`.
+pub fn help(topic: Option<&str>) -> Result<String, Diagnostic> {
+    match topic {
+        None => Ok(overview()),
+        Some(name) => parse::topic(name.as_bytes(), 0..name.len()).map(page),
+    }
+}
+
+fn overview() -> String {
+    let sections: Vec<String> = Group::ALL.into_iter().map(section).collect();
+    let notes = "\
+A value with blanks or quotes is quoted: \"two words\" 'raw' x\"00ff\" b64\"AP8=\"
+help COMMAND explains one command and its options; Ctrl-D leaves the shell.
+";
+    format!("{}\n{notes}", sections.concat())
+}
+
+fn section(group: Group) -> String {
+    let lines = table::specs().filter(|spec| spec.group == group).map(|spec| {
+        let options =
+            if spec.options.iter().any(|option| !option.replaces_last_arg) { " [OPTIONS]" } else { "" };
+        format!("  {:<27} {}\n", spec.short_signature() + options, spec.summary)
+    });
+    format!("{}:\n{}", group.title(), lines.collect::<String>())
+}
+
+fn page(spec: &Spec) -> String {
+    let details: String = spec.details.lines().map(wrapped).collect();
+    let aliases = match spec.aliases {
+        [] => String::new(),
+        aliases => format!("Also: {}\n", aliases.join(", ")),
+    };
+    [
+        format!("{}\n{details}\nReply: {}\n{aliases}", signature(spec), spec.reply),
+        options(spec),
+        examples(spec),
+        exits(spec),
+    ]
+    .concat()
+}
+
+/// The signature, its options on a line of their own where it is wide.
+fn signature(spec: &Spec) -> String {
+    let whole = spec.signature();
+    if whole.len() <= WIDTH {
+        return whole + "\n";
+    }
+    let (short, options) = whole.split_at(spec.short_signature().len());
+    format!("{short}\n    {}\n", options.trim_start())
+}
+
+fn options(spec: &Spec) -> String {
+    let line = |option: &table::Opt| format!("  {:<18} {}\n", option.signature(), option.summary);
+    titled("Options", spec.options.iter().map(line))
+}
+
+fn examples(spec: &Spec) -> String {
+    let line = |example: &table::Example| {
+        std::iter::once(format!("  kvdb> {}\n", example.line))
+            .chain(example.output.lines().map(|output| format!("  {output}\n")))
+    };
+    titled("Examples", spec.examples.iter().flat_map(line))
+}
+
+fn exits(spec: &Spec) -> String {
+    titled("Exit codes", spec.exits.iter().map(|(code, meaning)| format!("  {code}  {meaning}\n")))
+}
+
+/// Lines below a title; nothing when there are none.
+fn titled(title: &str, lines: impl Iterator<Item = String>) -> String {
+    let body: String = lines.collect();
+    if body.is_empty() { body } else { format!("\n{title}:\n{body}") }
+}
+
+/// A paragraph in lines of at most [`WIDTH`] columns, for text of one column a character.
+fn wrapped(paragraph: &str) -> String {
+    let mut text = String::new();
+    let mut column = 0;
+    for word in paragraph.split(' ') {
+        let len = word.chars().count();
+        if column > 0 && column + 1 + len > WIDTH {
+            text.push('\n');
+            column = 0;
+        } else if column > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text += word;
+        column += len;
+    }
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn too_wide(text: &str) -> Option<&str> {
+        text.lines().find(|line| line.chars().count() > WIDTH)
+    }
+
+    #[test]
+    fn the_overview_fits_a_screen_and_names_every_command_once() {
+        let text = help(None).unwrap();
+        assert!(text.lines().count() <= 40, "{text}");
+        assert_eq!(too_wide(&text), None);
+        for spec in table::specs() {
+            let entry = format!("\n  {} ", spec.name);
+            assert_eq!(text.matches(&entry).count(), 1, "{}", spec.name);
+        }
+        assert!(text.contains("\n  get KEY...                  print the value of each KEY\n"), "{text}");
+        assert!(text.contains("\n  count [PREFIX] [OPTIONS]    count keys\n"), "{text}");
+    }
+
+    #[test]
+    fn every_name_has_a_page_that_fits() {
+        for name in table::one_shot_names() {
+            let text = help(Some(name)).unwrap();
+            assert_eq!(too_wide(&text), None, "{name}");
+            assert!(text.ends_with('\n') && !text.contains("\n\n\n"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_page_holds_every_part() {
+        assert_eq!(
+            help(Some("GET")).unwrap(),
+            "\
+get KEY...
+
+Prints the value of each KEY as a literal that reads back to the same bytes, or
+null, without quotes, where there is none.
+
+Reply: one literal or null for each KEY
+
+Examples:
+  kvdb> set name \"Jaya Krishna\"
+  OK
+  kvdb> get name
+  \"Jaya Krishna\"
+  kvdb> get nobody
+  null
+
+Exit codes:
+  1  one-shot: a key is missing; it is still printed as null or false
+"
+        );
+        let delete = help(Some("rm")).unwrap();
+        assert!(delete.contains("\nAlso: del, rm\n"), "{delete}");
+        let scan = help(Some("scan")).unwrap();
+        assert!(
+            scan.contains("\nOptions:\n  --from KEY         only keys from KEY on, KEY included\n"),
+            "{scan}"
+        );
+    }
+
+    #[test]
+    fn an_unknown_topic_is_refused_with_a_suggestion() {
+        let error = help(Some("scam")).unwrap_err();
+        assert_eq!((error.message.as_str(), error.span), (r#"no help on "scam""#, 0..4));
+        assert_eq!(error.help.as_deref(), Some(r#"did you mean "scan"?"#));
+    }
+}

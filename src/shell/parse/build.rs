@@ -1,0 +1,194 @@
+//! From a checked [`Call`] to the [`Command`]: numbers, paths, limits, choices.
+//!
+//! One arm per [`Verb`]. Every error here points at the token that holds the wrong value.
+
+use std::ffi::OsStr;
+use std::fmt::Display;
+use std::num::{IntErrorKind, ParseIntError};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::super::command::{Bail, Columns, Command, Selection};
+use super::super::diagnostic::Diagnostic;
+use super::super::lexer::Token;
+use super::super::literal::brief;
+use super::super::table::{self, Kind, Verb, alternatives};
+use super::call::Call;
+use super::{QUOTED_LEN, ValueSource, did_you_mean, topic};
+use crate::types::{Direction, Key, KeyRange, MAX_KEY_LEN, MAX_VALUE_LEN, Value};
+
+impl Call<'_, '_> {
+    /// The command, with everything that was given to it.
+    pub(super) fn build(mut self) -> Result<Command, Diagnostic> {
+        Ok(match self.spec.verb {
+            Verb::Set => Command::Set { key: self.key()?, value: self.value()? },
+            Verb::Get => Command::Get { keys: self.keys()? },
+            Verb::Delete => Command::Delete { keys: self.keys()? },
+            Verb::Exists => Command::Exists { keys: self.keys()? },
+            Verb::Incr => Command::Incr { key: self.key()?, by: self.increment()? },
+            Verb::Append => Command::Append { key: self.key()?, value: self.value()? },
+            Verb::Count => Command::Count { selection: self.selection()? },
+            Verb::Keys => Command::Scan { selection: self.selection()?, columns: Columns::Keys },
+            Verb::Scan => Command::Scan { selection: self.selection()?, columns: self.columns() },
+            Verb::Begin => Command::Begin,
+            Verb::Commit => Command::Commit,
+            Verb::Rollback => Command::Rollback,
+            Verb::Stats => Command::Stats,
+            Verb::Compact => Command::Compact,
+            Verb::Dump => Command::Dump { file: self.args.first().map(path).transpose()? },
+            Verb::Load => Command::Load { file: path(&self.args[0])? },
+            Verb::Read => Command::Read { file: path(&self.args[0])? },
+            Verb::Mode => Command::Mode { mode: self.choice(table::output_mode)? },
+            Verb::Timer => Command::Timer { on: self.choice(switch)? },
+            Verb::Bail => Command::Bail { bail: self.choice(bail)? },
+            Verb::Show => Command::Show,
+            Verb::Version => Command::Version,
+            Verb::Help => Command::Help { topic: self.topic()? },
+            Verb::Exit => Command::Exit,
+        })
+    }
+
+    fn key(&self) -> Result<Key, Diagnostic> {
+        key(&self.args[0])
+    }
+
+    fn keys(&self) -> Result<Vec<Key>, Diagnostic> {
+        self.args.iter().map(key).collect()
+    }
+
+    /// The value: the second argument, or what a one-shot reads instead of it.
+    fn value(&mut self) -> Result<Value, Diagnostic> {
+        let read_value = self.read_value.take();
+        let file = self.replacement().and_then(|given| given.value.as_ref());
+        let token = file.unwrap_or_else(|| &self.args[1]);
+        let source = match file {
+            Some(file) => Some(ValueSource::File(path(file)?)),
+            None if !token.quoted && *token.bytes == *b"-" => Some(ValueSource::Stdin),
+            None => None,
+        };
+        let Some((source, read)) = source.zip(read_value) else {
+            check_value_len(token.bytes.len(), token)?;
+            return Ok((&*token.bytes).into());
+        };
+        let bytes = read(source).map_err(|error| Diagnostic { span: token.span.clone(), ..error })?;
+        check_value_len(bytes.len(), token)?;
+        Ok(bytes.into())
+    }
+
+    fn increment(&self) -> Result<i64, Diagnostic> {
+        self.args.get(1).map_or(Ok(1), |token| number(token, i64::MIN, i64::MAX))
+    }
+
+    fn selection(&self) -> Result<Selection, Diagnostic> {
+        let bound =
+            |name| self.option(name).and_then(|given| given.value.as_ref()).map(|token| &*token.bytes);
+        let limit = self.option("--limit").and_then(|given| given.value.as_ref());
+        let mut range =
+            self.args.first().map_or_else(KeyRange::all, |prefix| KeyRange::prefix(&prefix.bytes));
+        if let Some(from) = bound("--from") {
+            range = range.intersect(KeyRange::from(from..));
+        }
+        if let Some(to) = bound("--to") {
+            range = range.intersect(KeyRange::from(..to));
+        }
+        let direction = self.option("--reverse").map_or(Direction::Forward, |_| Direction::Reverse);
+        Ok(Selection { range, direction, limit: limit.map(|token| number(token, 0, u64::MAX)).transpose()? })
+    }
+
+    fn topic(&self) -> Result<Option<String>, Diagnostic> {
+        let named = self.args.first().map(|token| topic(&token.bytes, token.span.clone())).transpose()?;
+        Ok(named.map(|spec| spec.name.into()))
+    }
+
+    fn columns(&self) -> Columns {
+        match (self.option("--keys"), self.option("--values")) {
+            (Some(_), _) => Columns::Keys,
+            (_, Some(_)) => Columns::Values,
+            _ => Columns::Both,
+        }
+    }
+
+    /// The first argument as one of the words that the table lists for it, read by `read`.
+    fn choice<T>(&self, read: fn(&str) -> Option<T>) -> Result<Option<T>, Diagnostic> {
+        let (Some(token), Some(arg)) = (self.args.first(), self.spec.args.first()) else { return Ok(None) };
+        let Kind::Choice(words) = arg.kind else { return Ok(None) };
+        match std::str::from_utf8(&token.bytes).ok().and_then(read) {
+            Some(choice) => Ok(Some(choice)),
+            None => Err(Diagnostic {
+                message: format!("unknown setting {}", brief(&token.bytes, QUOTED_LEN)),
+                span: token.span.clone(),
+                label: format!("expected {}", alternatives(words)),
+                help: did_you_mean(&token.bytes, words.iter().copied()),
+            }),
+        }
+    }
+}
+
+fn key(token: &Token<'_>) -> Result<Key, Diagnostic> {
+    match token.bytes.len() {
+        0..=MAX_KEY_LEN => Ok((&*token.bytes).into()),
+        len => Err(too_long("key", len, MAX_KEY_LEN, token)),
+    }
+}
+
+fn check_value_len(len: usize, token: &Token<'_>) -> Result<(), Diagnostic> {
+    match len {
+        0..=MAX_VALUE_LEN => Ok(()),
+        _ => Err(too_long("value", len, MAX_VALUE_LEN, token)),
+    }
+}
+
+fn too_long(what: &str, len: usize, max: usize, token: &Token<'_>) -> Diagnostic {
+    Diagnostic {
+        message: format!("{what} of {len} bytes is too long"),
+        span: token.span.clone(),
+        label: format!("a {what} has at most {max} bytes"),
+        help: None,
+    }
+}
+
+fn path(token: &Token<'_>) -> Result<PathBuf, Diagnostic> {
+    if token.bytes.is_empty() {
+        return Err(Diagnostic {
+            message: "empty file name".into(),
+            span: token.span.clone(),
+            label: "expected a path".into(),
+            help: None,
+        });
+    }
+    Ok(OsStr::from_bytes(&token.bytes).into())
+}
+
+fn number<T>(token: &Token<'_>, min: T, max: T) -> Result<T, Diagnostic>
+where
+    T: FromStr<Err = ParseIntError> + Display + Copy,
+{
+    let text = std::str::from_utf8(&token.bytes).unwrap_or_default();
+    text.parse().map_err(|error: ParseIntError| {
+        let shown = brief(&token.bytes, QUOTED_LEN);
+        let is_out_of_range = matches!(error.kind(), IntErrorKind::PosOverflow | IntErrorKind::NegOverflow);
+        let problem = if is_out_of_range { "is out of range" } else { "is not a whole number" };
+        Diagnostic {
+            message: format!("{shown} {problem}"),
+            span: token.span.clone(),
+            label: format!("expected a number from {min} to {max}"),
+            help: None,
+        }
+    })
+}
+
+fn switch(word: &str) -> Option<bool> {
+    match word {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
+    }
+}
+
+fn bail(word: &str) -> Option<Bail> {
+    match word {
+        "auto" => Some(Bail::Auto),
+        _ => switch(word).map(|on| if on { Bail::On } else { Bail::Off }),
+    }
+}

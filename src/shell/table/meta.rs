@@ -1,0 +1,164 @@
+//! The meta-commands and the verbs of the shell itself: the database as a whole, settings, help, leaving.
+
+use super::{Arg, Arity, Example, Group, Kind, OUTPUT_MODES, Spec, Verb};
+
+const FILE: Arg = Arg { name: "FILE", arity: Arity::One, kind: Kind::File };
+
+const fn choice(name: &'static str, words: &'static [&'static str]) -> Arg {
+    Arg { name, arity: Arity::Optional, kind: Kind::Choice(words) }
+}
+
+/// What most entries here have in common: no aliases, arguments or options.
+const PLAIN: Spec = Spec {
+    verb: Verb::Show,
+    name: "",
+    aliases: &[],
+    group: Group::Shell,
+    args: &[],
+    options: &[],
+    summary: "",
+    details: "",
+    reply: "",
+    examples: &[],
+    exits: &[],
+};
+
+pub(super) const SPECS: &[Spec] = &[
+    Spec {
+        verb: Verb::Stats,
+        name: ".stats",
+        group: Group::Database,
+        summary: "show figures about the database",
+        details: "Shows how many keys the database holds, how much room they and the files take, and what this process \
+                  has written so far.",
+        reply: "a name and a figure a line",
+        examples: &[Example { line: ".stats", output: "" }],
+        ..PLAIN
+    },
+    Spec {
+        verb: Verb::Compact,
+        name: ".compact",
+        group: Group::Database,
+        summary: "rewrite the files without what is outdated",
+        details: "Rewrites the files so that they hold live data only. Other processes go on reading and writing meanwhile; \
+                  when it is interrupted the database is as before.",
+        reply: "the size before and after",
+        examples: &[Example { line: ".compact", output: "" }],
+        ..PLAIN
+    },
+    Spec {
+        verb: Verb::Dump,
+        name: ".dump",
+        group: Group::Database,
+        args: &[Arg { arity: Arity::Optional, ..FILE }],
+        summary: "write all records as a script",
+        details: "Writes all records to FILE, or to standard output, as a script with a header, and a trailer that holds \
+                  count and checksum. Any kvdb can load it; every byte string comes back exactly.",
+        reply: "the dump; with FILE the number of records",
+        examples: &[Example { line: ".dump", output: "" }, Example { line: ".dump backup.kv", output: "" }],
+        ..PLAIN
+    },
+    Spec {
+        verb: Verb::Load,
+        name: ".load",
+        group: Group::Database,
+        args: &[FILE],
+        summary: "apply a dump, all of it or nothing",
+        details: "Applies the dump in FILE as one unit. A dump that was cut or altered is refused and nothing is changed.\n\
+                  For a one-shot - stands for standard input.",
+        reply: "the number of records",
+        examples: &[Example { line: ".load backup.kv", output: "" }],
+        exits: &[(4, "the dump was cut or altered")],
+        ..PLAIN
+    },
+    Spec {
+        verb: Verb::Read,
+        name: ".read",
+        args: &[FILE],
+        summary: "run the commands in FILE",
+        details: "Runs the commands in FILE, line by line, and stops at the first that fails unless .bail is off.",
+        reply: "the replies of the commands",
+        examples: &[Example { line: ".read setup.kv", output: "" }],
+        exits: &[(2, "a line of FILE can't be understood")],
+        ..PLAIN
+    },
+    Spec {
+        verb: Verb::Mode,
+        name: ".mode",
+        args: &[choice("MODE", OUTPUT_MODES)],
+        summary: "show or set how results are written",
+        details: "Sets how results are written, or shows it. MODE is one of these.\n\
+                  quoted: literals that read back to the same bytes, null for what is missing.\n\
+                  raw: the exact bytes and nothing else.\n\
+                  json: one document for each command. jsonl: one object for each record.\n\
+                  table: aligned columns, cut to the width of the terminal.\n\
+                  script: commands that would store the result again.",
+        reply: "OK; without MODE its name",
+        examples: &[
+            Example { line: ".mode", output: "quoted" },
+            Example { line: ".mode json", output: "{\"ok\":true}" },
+        ],
+        ..PLAIN
+    },
+    Spec {
+        verb: Verb::Timer,
+        name: ".timer",
+        args: &[choice("on|off", &["on", "off"])],
+        summary: "show or set whether commands are timed",
+        details: "Sets whether the time that each command took is shown after its result, or shows the setting.",
+        reply: "OK; without an argument on or off",
+        examples: &[Example { line: ".timer", output: "off" }, Example { line: ".timer on", output: "" }],
+        ..PLAIN
+    },
+    Spec {
+        verb: Verb::Bail,
+        name: ".bail",
+        args: &[choice("on|off|auto", &["on", "off", "auto"])],
+        summary: "show or set whether a script stops at an error",
+        details: "Sets whether a script stops at the first error, or shows the setting. auto goes on in a script on standard \
+                  input and stops in .read.",
+        reply: "OK; without an argument on, off or auto",
+        examples: &[Example { line: ".bail", output: "auto" }, Example { line: ".bail on", output: "OK" }],
+        ..PLAIN
+    },
+    Spec {
+        verb: Verb::Show,
+        name: ".show",
+        summary: "show the settings and where each comes from",
+        details: "Shows every setting, its value, and whether it was given by an option, the environment, the \
+                  configuration file or this session.",
+        reply: "a setting a line",
+        examples: &[Example { line: ".show", output: "" }],
+        ..PLAIN
+    },
+    Spec {
+        verb: Verb::Version,
+        name: ".version",
+        summary: "show the version of kvdb",
+        details: "Shows the name and the version of this program.",
+        reply: "one line",
+        examples: &[Example { line: ".version", output: "" }],
+        ..PLAIN
+    },
+    Spec {
+        verb: Verb::Help,
+        name: "help",
+        aliases: &["?", ".help"],
+        args: &[Arg { name: "TOPIC", arity: Arity::Optional, kind: Kind::Topic }],
+        summary: "list the commands, or explain one",
+        details: "Lists the commands, or explains the one that is called TOPIC.",
+        reply: "text",
+        examples: &[Example { line: "help", output: "" }, Example { line: "help scan", output: "" }],
+        ..PLAIN
+    },
+    Spec {
+        verb: Verb::Exit,
+        name: "exit",
+        aliases: &["quit", ".q", ".exit", ".quit"],
+        summary: "leave the shell",
+        details: "Leaves the shell, as Ctrl-D does. In a script the rest is not run. An open transaction is rolled back.",
+        reply: "nothing",
+        examples: &[Example { line: "exit", output: "" }],
+        ..PLAIN
+    },
+];

@@ -1,0 +1,253 @@
+//! The verbs: what is done with keys and values.
+
+use super::{Arg, Arity, Example, Group, Kind, Opt, Spec, Verb};
+
+const KEY: Arg = Arg { name: "KEY", arity: Arity::One, kind: Kind::Key };
+const KEYS: Arg = Arg { name: "KEY", arity: Arity::Many, kind: Kind::Key };
+const VALUE: Arg = Arg { name: "VALUE", arity: Arity::One, kind: Kind::Value };
+const PREFIX: Arg = Arg { name: "PREFIX", arity: Arity::Optional, kind: Kind::Bound };
+
+const FLAG: Opt =
+    Opt { name: "", value: None, summary: "", excludes_previous: false, replaces_last_arg: false };
+const VALUE_FILE: Opt = Opt {
+    name: "--value-file",
+    value: Some(("FILE", Kind::File)),
+    summary: "one-shot only: the value is what FILE holds, byte for byte",
+    replaces_last_arg: true,
+    ..FLAG
+};
+const FROM: Opt = Opt {
+    name: "--from",
+    value: Some(("KEY", Kind::Bound)),
+    summary: "only keys from KEY on, KEY included",
+    ..FLAG
+};
+const TO: Opt = Opt {
+    name: "--to",
+    value: Some(("KEY", Kind::Bound)),
+    summary: "only keys below KEY, KEY not included",
+    ..FLAG
+};
+const REVERSE: Opt = Opt { name: "--reverse", summary: "the last key first", ..FLAG };
+const LIMIT: Opt =
+    Opt { name: "--limit", value: Some(("N", Kind::Count)), summary: "at most N keys", ..FLAG };
+const ONLY_KEYS: Opt = Opt { name: "--keys", summary: "keys without values", ..FLAG };
+const ONLY_VALUES: Opt =
+    Opt { name: "--values", summary: "values without keys", excludes_previous: true, ..FLAG };
+
+const MISSING: &[(u8, &str)] = &[(1, "one-shot: a key is missing; it is still printed as null or false")];
+
+pub(super) const SPECS: &[Spec] = &[
+    Spec {
+        verb: Verb::Set,
+        name: "set",
+        aliases: &[],
+        group: Group::Records,
+        args: &[KEY, VALUE],
+        options: &[VALUE_FILE],
+        summary: "store VALUE under KEY",
+        details: "Stores VALUE under KEY and replaces what was there. KEY has at most 65535 bytes, VALUE at most 512 MiB; \
+                  both may be empty and hold any bytes.\n\
+                  A one-shot reads VALUE from standard input, byte for byte, when it is -.",
+        reply: "OK",
+        examples: &[
+            Example { line: "set name \"Jaya Krishna\"", output: "OK" },
+            Example { line: "set raw x\"00ff\"", output: "OK" },
+        ],
+        exits: &[],
+    },
+    Spec {
+        verb: Verb::Get,
+        name: "get",
+        aliases: &[],
+        group: Group::Records,
+        args: &[KEYS],
+        options: &[],
+        summary: "print the value of each KEY",
+        details: "Prints the value of each KEY as a literal that reads back to the same bytes, or null, without quotes, \
+                  where there is none.",
+        reply: "one literal or null for each KEY",
+        examples: &[
+            Example { line: "set name \"Jaya Krishna\"", output: "OK" },
+            Example { line: "get name", output: "\"Jaya Krishna\"" },
+            Example { line: "get nobody", output: "null" },
+        ],
+        exits: MISSING,
+    },
+    Spec {
+        verb: Verb::Delete,
+        name: "delete",
+        aliases: &["del", "rm"],
+        group: Group::Records,
+        args: &[KEYS],
+        options: &[],
+        summary: "remove each KEY",
+        details: "Removes each KEY and its value. A KEY that is not there is no error; all are removed together or none.",
+        reply: "the number of keys that were there",
+        examples: &[
+            Example { line: "set name Ann", output: "OK" },
+            Example { line: "delete name", output: "1" },
+            Example { line: "delete name", output: "0" },
+        ],
+        exits: &[],
+    },
+    Spec {
+        verb: Verb::Exists,
+        name: "exists",
+        aliases: &[],
+        group: Group::Records,
+        args: &[KEYS],
+        options: &[],
+        summary: "tell whether each KEY is there",
+        details: "Tells for each KEY whether it has a value, without printing the value.",
+        reply: "true or false for each KEY",
+        examples: &[
+            Example { line: "set name Ann", output: "OK" },
+            Example { line: "exists name nobody", output: "true\nfalse" },
+        ],
+        exits: MISSING,
+    },
+    Spec {
+        verb: Verb::Incr,
+        name: "incr",
+        aliases: &[],
+        group: Group::Records,
+        args: &[KEY, Arg { name: "N", arity: Arity::Optional, kind: Kind::Integer }],
+        options: &[],
+        summary: "add N, or 1, to the number under KEY",
+        details: "Adds N, or 1, to the number under KEY. A KEY that is not there counts as 0. The value must be a decimal \
+                  64-bit integer, and so must the result: otherwise nothing is changed.",
+        reply: "the new number",
+        examples: &[
+            Example { line: "incr visits", output: "1" },
+            Example { line: "incr visits 41", output: "42" },
+            Example { line: "incr visits -2", output: "40" },
+        ],
+        exits: &[],
+    },
+    Spec {
+        verb: Verb::Append,
+        name: "append",
+        aliases: &[],
+        group: Group::Records,
+        args: &[KEY, VALUE],
+        options: &[VALUE_FILE],
+        summary: "add VALUE at the end of what KEY holds",
+        details: "Adds VALUE at the end of the value of KEY. A KEY that is not there counts as empty.\n\
+                  A one-shot reads VALUE from standard input, byte for byte, when it is -.",
+        reply: "the new length in bytes",
+        examples: &[
+            Example { line: "append log one", output: "3" },
+            Example { line: "append log \", two\"", output: "8" },
+        ],
+        exits: &[],
+    },
+    Spec {
+        verb: Verb::Count,
+        name: "count",
+        aliases: &[],
+        group: Group::Ranges,
+        args: &[PREFIX],
+        options: &[FROM, TO, REVERSE, LIMIT],
+        summary: "count keys",
+        details: "Counts all keys, or those that begin with PREFIX and lie between --from and --to.",
+        reply: "a number",
+        examples: &[
+            Example { line: "set user:1 Ann", output: "OK" },
+            Example { line: "set user:2 Bob", output: "OK" },
+            Example { line: "count user:", output: "2" },
+        ],
+        exits: &[],
+    },
+    Spec {
+        verb: Verb::Keys,
+        name: "keys",
+        aliases: &[],
+        group: Group::Ranges,
+        args: &[PREFIX],
+        options: &[FROM, TO, REVERSE, LIMIT],
+        summary: "list keys",
+        details: "Lists all keys, or those that begin with PREFIX and lie between --from and --to, in byte order.",
+        reply: "one literal a line",
+        examples: &[
+            Example { line: "set user:1 Ann", output: "OK" },
+            Example { line: "set user:2 Bob", output: "OK" },
+            Example { line: "keys --reverse --limit 1", output: "\"user:2\"" },
+        ],
+        exits: &[],
+    },
+    Spec {
+        verb: Verb::Scan,
+        name: "scan",
+        aliases: &[],
+        group: Group::Ranges,
+        args: &[PREFIX],
+        options: &[FROM, TO, REVERSE, LIMIT, ONLY_KEYS, ONLY_VALUES],
+        summary: "list keys and values",
+        details: "Lists all records, or those whose keys begin with PREFIX and lie between --from and --to, in byte order. \
+                  What it shows is the state at one moment, however long it takes.",
+        reply: "key and value, two literals a line",
+        examples: &[
+            Example { line: "set user:1 Ann", output: "OK" },
+            Example { line: "set user:2 Bob", output: "OK" },
+            Example { line: "scan user: --from user:2", output: "\"user:2\" \"Bob\"" },
+        ],
+        exits: &[],
+    },
+    Spec {
+        verb: Verb::Begin,
+        name: "begin",
+        aliases: &[],
+        group: Group::Transactions,
+        args: &[],
+        options: &[],
+        summary: "begin a transaction",
+        details: "Begins a transaction. Until commit or rollback, reads see the database as it was at begin, together with \
+                  the transaction's own writes; nobody else sees those. A command that fails in between makes commit refuse.",
+        reply: "OK",
+        examples: &[
+            Example { line: "begin", output: "OK" },
+            Example { line: "set name Ann", output: "OK" },
+            Example { line: "commit", output: "OK" },
+        ],
+        exits: &[(2, "the transaction was still open at the end of the script; it was rolled back")],
+    },
+    Spec {
+        verb: Verb::Commit,
+        name: "commit",
+        aliases: &[],
+        group: Group::Transactions,
+        args: &[],
+        options: &[],
+        summary: "apply the transaction, all of it or nothing",
+        details: "Applies everything that was written since begin, all of it or nothing. It refuses, and rolls back, when a \
+                  command of the transaction failed.",
+        reply: "OK",
+        examples: &[
+            Example { line: "begin", output: "OK" },
+            Example { line: "set name Ann", output: "OK" },
+            Example { line: "commit", output: "OK" },
+        ],
+        exits: &[
+            (1, "another process changed one of the keys first; nothing was applied"),
+            (2, "a command of the transaction had failed; nothing was applied"),
+        ],
+    },
+    Spec {
+        verb: Verb::Rollback,
+        name: "rollback",
+        aliases: &[],
+        group: Group::Transactions,
+        args: &[],
+        options: &[],
+        summary: "drop what was written since begin",
+        details: "Drops everything that was written since begin.",
+        reply: "OK",
+        examples: &[
+            Example { line: "begin", output: "OK" },
+            Example { line: "set name Ann", output: "OK" },
+            Example { line: "rollback", output: "OK" },
+        ],
+        exits: &[],
+    },
+];
