@@ -9,7 +9,7 @@
 //! 2. A group ends at [`MAX_COMMANDS`], at [`MAX_TIME`] or at [`MAX_BYTES`] of values and replies, for others wait for the turn;
 //!    at a command that walks over many records, which then runs on a snapshot without the turn; at `begin`, which has its own commit.
 //!    With `--sync each`, and when commands are timed, it ends at once.
-//! 3. Replies and errors keep the order of the lines. No reply is written before the commit that it depends on; reads inside the group
+//! 3. Replies and errors keep the order of the lines, and are written as soon as the commit is done. No reply is written before the commit that it depends on; reads inside the group
 //!    see the group's writes, so their replies wait too.
 //! 4. When the commit fails, nothing of the group is applied: its replies are dropped, and one error names its lines.
 //! 5. A group is opened by a write only. Reads before it go to the database directly.
@@ -353,7 +353,7 @@ impl<'s, 'a> Group<'s, 'a> {
         }
         let place = Place { origin: Some(Origin { name, line: first_line }), source: b"" };
         let result = match committed {
-            Ok(()) => session.output.make_room().map_err(Failure::Output),
+            Ok(()) => session.output.flush().map_err(Failure::Output),
             Err(error) => Err(lost(error, first_line, last_line)),
         };
         session.settle(result.map(|()| Flow::Continue), place)

@@ -1,3 +1,5 @@
+//! Every kind of reply in every output mode, against the table in the header of the module.
+
 use super::*;
 
 const MODES: [OutputMode; 6] = [
