@@ -46,9 +46,9 @@ fn user_file() -> Option<std::path::PathBuf> {
 fn streams(settings: &Settings) -> Streams {
     let stdout = io::stdout();
     let width = stdout.is_terminal().then(|| terminal_width(&stdout));
-    colored::control::set_override(is_coloured(settings.color, stdout.is_terminal()));
     Streams {
         width,
+        colour_output: is_coloured(settings.color, stdout.is_terminal()),
         colour_errors: is_coloured(settings.color, io::stderr().is_terminal()),
         stdout: Box::new(stdout),
         stderr: Box::new(io::stderr()),

@@ -1,5 +1,8 @@
 //! Completion with Tab, from the table of commands: names, options, fixed words, topics, files.
 
+use std::borrow::Cow;
+
+use colored::Colorize;
 use rustyline::completion::{Completer, FilenameCompleter, Pair, unescape};
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
@@ -12,11 +15,13 @@ use super::table::{self, Kind, Spec};
 /// What the editor asks when Tab is pressed.
 pub(crate) struct Completion {
     files: FilenameCompleter,
+    /// Whether the prompt stands out.
+    colour: bool,
 }
 
 impl Completion {
-    pub(crate) fn new() -> Self {
-        Self { files: FilenameCompleter::new() }
+    pub(crate) fn new(colour: bool) -> Self {
+        Self { files: FilenameCompleter::new(), colour }
     }
 
     fn paths(&self, line: &str, end: usize) -> rustyline::Result<(usize, Vec<Pair>)> {
@@ -49,7 +54,13 @@ impl Completer for Completion {
 impl Hinter for Completion {
     type Hint = String;
 }
-impl Highlighter for Completion {}
+
+impl Highlighter for Completion {
+    fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> Cow<'b, str> {
+        if self.colour { prompt.bold().to_string().into() } else { prompt.into() }
+    }
+}
+
 impl Validator for Completion {}
 impl Helper for Completion {}
 

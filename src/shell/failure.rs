@@ -4,7 +4,11 @@ use std::io;
 
 use super::diagnostic::Diagnostic;
 use super::exit::Exit;
+use super::literal::brief;
 use crate::error::Error;
+
+/// Bytes of a key that a message shows.
+const MAX_SHOWN_KEY: usize = 200;
 
 /// A command that failed.
 #[derive(Debug)]
@@ -59,6 +63,9 @@ impl Failure {
     pub(crate) fn message(&self) -> String {
         match self {
             Self::Line(diagnostic) => diagnostic.message.clone(),
+            Self::Database(Error::Conflict { key }) => {
+                format!("conflict: another transaction changed key {} first", brief(key, MAX_SHOWN_KEY))
+            }
             Self::Database(error) => error.to_string(),
             Self::Refused { message, .. } => message.clone(),
             Self::Output(error) => format!("cannot write to standard output: {error}"),

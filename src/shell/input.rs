@@ -253,8 +253,8 @@ mod tests {
             (0..20_000).try_for_each(|_| writer.write_all(&[&[b'#'; 99][..], b"\n"].concat()))
         });
         let mut lines = Lines::from_fd(reader.into());
-        let mut count = 0;
-        while lines.next(true, &interrupt()).unwrap() == Next::Line {
+        let (mut count, interrupt) = (0, interrupt());
+        while lines.next(true, &interrupt).unwrap() == Next::Line {
             count += 1;
         }
         feeder.join().unwrap().unwrap();

@@ -3,7 +3,7 @@
 //! A signal never ends the process in the middle of a commit: whoever runs commands looks at the flag between them. Outside a
 //! session a second signal ends the process at once (the log survives that), for when the first one is not heard.
 
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -25,21 +25,25 @@ pub(crate) struct Interrupt {
 impl Interrupt {
     /// For a run without a person at a prompt: both signals ask it to end.
     pub(crate) fn for_run() -> io::Result<Self> {
-        let (wake, waker) = UnixStream::pair()?;
         let raised = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             flag::register_conditional_shutdown(signal, i32::from(Exit::INTERRUPTED.0), Arc::clone(&raised))?;
-            flag::register(signal, Arc::clone(&raised))?;
-            low_level::pipe::register(signal, waker.try_clone()?)?;
         }
-        Ok(Self { raised, wake })
+        Self::raised_by(&[SIGINT, SIGTERM], raised)
     }
 
     /// For a prompt: Ctrl-C stops what runs; a termination request keeps its usual meaning.
     pub(crate) fn for_prompt() -> io::Result<Self> {
-        let (wake, _) = UnixStream::pair()?;
-        let raised = Arc::new(AtomicBool::new(false));
-        flag::register(SIGINT, Arc::clone(&raised))?;
+        Self::raised_by(&[SIGINT], Arc::new(AtomicBool::new(false)))
+    }
+
+    fn raised_by(signals: &[i32], raised: Arc<AtomicBool>) -> io::Result<Self> {
+        let (wake, waker) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        for &signal in signals {
+            flag::register(signal, Arc::clone(&raised))?;
+            low_level::pipe::register(signal, waker.try_clone()?)?;
+        }
         Ok(Self { raised, wake })
     }
 
@@ -54,11 +58,36 @@ impl Interrupt {
 
     /// Lowers the flag: what it asked for has been done.
     pub(crate) fn clear(&self) {
+        while (&self.wake).read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
         self.raised.store(false, Ordering::SeqCst);
     }
 
     /// Readable once the flag has been raised.
     pub(crate) fn wake(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use signal_hook::consts::SIGUSR1;
+
+    use super::*;
+
+    #[test]
+    fn a_signal_raises_the_flag_and_wakes_until_it_is_cleared() {
+        let raised = Arc::new(AtomicBool::new(false));
+        let interrupt = Interrupt::raised_by(&[SIGUSR1], raised).unwrap();
+        let is_awake = || {
+            let mut wake =
+                [rustix::event::PollFd::from_borrowed_fd(interrupt.wake(), rustix::event::PollFlags::IN)];
+            let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+            rustix::event::poll(&mut wake, Some(&now)).unwrap() > 0
+        };
+        assert!(interrupt.check().is_ok() && !is_awake());
+        low_level::raise(SIGUSR1).unwrap();
+        assert!(interrupt.check().is_err() && is_awake());
+        interrupt.clear();
+        assert!(interrupt.check().is_ok() && !is_awake());
     }
 }

@@ -71,7 +71,7 @@ impl Prompt {
             .completion_type(CompletionType::List)
             .build();
         let mut editor = LineEditor::with_config(config)?;
-        editor.set_helper(Some(Completion::new()));
+        editor.set_helper(Some(Completion::new(session.colour_output)));
         let dropped_nothing = Arc::new(AtomicBool::new(false));
         let on_ctrl_c = NoteEmptyLine(Arc::clone(&dropped_nothing));
         editor

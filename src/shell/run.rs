@@ -1,4 +1,7 @@
 //! The three ways into the shell, as one function.
+//!
+//! Whether a stream is coloured is decided for each stream by whoever calls. The crate `colored` looks at standard output
+//! alone, so it is told never to decide; it only knows the codes.
 
 use std::cell::RefCell;
 use std::io;
@@ -37,6 +40,7 @@ pub enum Run {
 /// # Errors
 /// The process can't be set up: no pipe, no signal handler, no standard input.
 pub fn run(run: Run, settings: Settings, streams: Streams) -> io::Result<Exit> {
+    colored::control::set_override(true);
     if run == Run::Session {
         let session = Session::new(settings, Way::Prompt, streams, Interrupt::for_prompt()?);
         return Ok(repl::run(session));

@@ -113,7 +113,7 @@ impl Session {
         let Tally { count, first } = self.tally.clone();
         if count > 0 && !self.is_cut_short() {
             let errors = if count == 1 { "error" } else { "errors" };
-            self.flush_and_say(&format!("kvdb: {count} {errors}, the first{first}"));
+            self.note(&format!("{count} {errors}, the first{first}"));
         }
         if before.count > 0 {
             self.tally = Tally { count: before.count + count, first: before.first.clone() };

@@ -12,6 +12,8 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
+use colored::Colorize;
+
 use super::block::Block;
 use super::command::{Command, OutputMode};
 use super::connection::Connection;
@@ -82,7 +84,9 @@ pub struct Streams {
     pub stderr: Box<dyn Write>,
     /// Columns of the terminal that `stdout` is, if it is one.
     pub width: Option<usize>,
-    /// Whether errors are coloured.
+    /// Whether `stdout` is coloured.
+    pub colour_output: bool,
+    /// Whether `stderr` is coloured.
     pub colour_errors: bool,
 }
 
@@ -97,6 +101,7 @@ pub(crate) struct Session {
     pub(crate) interrupt: Interrupt,
     pub(crate) tally: Tally,
     stderr: Box<dyn Write>,
+    pub(crate) colour_output: bool,
     colour_errors: bool,
     exit: Exit,
     /// How deep `.read` is nested.
@@ -115,6 +120,7 @@ impl Session {
             interrupt,
             tally: Tally::default(),
             stderr: streams.stderr,
+            colour_output: streams.colour_output,
             colour_errors: streams.colour_errors,
             exit: Exit::DONE,
             depth: 0,
@@ -127,7 +133,7 @@ impl Session {
         let result = self.execute(command, place);
         let flow = self.settle(result, place);
         if self.settings.timer {
-            self.flush_and_say(&format!("time: {:.6} s", begun.elapsed().as_secs_f64()));
+            self.note(&format!("{:.6} s", begun.elapsed().as_secs_f64()));
         }
         flow
     }
@@ -343,13 +349,13 @@ impl Session {
     }
 
     fn error_text(&self, failure: &Failure, place: Place<'_>) -> String {
-        if matches!(self.settings.mode, OutputMode::Json | OutputMode::Jsonl) {
+        if self.speaks_json() {
             return error_json(failure, place) + "\n";
         }
         if let Failure::Line(diagnostic) = failure {
             return diagnostic.render(place.source, place.origin, self.colour_errors);
         }
-        let label = if self.colour_errors { "\x1b[1;31merror\x1b[0m" } else { "error" };
+        let label = if self.colour_errors { "error".red().bold().to_string() } else { "error".to_owned() };
         let arrow = place.origin.map(|Origin { name, line }| format!("  --> {name}:{line}\n"));
         let help = failure.help().map(|help| format!("  = help: {help}\n"));
         let message = failure.message();
@@ -368,8 +374,22 @@ impl Session {
     /// Writes what the library wants said.
     pub(crate) fn say_notices(&mut self) {
         for notice in self.connection.take_notices() {
-            self.flush_and_say(&format!("kvdb: {notice}"));
+            self.note(&notice.to_string());
         }
+    }
+
+    const fn speaks_json(&self) -> bool {
+        matches!(self.settings.mode, OutputMode::Json | OutputMode::Jsonl)
+    }
+
+    /// Says something that is not an error: `kvdb: …`, or an object with `notice` where errors are JSON.
+    pub(crate) fn note(&mut self, text: &str) {
+        let line = if self.speaks_json() {
+            serde_json::json!({ "notice": text }).to_string()
+        } else {
+            format!("kvdb: {text}")
+        };
+        self.flush_and_say(&line);
     }
 
     /// Writes a line to standard error, behind all replies so far.
@@ -391,7 +411,7 @@ impl Session {
         let Some(block) = self.block.take() else { return };
         let text = format!("the transaction begun{} was left open and is rolled back", block.begun_at);
         if self.way == Way::Prompt {
-            self.flush_and_say(&format!("kvdb: {text}"));
+            self.note(&text);
         } else {
             self.fail(&Failure::refused(text, "commit makes its writes durable"), Place::NONE);
         }

@@ -1,0 +1,240 @@
+//! The prompt on a real terminal: a pseudo-terminal of its own, with every wait bounded.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where its surroundings do")]
+#![allow(clippy::format_collect, reason = "scripts are short, and read best as lines")]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use common::Sandbox;
+use rexpect::process::WaitStatus;
+use rexpect::session::{PtySession, spawn_command};
+
+/// Longest wait for something to appear, in milliseconds.
+const TIMEOUT_MS: u64 = 20_000;
+
+const CTRL_C: char = 'c';
+const CTRL_D: char = 'd';
+
+/// Starts kvdb on a terminal and waits for its prompt.
+fn open(sandbox: &Sandbox, args: &[&str], term: &str) -> PtySession {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kvdb"));
+    command.args(args).current_dir(sandbox.path()).env_clear().env("TERM", term).envs(sandbox.environment());
+    let mut session = spawn_command(command, Some(TIMEOUT_MS)).unwrap();
+    session.exp_string("kvdb ").unwrap();
+    session.exp_string("help lists the commands, Ctrl-D leaves").unwrap();
+    session.exp_string("> ").unwrap();
+    session
+}
+
+fn prompt(sandbox: &Sandbox) -> PtySession {
+    open(sandbox, &[], "xterm")
+}
+
+/// Types a line and waits for the answer, then for the next prompt.
+fn ask(session: &mut PtySession, line: &str, answer: &str) {
+    session.send_line(line).unwrap();
+    session.exp_string(answer).unwrap_or_else(|error| panic!("{line}: {error}"));
+    session.exp_string("> ").unwrap();
+}
+
+/// Presses keys.
+fn typed(session: &mut PtySession, keys: &str) {
+    session.send(keys).unwrap();
+    session.flush().unwrap();
+}
+
+/// Leaves with Ctrl-D and returns the exit code.
+fn leave(session: &mut PtySession) -> i32 {
+    session.send_control(CTRL_D).unwrap();
+    ended(session)
+}
+
+fn ended(session: &mut PtySession) -> i32 {
+    session.exp_eof().unwrap();
+    match session.process().wait().unwrap() {
+        WaitStatus::Exited(_, code) => code,
+        other => panic!("did not exit: {other:?}"),
+    }
+}
+
+fn history(sandbox: &Sandbox) -> Vec<String> {
+    let text = fs::read_to_string(sandbox.file("state/kvdb/history")).unwrap();
+    text.lines().filter(|line| !line.starts_with("#V2")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_session_answers_and_ends_with_0() {
+    let sandbox = Sandbox::new();
+    let mut session = prompt(&sandbox);
+    ask(&mut session, "set name \"Jaya Krishna\"", "OK\r\n");
+    ask(&mut session, "get name", "\"Jaya Krishna\"\r\n");
+    ask(&mut session, "delete name", "1\r\n");
+    ask(&mut session, "get name", "null\r\n");
+    ask(&mut session, "gte name", "did you mean \"get\"?");
+    ask(&mut session, "help", "set KEY VALUE");
+    ask(&mut session, "set after \"the typo\"", "OK\r\n");
+    assert_eq!(leave(&mut session), 0);
+    sandbox.run(&["get", "after"]).expect("\"the typo\"\n", 0);
+}
+
+#[test]
+fn exit_and_its_aliases_leave() {
+    for word in ["exit", "quit", ".q"] {
+        let mut session = prompt(&Sandbox::new());
+        session.send_line(word).unwrap();
+        assert_eq!(ended(&mut session), 0, "{word}");
+    }
+}
+
+#[test]
+fn the_prompt_shows_a_transaction_which_ctrl_d_rolls_back() {
+    let sandbox = Sandbox::new();
+    let mut session = prompt(&sandbox);
+    session.send_line("begin").unwrap();
+    session.exp_string("kvdb*> ").unwrap();
+    ask(&mut session, "set a 1", "OK\r\n");
+    session.send_control(CTRL_D).unwrap();
+    session.exp_string("was left open and is rolled back").unwrap();
+    assert_eq!(ended(&mut session), 0);
+    sandbox.run(&["get", "a"]).expect("null\n", 1);
+}
+
+#[test]
+fn an_open_quote_goes_on_in_the_next_line_and_is_shown() {
+    let sandbox = Sandbox::new();
+    let mut session = prompt(&sandbox);
+    session.send_line("set a \"one").unwrap();
+    session.exp_string("   \"> ").unwrap();
+    ask(&mut session, "two\"", "OK\r\n");
+    ask(&mut session, "get a", "\"one\\ntwo\"\r\n");
+    session.send_line("set b 'never").unwrap();
+    session.exp_string("   '> ").unwrap();
+    session.send_control(CTRL_C).unwrap();
+    session.exp_string("kvdb> ").unwrap();
+    ask(&mut session, "get b", "null\r\n");
+    session.send_line("set c 'half").unwrap();
+    session.exp_string("   '> ").unwrap();
+    assert_eq!(leave(&mut session), 0);
+    sandbox.run(&["get", "c"]).expect("null\n", 1);
+}
+
+#[test]
+fn ctrl_c_clears_the_line_and_never_leaves() {
+    let sandbox = Sandbox::new();
+    let mut session = prompt(&sandbox);
+    typed(&mut session, "set a wrong");
+    session.exp_string("wrong").unwrap();
+    session.send_control(CTRL_C).unwrap();
+    session.exp_string("kvdb> ").unwrap();
+    for _ in 0..3 {
+        session.send_control(CTRL_C).unwrap();
+        session.exp_string("(Ctrl-D or exit leaves)").unwrap();
+        session.exp_string("kvdb> ").unwrap();
+    }
+    ask(&mut session, "get a", "no database at .kvdb");
+    assert_eq!(leave(&mut session), 0);
+}
+
+#[test]
+fn ctrl_c_stops_long_work_and_the_session_goes_on() {
+    let sandbox = Sandbox::new();
+    let lines: String = (0..20_000).map(|number| format!("set {number:08} {}\n", "v".repeat(50))).collect();
+    assert_eq!(sandbox.script(lines).code, Some(0));
+    sandbox.write("long.kv", "scan\n".repeat(1_000));
+    let mut session = prompt(&sandbox);
+    session.send_line(".read long.kv").unwrap();
+    session.exp_string("\"00000001\"").unwrap();
+    session.send_control(CTRL_C).unwrap();
+    session.exp_string("interrupted").unwrap();
+    session.exp_string("kvdb> ").unwrap();
+    ask(&mut session, "count", "20000\r\n");
+    assert_eq!(leave(&mut session), 0);
+}
+
+#[test]
+fn history_is_private_kept_at_once_and_shared() {
+    let sandbox = Sandbox::new();
+    let mut one = prompt(&sandbox);
+    let mut two = prompt(&sandbox);
+    ask(&mut one, "set from one", "OK\r\n");
+    ask(&mut two, "set from two", "OK\r\n");
+    ask(&mut two, "set from two", "OK\r\n");
+    ask(&mut one, " set secret 1", "OK\r\n");
+    ask(&mut one, "get from", "\"two\"\r\n");
+    assert_eq!(history(&sandbox), ["set from one", "set from two", "get from"]);
+    let mode = fs::metadata(sandbox.file("state/kvdb/history")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!((leave(&mut one), leave(&mut two)), (0, 0));
+    assert_eq!(history(&sandbox), ["set from one", "set from two", "get from"]);
+
+    let mut three = prompt(&sandbox);
+    typed(&mut three, "\x1b[A");
+    three.exp_string("get from").unwrap();
+    three.send_line("").unwrap();
+    three.exp_string("\"two\"").unwrap();
+    assert_eq!(leave(&mut three), 0);
+}
+
+#[test]
+fn history_can_be_turned_off() {
+    let sandbox = Sandbox::new();
+    sandbox.write("config/kvdb/config.toml", "history = false\n");
+    let mut session = prompt(&sandbox);
+    ask(&mut session, "set a 1", "OK\r\n");
+    assert_eq!(leave(&mut session), 0);
+    assert!(!sandbox.file("state/kvdb/history").exists());
+}
+
+#[test]
+fn tab_completes_commands() {
+    let sandbox = Sandbox::new();
+    let mut session = prompt(&sandbox);
+    typed(&mut session, "cou\t");
+    session.exp_string("count ").unwrap();
+    session.send_control(CTRL_C).unwrap();
+    session.exp_string("kvdb> ").unwrap();
+    typed(&mut session, "\t\t");
+    session.exp_string("rollback").unwrap();
+    session.exp_string("kvdb> ").unwrap();
+    session.send_control(CTRL_C).unwrap();
+    session.exp_string("(Ctrl-D or exit leaves)").unwrap();
+    session.exp_string("kvdb> ").unwrap();
+    assert_eq!(leave(&mut session), 0);
+}
+
+#[test]
+fn read_only_is_shown() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["set", "a", "1"]).expect("OK\n", 0);
+    let mut session = open(&sandbox, &["--readonly"], "xterm");
+    session.send_line("get a").unwrap();
+    session.exp_string("\"1\"\r\n").unwrap();
+    session.exp_string("kvdb(ro)> ").unwrap();
+    ask(&mut session, "set a 2", "read-only");
+    assert_eq!(leave(&mut session), 0);
+}
+
+#[test]
+fn a_dumb_terminal_works() {
+    let sandbox = Sandbox::new();
+    let mut session = open(&sandbox, &[], "dumb");
+    ask(&mut session, "set a 1", "OK");
+    ask(&mut session, "get a", "\"1\"");
+    assert_eq!(leave(&mut session), 0);
+}
+
+#[test]
+fn two_sessions_see_each_other_and_block_nobody() {
+    let sandbox = Sandbox::new();
+    let mut one = prompt(&sandbox);
+    let mut two = prompt(&sandbox);
+    ask(&mut one, "set k 1", "OK\r\n");
+    ask(&mut two, "get k", "\"1\"\r\n");
+    ask(&mut two, "incr k", "2\r\n");
+    sandbox.run(&["incr", "k"]).expect("3\n", 0);
+    ask(&mut one, "get k", "\"3\"\r\n");
+    assert_eq!((leave(&mut one), leave(&mut two)), (0, 0));
+}
