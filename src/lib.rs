@@ -1,5 +1,6 @@
 //! kvdb: an embedded, crash-safe, ordered key-value store that any number of processes share, and the shell over it.
 
+pub mod config;
 pub mod db;
 pub mod engine;
 pub mod error;

@@ -1,1 +1,103 @@
-fn main() {}
+//! The binary: what was typed → settings → run → exit code. All behaviour is in the library.
+
+mod cli;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use kvdb::config::{Color, SettingError, Settings, Sources, resolve};
+use kvdb::shell::exit::Exit;
+use kvdb::shell::files::read_text_if_any;
+use kvdb::shell::run::{Streams, run};
+
+use cli::Invocation;
+
+fn main() -> ExitCode {
+    let exit = match cli::parse(std::env::args_os(), io::stdin().is_terminal()) {
+        Ok(invocation) => start(invocation),
+        Err(answer) => answered_by_clap(&answer),
+    };
+    exit.into()
+}
+
+fn start(invocation: Invocation) -> Exit {
+    let Invocation { flags, files, run: what } = invocation;
+    let variable = |name: &str| std::env::var_os(name);
+    let sources =
+        Sources { flags, variable: &variable, read: &read_text_if_any, user_file: user_file(), files };
+    let settings = match resolve(&sources) {
+        Ok(settings) => settings,
+        Err(error) => return refused(&error),
+    };
+    let streams = streams(&settings);
+    run(what, settings, streams).unwrap_or_else(|error| {
+        say(&format!("error: cannot start: {error}\n"));
+        Exit::IO
+    })
+}
+
+/// The user's configuration file, where the platform keeps such files.
+fn user_file() -> Option<std::path::PathBuf> {
+    let dirs = directories::ProjectDirs::from("", "", "kvdb")?;
+    Some(dirs.config_dir().join("config.toml"))
+}
+
+fn streams(settings: &Settings) -> Streams {
+    let stdout = io::stdout();
+    let width = stdout.is_terminal().then(|| terminal_width(&stdout));
+    colored::control::set_override(is_coloured(settings.color, stdout.is_terminal()));
+    Streams {
+        width,
+        colour_errors: is_coloured(settings.color, io::stderr().is_terminal()),
+        stdout: Box::new(stdout),
+        stderr: Box::new(io::stderr()),
+    }
+}
+
+/// Columns of the terminal; 80 where it does not say.
+fn terminal_width(stdout: &io::Stdout) -> usize {
+    match rustix::termios::tcgetwinsize(stdout) {
+        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
+        _ => 80,
+    }
+}
+
+/// Whether a stream is coloured. `NO_COLOR` (not empty) and a dumb terminal speak only where the setting leaves it open.
+fn is_coloured(setting: Color, is_terminal: bool) -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value: OsString| !value.is_empty());
+    match setting {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => is_terminal && !is_set("NO_COLOR") && std::env::var_os("TERM") != Some("dumb".into()),
+    }
+}
+
+fn refused(error: &SettingError) -> Exit {
+    let help = error.help.as_ref().map(|help| format!("  = help: {help}\n"));
+    say(&format!("error: {error}\n{}", help.unwrap_or_default()));
+    Exit::USAGE
+}
+
+/// Help and version on standard output, errors on standard error.
+fn answered_by_clap(answer: &clap::Error) -> Exit {
+    let text = answer.render().to_string();
+    if answer.use_stderr() {
+        say(&text);
+        return Exit::USAGE;
+    }
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Exit::DONE,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::CLOSED_PIPE,
+        Err(error) => {
+            say(&format!("error: cannot write to standard output: {error}\n"));
+            Exit::IO
+        }
+    }
+}
+
+/// Writes to standard error; where that fails nobody can be told.
+fn say(text: &str) {
+    drop(io::stderr().lock().write_all(text.as_bytes()));
+}

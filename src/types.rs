@@ -302,7 +302,7 @@ impl KeyRange {
     /// Whether `key` lies in the range.
     #[must_use]
     pub fn contains(&self, key: &[u8]) -> bool {
-        self.as_bounds().contains(key)
+        RangeBounds::<[u8]>::contains(&self.as_bounds(), key)
     }
 
     /// The range as bounds over byte slices, for ordered collections.

@@ -7,13 +7,31 @@
 //!             └──────── Diagnostic ◀────┘
 //! ```
 
+mod block;
 pub mod command;
+mod complete;
+mod connection;
 pub mod diagnostic;
+mod dump;
+mod execute;
+pub mod exit;
+mod failure;
+pub mod files;
 pub mod help;
+mod history;
+mod input;
+mod interrupt;
 #[doc(hidden)]
 pub mod lexer;
 pub mod literal;
+mod meta;
+mod output;
 pub mod parse;
+mod render;
+mod repl;
+pub mod run;
+mod script;
+mod session;
 #[doc(hidden)]
 pub mod suggest;
 #[doc(hidden)]

@@ -1,0 +1,550 @@
+//! The shell's settings: what they are, where a value may come from, and which source wins.
+//!
+//! There are eleven. Each has one name, used in a `config.toml`, one environment variable and one flag, and every source
+//! goes through the same reading of text, so that `sync = "each"`, `KVDB_SYNC=each` and `--sync each` can't differ.
+//! Later sources win:
+//!
+//! 1. the defaults,
+//! 2. the user's `config.toml` (in the configuration directory of the platform),
+//! 3. `DIR/config.toml` in the database (which can't name another database),
+//! 4. the environment,
+//! 5. flags.
+//!
+//! Which database is opened is decided from 1, 2, 4 and 5 before 3 is read. Every value remembers where it came from;
+//! `.show` prints that. A name that does not exist or a value that is not allowed is an error that says where it stands
+//! and what is allowed: a setting with a typo must not be silently without effect.
+//!
+//! Nothing here touches the file system or the process's environment: [`resolve`] is given functions that do.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use crate::shell::command::{Bail, OutputMode};
+use crate::types::{EngineKind, SyncMode};
+
+/// When output is coloured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Color {
+    /// On a terminal that can, unless `NO_COLOR` is set. Decided for each stream.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// A setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// The directory of the database.
+    Db,
+    /// The engine of a database that is created.
+    Engine,
+    /// When writes are synced.
+    Sync,
+    /// How results are written.
+    Mode,
+    /// When output is coloured.
+    Color,
+    /// Whether a script stops at the first error.
+    Bail,
+    /// Whether the time of each command is shown.
+    Timer,
+    /// How long to wait for another process's lock.
+    LockTimeout,
+    /// Whether writes are refused.
+    ReadOnly,
+    /// Whether the history of a session is kept in a file.
+    History,
+    /// How many lines of history are kept.
+    HistorySize,
+}
+
+/// How a setting is spelled and what may be said for it.
+struct Spec {
+    name: Name,
+    key: &'static str,
+    variable: &'static str,
+    allowed: &'static str,
+}
+
+const SWITCH: &str = "on, off";
+
+/// All settings, in the order of [`Name`] and of `.show`.
+const SPECS: [Spec; 11] = [
+    Spec { name: Name::Db, key: "db", variable: "KVDB_DIR", allowed: "a directory" },
+    Spec { name: Name::Engine, key: "engine", variable: "KVDB_ENGINE", allowed: "simple" },
+    Spec { name: Name::Sync, key: "sync", variable: "KVDB_SYNC", allowed: "each, group, none" },
+    Spec {
+        name: Name::Mode,
+        key: "mode",
+        variable: "KVDB_MODE",
+        allowed: "quoted, raw, json, jsonl, table, script",
+    },
+    Spec { name: Name::Color, key: "color", variable: "KVDB_COLOR", allowed: "auto, always, never" },
+    Spec { name: Name::Bail, key: "bail", variable: "KVDB_BAIL", allowed: "on, off, auto" },
+    Spec { name: Name::Timer, key: "timer", variable: "KVDB_TIMER", allowed: SWITCH },
+    Spec {
+        name: Name::LockTimeout,
+        key: "lock_timeout",
+        variable: "KVDB_LOCK_TIMEOUT",
+        allowed: "seconds from 0 to 86400, for example 5 or 0.5",
+    },
+    Spec { name: Name::ReadOnly, key: "readonly", variable: "KVDB_READONLY", allowed: SWITCH },
+    Spec { name: Name::History, key: "history", variable: "KVDB_HISTORY", allowed: SWITCH },
+    Spec {
+        name: Name::HistorySize,
+        key: "history_size",
+        variable: "KVDB_HISTORY_SIZE",
+        allowed: "a number of lines from 0 to 1000000",
+    },
+];
+
+/// Where a value came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody said anything.
+    #[default]
+    Default,
+    /// A line of a configuration file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// An environment variable.
+    Variable(&'static str),
+    /// A flag, as it was typed.
+    Flag(&'static str),
+    /// A meta-command of the session.
+    Session,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Variable(name) => f.write_str(name),
+            Self::Flag(flag) => f.write_str(flag),
+            Self::Session => f.write_str("this session"),
+        }
+    }
+}
+
+/// What is wrong with a setting, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SettingError {
+    /// Where and what.
+    pub message: String,
+    /// What is allowed.
+    pub help: Option<String>,
+}
+
+/// The settings in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The directory of the database.
+    pub db: PathBuf,
+    /// The engine of a database that is created.
+    pub engine: EngineKind,
+    /// When writes are synced.
+    pub sync: SyncMode,
+    /// How results are written.
+    pub mode: OutputMode,
+    /// When output is coloured.
+    pub color: Color,
+    /// Whether a script stops at the first error.
+    pub bail: Bail,
+    /// Whether the time of each command is shown.
+    pub timer: bool,
+    /// How long to wait for another process's lock.
+    pub lock_timeout: Duration,
+    /// Whether writes are refused.
+    pub readonly: bool,
+    /// Whether the history of a session is kept in a file.
+    pub history: bool,
+    /// How many lines of history are kept.
+    pub history_size: usize,
+    /// Where each value came from, in the order of [`Name`].
+    origins: [Origin; SPECS.len()],
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            db: PathBuf::from(".kvdb"),
+            engine: EngineKind::default(),
+            sync: SyncMode::default(),
+            mode: OutputMode::default(),
+            color: Color::default(),
+            bail: Bail::default(),
+            timer: false,
+            lock_timeout: Duration::from_secs(5),
+            readonly: false,
+            history: true,
+            history_size: 10_000,
+            origins: Default::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Where the value of a setting came from.
+    #[must_use]
+    pub const fn origin(&self, name: Name) -> &Origin {
+        &self.origins[name as usize]
+    }
+
+    /// Notes that a value was changed within the session.
+    pub fn changed_in_session(&mut self, name: Name) {
+        self.origins[name as usize] = Origin::Session;
+    }
+
+    /// Every setting as name, value and origin, as `.show` prints them.
+    #[must_use]
+    pub fn rows(&self) -> Vec<(&'static str, String, String)> {
+        let row = |spec: &Spec| (spec.key, self.text(spec.name), self.origin(spec.name).to_string());
+        SPECS.iter().map(row).collect()
+    }
+
+    /// A setting's value, as it would be typed.
+    #[must_use]
+    pub fn text(&self, name: Name) -> String {
+        match name {
+            Name::Db => self.db.display().to_string(),
+            Name::Engine => self.engine.name().into(),
+            Name::Sync => spelling(&SYNC_MODES, self.sync).into(),
+            Name::Mode => spelling(&MODES, self.mode).into(),
+            Name::Color => spelling(&COLORS, self.color).into(),
+            Name::Bail => spelling(&BAILS, self.bail).into(),
+            Name::Timer => switch_name(self.timer).into(),
+            Name::LockTimeout => self.lock_timeout.as_secs_f64().to_string(),
+            Name::ReadOnly => switch_name(self.readonly).into(),
+            Name::History => switch_name(self.history).into(),
+            Name::HistorySize => self.history_size.to_string(),
+        }
+    }
+
+    /// Reads one value; `None` when it is not allowed.
+    fn assign(&mut self, name: Name, text: &str) -> Option<()> {
+        match name {
+            Name::Db => self.db = PathBuf::from(text),
+            Name::Engine => {
+                self.engine = (text == EngineKind::Simple.name()).then_some(EngineKind::Simple)?;
+            }
+            Name::Sync => self.sync = meaning(&SYNC_MODES, text)?,
+            Name::Mode => self.mode = meaning(&MODES, text)?,
+            Name::Color => self.color = meaning(&COLORS, text)?,
+            Name::Bail => self.bail = meaning(&BAILS, text)?,
+            Name::Timer => self.timer = switch(text)?,
+            Name::LockTimeout => self.lock_timeout = seconds(text)?,
+            Name::ReadOnly => self.readonly = switch(text)?,
+            Name::History => self.history = switch(text)?,
+            Name::HistorySize => {
+                self.history_size = text.parse().ok().filter(|&lines| lines <= 1_000_000)?;
+            }
+        }
+        Some(())
+    }
+
+    /// Reads one value and notes where it came from, or says what is wrong with it there.
+    fn set(&mut self, name: Name, value: &OsStr, origin: Origin) -> Result<(), SettingError> {
+        let spec = &SPECS[name as usize];
+        let accepted = match (name, value.to_str()) {
+            (_, Some("")) | (Name::Engine, None) => None,
+            (Name::Db, _) => {
+                self.db = PathBuf::from(value);
+                Some(())
+            }
+            (_, text) => text.and_then(|text| self.assign(name, text)),
+        };
+        if accepted.is_none() {
+            let value = value.to_string_lossy();
+            let message = match &origin {
+                Origin::File { .. } => format!("{origin}: \"{value}\" is no value for \"{}\"", spec.key),
+                _ => format!("\"{value}\" is no value for {origin}"),
+            };
+            return Err(SettingError { message, help: Some(format!("allowed: {}", spec.allowed)) });
+        }
+        self.origins[name as usize] = origin;
+        Ok(())
+    }
+}
+
+const SYNC_MODES: [(&str, SyncMode); 3] =
+    [("each", SyncMode::Each), ("group", SyncMode::Group), ("none", SyncMode::None)];
+const COLORS: [(&str, Color); 3] =
+    [("auto", Color::Auto), ("always", Color::Always), ("never", Color::Never)];
+
+const BAILS: [(&str, Bail); 3] = [("on", Bail::On), ("off", Bail::Off), ("auto", Bail::Auto)];
+
+/// The output modes and their names.
+pub const MODES: [(&str, OutputMode); 6] = [
+    ("quoted", OutputMode::Quoted),
+    ("raw", OutputMode::Raw),
+    ("json", OutputMode::Json),
+    ("jsonl", OutputMode::Jsonl),
+    ("table", OutputMode::Table),
+    ("script", OutputMode::Script),
+];
+
+fn meaning<T: Copy>(names: &[(&'static str, T)], text: &str) -> Option<T> {
+    names.iter().find(|(name, _)| *name == text).map(|(_, value)| *value)
+}
+
+fn spelling<T: Copy + PartialEq>(names: &[(&'static str, T)], value: T) -> &'static str {
+    names.iter().find(|(_, named)| *named == value).map_or("", |(name, _)| name)
+}
+
+const fn switch_name(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
+}
+
+fn switch(text: &str) -> Option<bool> {
+    match text {
+        "on" | "true" | "1" => Some(true),
+        "off" | "false" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds: f64 = text.parse().ok()?;
+    (0.0..=86_400.0).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
+}
+
+/// What was typed before the verb: setting, value, and the flag as it was typed.
+pub type Flags = Vec<(Name, OsString, &'static str)>;
+
+/// Where [`resolve`] gets what it does not know.
+pub struct Sources<'a> {
+    /// The settings given as flags.
+    pub flags: Flags,
+    /// The value of an environment variable.
+    pub variable: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The text of a file; `None` when there is no such file.
+    pub read: &'a dyn Fn(&Path) -> io::Result<Option<String>>,
+    /// The user's configuration file, if the platform has a place for one.
+    pub user_file: Option<PathBuf>,
+    /// Whether configuration files count at all.
+    pub files: bool,
+}
+
+/// The settings that follow from the sources.
+///
+/// # Errors
+/// The first name or value that is not allowed, or a file that can't be read.
+pub fn resolve(sources: &Sources<'_>) -> Result<Settings, SettingError> {
+    let mut settings = Settings::default();
+    if let Some(path) = sources.user_file.as_deref().filter(|_| sources.files) {
+        apply_file(&mut settings, sources, path, true)?;
+    }
+    let mut located = settings.clone();
+    apply_process(&mut located, sources)?;
+    if sources.files {
+        apply_file(&mut settings, sources, &located.db.join("config.toml"), false)?;
+    }
+    apply_process(&mut settings, sources)?;
+    Ok(settings)
+}
+
+/// The environment, then the flags.
+fn apply_process(settings: &mut Settings, sources: &Sources<'_>) -> Result<(), SettingError> {
+    for spec in &SPECS {
+        if let Some(value) = (sources.variable)(spec.variable).filter(|value| !value.is_empty()) {
+            settings.set(spec.name, &value, Origin::Variable(spec.variable))?;
+        }
+    }
+    for (name, value, flag) in &sources.flags {
+        settings.set(*name, value, Origin::Flag(flag))?;
+    }
+    Ok(())
+}
+
+/// Applies a configuration file if it is there; `may_name_db` unless it lies in a database.
+fn apply_file(
+    settings: &mut Settings,
+    sources: &Sources<'_>,
+    path: &Path,
+    may_name_db: bool,
+) -> Result<(), SettingError> {
+    let failed = |error: io::Error| SettingError {
+        message: format!("cannot read {}: {error}", path.display()),
+        help: Some("--no-config leaves configuration files out".into()),
+    };
+    match (sources.read)(path).map_err(failed)? {
+        Some(text) => apply_toml(settings, &text, path, may_name_db),
+        None => Ok(()),
+    }
+}
+
+fn apply_toml(
+    settings: &mut Settings,
+    text: &str,
+    path: &Path,
+    may_name_db: bool,
+) -> Result<(), SettingError> {
+    let table = DeTable::parse(text).map_err(|error| {
+        let line = line_at(text, error.span().map_or(0, |span| span.start));
+        let reason = error.message().replace('\n', ", ");
+        SettingError { message: format!("{}:{line}: {reason}", path.display()), help: None }
+    })?;
+    for (key, value) in table.get_ref() {
+        let origin = Origin::File { path: path.to_owned(), line: line_at(text, key.span().start) };
+        match SPECS.iter().find(|spec| spec.key == key.get_ref()) {
+            Some(spec) if may_name_db || spec.name != Name::Db => {
+                settings.set(spec.name, OsStr::new(&toml_text(value.get_ref())), origin)?;
+            }
+            Some(_) => return Err(misplaced_db(&origin)),
+            None => return Err(unknown(key.get_ref(), &origin)),
+        }
+    }
+    Ok(())
+}
+
+/// The value as it would be typed elsewhere; what can't be typed elsewhere is not empty and not allowed.
+fn toml_text(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => text.to_string(),
+        DeValue::Integer(number) => number.as_str().replace('_', ""),
+        DeValue::Float(number) => number.as_str().replace('_', ""),
+        DeValue::Boolean(on) => switch_name(*on).into(),
+        other => format!("({})", other.type_str()),
+    }
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    text.as_bytes()[..offset.min(text.len())].split(|&byte| byte == b'\n').count()
+}
+
+fn misplaced_db(origin: &Origin) -> SettingError {
+    SettingError {
+        message: format!("{origin}: a database's own file can't name a database"),
+        help: Some("use --db DIR, KVDB_DIR, or db = … in your own configuration file".into()),
+    }
+}
+
+fn unknown(key: &str, origin: &Origin) -> SettingError {
+    let names = SPECS.iter().map(|spec| spec.key);
+    let help = match crate::shell::suggest::nearest(key, names.clone()) {
+        Some(name) => format!("did you mean \"{name}\"?"),
+        None => format!("allowed: {}", names.collect::<Vec<_>>().join(", ")),
+    };
+    SettingError { message: format!("{origin}: unknown setting \"{key}\""), help: Some(help) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Resolves from a user's file, a database's file, variables and flags.
+    fn resolved(
+        user: &str,
+        database: &str,
+        variables: &[(&str, &str)],
+        flags: &[(Name, &str, &'static str)],
+    ) -> Result<Settings, SettingError> {
+        let variable =
+            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into());
+        let read = |path: &Path| {
+            Ok(Some(if path == Path::new("/u/config.toml") { user } else { database }.to_owned()))
+        };
+        resolve(&Sources {
+            flags: flags.iter().map(|(name, value, flag)| (*name, (*value).into(), *flag)).collect(),
+            variable: &variable,
+            read: &read,
+            user_file: Some("/u/config.toml".into()),
+            files: true,
+        })
+    }
+
+    #[test]
+    fn each_source_beats_the_one_before() {
+        let flag = [(Name::Sync, "none", "--sync")];
+        let variable = [("KVDB_SYNC", "each")];
+        let user = "sync = \"none\"\nmode = \"json\"\n";
+        let database = "\nsync = \"group\"\n";
+
+        let settings = resolved(user, "", &[], &[]).unwrap();
+        assert_eq!((settings.sync, settings.mode), (SyncMode::None, OutputMode::Json));
+        let line = |path: &str, line| Origin::File { path: path.into(), line };
+        assert_eq!(*settings.origin(Name::Mode), line("/u/config.toml", 2));
+
+        let settings = resolved(user, database, &[], &[]).unwrap();
+        assert_eq!(settings.sync, SyncMode::Group);
+        assert_eq!(*settings.origin(Name::Sync), line(".kvdb/config.toml", 2));
+
+        let settings = resolved(user, database, &variable, &[]).unwrap();
+        assert_eq!((settings.sync, settings.mode), (SyncMode::Each, OutputMode::Json));
+        assert_eq!(*settings.origin(Name::Sync), Origin::Variable("KVDB_SYNC"));
+
+        let settings = resolved(user, database, &variable, &flag).unwrap();
+        assert_eq!(settings.sync, SyncMode::None);
+        assert_eq!(*settings.origin(Name::Sync), Origin::Flag("--sync"));
+        assert_eq!(*settings.origin(Name::Timer), Origin::Default);
+    }
+
+    #[test]
+    fn the_database_is_found_before_its_file_is_read() {
+        let asked = std::cell::RefCell::new(Vec::new());
+        let settings = resolve(&Sources {
+            flags: vec![(Name::Db, "flag".into(), "--db")],
+            variable: &|name| (name == "KVDB_DIR").then(|| "variable".into()),
+            read: &|path| {
+                asked.borrow_mut().push(path.to_owned());
+                Ok(None)
+            },
+            user_file: None,
+            files: true,
+        });
+        assert_eq!(settings.unwrap().db, Path::new("flag"));
+        assert_eq!(*asked.borrow(), [Path::new("flag/config.toml")]);
+    }
+
+    #[test]
+    fn a_typo_in_a_file_is_an_error_with_its_line() {
+        let error = resolved("# mine\nsnyc = \"each\"\n", "", &[], &[]).unwrap_err();
+        assert_eq!(error.message, "/u/config.toml:2: unknown setting \"snyc\"");
+        assert_eq!(error.help.as_deref(), Some("did you mean \"sync\"?"));
+        let error = resolved("zzzzzzz = 1", "", &[], &[]).unwrap_err();
+        assert!(error.help.unwrap().starts_with("allowed: db, engine, sync"));
+    }
+
+    #[test]
+    fn a_bad_value_says_what_is_allowed() {
+        let error = resolved("timer = true\nsync = \"weekly\"", "", &[], &[]).unwrap_err();
+        assert_eq!(error.message, "/u/config.toml:2: \"weekly\" is no value for \"sync\"");
+        assert_eq!(error.help.as_deref(), Some("allowed: each, group, none"));
+        let error = resolved("", "", &[("KVDB_LOCK_TIMEOUT", "-1")], &[]).unwrap_err();
+        assert_eq!(error.message, "\"-1\" is no value for KVDB_LOCK_TIMEOUT");
+        let error = resolved("", "", &[], &[(Name::Mode, "xml", "--mode")]).unwrap_err();
+        assert_eq!(error.message, "\"xml\" is no value for --mode");
+        assert!(resolved("history_size = [1]", "", &[], &[]).is_err());
+        assert!(resolved("lock_timeout = nan", "", &[], &[]).is_err());
+    }
+
+    #[test]
+    fn broken_toml_and_a_database_in_its_own_file_are_errors() {
+        let error = resolved("timer = \n", "", &[], &[]).unwrap_err();
+        assert!(error.message.starts_with("/u/config.toml:1: "), "{error}");
+        let error = resolved("", "db = \"elsewhere\"", &[], &[]).unwrap_err();
+        assert_eq!(error.message, ".kvdb/config.toml:1: a database's own file can't name a database");
+        assert_eq!(resolved("db = \"mine\"", "", &[], &[]).unwrap().db, Path::new("mine"));
+    }
+
+    #[test]
+    fn specs_stand_in_the_order_of_their_names() {
+        for (index, spec) in SPECS.iter().enumerate() {
+            assert_eq!(spec.name as usize, index, "{}", spec.key);
+        }
+    }
+}

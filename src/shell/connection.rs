@@ -1,0 +1,77 @@
+//! The database of a session, opened when the first command needs it.
+//!
+//! 1. A command that reads never creates a database: it says where it looked ([`Error::NoDatabase`]).
+//! 2. The first command that writes creates it.
+//! 3. With the setting `readonly` nothing is ever created or written; writes are refused before they begin. A database whose
+//!    files this process may not write opens as well, and says so when something is to be written.
+
+use std::path::PathBuf;
+
+use crate::config::Settings;
+use crate::db::{Db, Options};
+use crate::error::{Error, Notice, Result};
+
+/// A database that may not be open yet.
+pub(crate) struct Connection {
+    dir: PathBuf,
+    options: Options,
+    /// Why nothing may be written, once that is known.
+    read_only: Option<String>,
+    db: Option<Db>,
+}
+
+impl Connection {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let options = Options::new()
+            .read_only(settings.readonly)
+            .sync(settings.sync)
+            .lock_timeout(settings.lock_timeout)
+            .engine(settings.engine);
+        let read_only = settings.readonly.then(|| "the setting readonly is on".to_owned());
+        Self { dir: settings.db.clone(), options, read_only, db: None }
+    }
+
+    /// The database for reading; it is not created.
+    pub(crate) fn reader(&mut self) -> Result<Db> {
+        self.open(false)
+    }
+
+    /// The database for writing; it is created when it is missing.
+    pub(crate) fn writer(&mut self) -> Result<Db> {
+        self.check_writable()?;
+        self.open(true)
+    }
+
+    /// An error when it is known that nothing may be written.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        match &self.read_only {
+            Some(reason) => Err(Error::ReadOnly { dir: self.dir.clone(), reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Remembers that the library refused a write.
+    pub(crate) fn learn_from(&mut self, error: &Error) {
+        if let Error::ReadOnly { reason, .. } = error {
+            self.read_only = Some(reason.clone());
+        }
+    }
+
+    pub(crate) const fn is_read_only(&self) -> bool {
+        self.read_only.is_some()
+    }
+
+    /// What the library wants the user to be told.
+    pub(crate) fn take_notices(&self) -> Vec<Notice> {
+        self.db.as_ref().map(Db::take_notices).unwrap_or_default()
+    }
+
+    fn open(&mut self, create: bool) -> Result<Db> {
+        if let Some(db) = &self.db {
+            return Ok(db.clone());
+        }
+        let db = self.options.clone().create(create).open(&self.dir)?;
+        self.db = Some(db.clone());
+        Ok(db)
+    }
+}

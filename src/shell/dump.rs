@@ -1,0 +1,273 @@
+//! Dumps: a database as a script that proves to be complete.
+//!
+//! ```text
+//! # kvdb dump 1                                            header: format version
+//! set "key" "value"                                        one record a line, in byte order
+//! # end of dump: 2 records, crc32 9ae0daaf                 CRC-32 (IEEE) of every byte before this line
+//! ```
+//!
+//! 1. A dump is written from one snapshot, and to a file by way of another name: no half a dump is ever found under its name.
+//! 2. It is read back exactly as it is written: a line that this file would not have written is an alteration.
+//! 3. Nothing is applied before header, every line, count and checksum are right; then all of it is, as one batch.
+//! 4. A dump is also a script. What was edited by hand runs with `.read`; `.load` refuses it.
+
+use std::io::{self, BufRead, Read};
+
+use super::command::{Command, Selection};
+use super::execute::{Walk, for_each};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::input::MAX_LINE_LEN;
+use super::interrupt::Interrupt;
+use super::literal::write_literal;
+use super::parse;
+use crate::error::Error;
+use crate::types::Batch;
+
+const HEADER_START: &str = "# kvdb dump ";
+const VERSION: &str = "1";
+const TRAILER_START: &str = "# end of dump: ";
+
+/// Bytes of the first line that are looked at: more than any header has.
+const MAX_HEADER_LEN: usize = 64;
+
+/// Lines between two looks at the interrupt flag.
+const CHECK_LINES: u64 = 256;
+
+/// Writes a dump of what `source` holds, in pieces; returns the number of records.
+pub(crate) fn write(
+    source: &dyn Walk,
+    interrupt: &Interrupt,
+    sink: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<u64, Failure> {
+    let mut checksum = crc32fast::Hasher::new();
+    let mut line = format!("{HEADER_START}{VERSION}\n").into_bytes();
+    let mut count = 0;
+    checksum.update(&line);
+    sink(&line)?;
+    for_each(&Selection::default(), source, interrupt, &mut |key, value| {
+        line.clear();
+        write_record(&mut line, key, value);
+        checksum.update(&line);
+        count += 1;
+        sink(&line)
+    })?;
+    sink(trailer(count, checksum.finalize()).as_bytes())?;
+    Ok(count)
+}
+
+fn write_record(line: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    line.extend_from_slice(b"set ");
+    write_literal(line, key);
+    line.push(b' ');
+    write_literal(line, value);
+    line.push(b'\n');
+}
+
+fn trailer(count: u64, checksum: u32) -> String {
+    format!("{TRAILER_START}{count} records, crc32 {checksum:08x}\n")
+}
+
+/// Reads and verifies a dump; returns all of it as one batch.
+pub(crate) fn read(name: &str, mut source: impl BufRead, interrupt: &Interrupt) -> Result<Batch, Failure> {
+    let mut reader =
+        Reader { name, number: 0, checksum: crc32fast::Hasher::new(), line: Vec::new(), batch: Batch::new() };
+    reader.next(&mut source)?;
+    reader.check_header()?;
+    loop {
+        if reader.number.is_multiple_of(CHECK_LINES) {
+            interrupt.check()?;
+        }
+        reader.checksum.update(&reader.line);
+        reader.next(&mut source)?;
+        if reader.line.starts_with(b"#") {
+            break;
+        }
+        reader.record()?;
+    }
+    reader.check_trailer()?;
+    reader.next(&mut source)?;
+    if reader.line.is_empty() { Ok(reader.batch) } else { Err(reader.altered("something follows the end")) }
+}
+
+/// A dump as far as it has been read.
+struct Reader<'a> {
+    name: &'a str,
+    /// Of the line in `line`, from 1.
+    number: u64,
+    /// Over all lines before that.
+    checksum: crc32fast::Hasher,
+    line: Vec<u8>,
+    batch: Batch,
+}
+
+impl Reader<'_> {
+    /// Reads the next line; it is empty at the end.
+    fn next(&mut self, source: &mut impl BufRead) -> Result<(), Failure> {
+        self.line.clear();
+        self.number += 1;
+        let limit = if self.number == 1 { MAX_HEADER_LEN } else { MAX_LINE_LEN };
+        let read = source.take(limit as u64).read_until(b'\n', &mut self.line);
+        read.map(drop).map_err(|error| Failure::Database(Error::io("read", self.name.as_ref(), error)))
+    }
+
+    fn check_header(&self) -> Result<(), Failure> {
+        let line = String::from_utf8_lossy(&self.line);
+        match line.strip_prefix(HEADER_START).map(str::trim_end) {
+            Some(VERSION) => Ok(()),
+            Some(version) => Err(Failure::Refused {
+                message: format!("{} is a dump of format \"{}\"", self.name, version.escape_debug()),
+                help: Some(format!("this kvdb reads format {VERSION}")),
+                exit: Exit::UNAVAILABLE,
+            }),
+            None => Err(Failure::refused(
+                format!("{} is no dump: it does not begin with \"{HEADER_START}{VERSION}\"", self.name),
+                format!("to run it as a script: .read {}", self.name),
+            )),
+        }
+    }
+
+    /// Takes a record, if the line is exactly as a dump has it.
+    fn record(&mut self) -> Result<(), Failure> {
+        let Ok(Some(Command::Set { key, value })) = parse::line(&self.line) else {
+            return Err(self.altered(if self.line.ends_with(b"\n") {
+                "this is no record"
+            } else {
+                "it ends here, without its last line"
+            }));
+        };
+        let mut expected = Vec::with_capacity(self.line.len());
+        write_record(&mut expected, &key, &value);
+        if expected != self.line {
+            return Err(self.altered("this record is not written as a dump writes it"));
+        }
+        self.batch.set(key, value);
+        Ok(())
+    }
+
+    fn check_trailer(&self) -> Result<(), Failure> {
+        let expected = trailer(self.batch.len() as u64, self.checksum.clone().finalize());
+        if self.line == expected.as_bytes() {
+            return Ok(());
+        }
+        let found = String::from_utf8_lossy(&self.line);
+        Err(self.altered(
+            &match found.strip_prefix(TRAILER_START).and_then(|rest| rest.split_once(" records")) {
+                Some((count, _)) if count != self.batch.len().to_string() => {
+                    format!(
+                        "{} records stand above, the last line says {}",
+                        self.batch.len(),
+                        count.escape_debug()
+                    )
+                }
+                _ => "the checksum is not that of the lines above".to_owned(),
+            },
+        ))
+    }
+
+    fn altered(&self, what: &str) -> Failure {
+        Failure::Refused {
+            message: format!("{}:{}: the dump was cut or altered: {what}", self.name, self.number),
+            help: Some("nothing was loaded; what is intact of it can be run with .read".to_owned()),
+            exit: Exit::CORRUPTION,
+        }
+    }
+}
+
+/// Standard input as a dump.
+pub(crate) fn read_stdin(interrupt: &Interrupt) -> Result<Batch, Failure> {
+    read("stdin", io::stdin().lock(), interrupt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::Db;
+
+    fn interrupt() -> Interrupt {
+        Interrupt::for_prompt().unwrap()
+    }
+
+    fn records() -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut records: Vec<_> = (0..=255_u8).map(|byte| (vec![byte], vec![byte, 0, byte])).collect();
+        records.insert(0, (Vec::new(), Vec::new()));
+        records
+    }
+
+    /// A dump of all of them.
+    fn dump() -> Vec<u8> {
+        dump_of(records())
+    }
+
+    /// A dump that is short enough to be changed at every byte.
+    fn short_dump() -> Vec<u8> {
+        dump_of(records().into_iter().step_by(33).collect())
+    }
+
+    fn dump_of(records: Vec<(Vec<u8>, Vec<u8>)>) -> Vec<u8> {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path().join("db")).unwrap();
+        let expected = records.len() as u64;
+        for (key, value) in records {
+            db.set(key, value).unwrap();
+        }
+        let mut bytes = Vec::new();
+        let count = write(&db.snapshot().unwrap(), &interrupt(), &mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        });
+        assert_eq!(count.unwrap(), expected);
+        bytes
+    }
+
+    #[test]
+    fn every_byte_string_comes_back() {
+        let mut expected = Batch::new();
+        for (key, value) in records() {
+            expected.set(key, value);
+        }
+        assert_eq!(read("d", &dump()[..], &interrupt()).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_dump_cut_anywhere_is_refused() {
+        let dump = short_dump();
+        for len in 0..dump.len() {
+            let failure = read("d", &dump[..len], &interrupt()).unwrap_err();
+            assert_ne!(failure.exit(), Exit::DONE, "cut at {len}");
+        }
+    }
+
+    #[test]
+    fn a_dump_with_any_bit_flipped_is_refused() {
+        let dump = short_dump();
+        for at in 0..dump.len() {
+            let mut altered = dump.clone();
+            altered[at] ^= 1 << (at % 8);
+            assert!(read("d", &altered[..], &interrupt()).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        let said = |bytes: &[u8]| {
+            let failure = read("d.kv", bytes, &interrupt()).unwrap_err();
+            (failure.exit(), failure.message())
+        };
+        let text = String::from_utf8(dump()).unwrap();
+        let line = text.lines().count();
+        let cut = &text[..text.rfind('#').unwrap()];
+        let (exit, message) = said(cut.as_bytes());
+        assert_eq!(exit, Exit::CORRUPTION);
+        assert_eq!(
+            message,
+            format!("d.kv:{line}: the dump was cut or altered: it ends here, without its last line")
+        );
+        let less = text.replacen("set \"a\" \"a\\x00a\"\n", "", 1);
+        assert!(said(less.as_bytes()).1.contains("256 records stand above, the last line says 257"));
+        let changed = text.replacen("\"a\\x00a\"", "\"a\\x00b\"", 1);
+        assert!(said(changed.as_bytes()).1.contains("the checksum is not that of the lines above"));
+        assert_eq!(said(b"set a b\n").0, Exit::USAGE);
+        assert_eq!(said(b"# kvdb dump 9\n").0, Exit::UNAVAILABLE);
+    }
+}

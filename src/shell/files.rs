@@ -1,0 +1,128 @@
+//! Files that the user names: scripts, dumps, values, configuration. The only file of the shell that touches the file system.
+//!
+//! A file is replaced as a whole or not at all: written under another name beside it, synced, renamed. Errors name the file.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// Opens a file for reading.
+pub(crate) fn open(path: &Path) -> Result<File> {
+    let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
+    match file.metadata() {
+        Ok(about) if about.is_dir() => Err(Error::io("read", path, io::ErrorKind::IsADirectory.into())),
+        _ => Ok(file),
+    }
+}
+
+/// The first bytes of a file, `limit` of them at most.
+pub(crate) fn read_up_to(path: &Path, limit: usize) -> Result<Vec<u8>> {
+    read_stream_up_to(open(path)?, limit).map_err(|error| Error::io("read", path, error))
+}
+
+/// The first bytes of a stream, `limit` of them at most.
+pub(crate) fn read_stream_up_to(stream: impl Read, limit: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    stream.take(limit as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The text of a file; `None` when there is no such file.
+///
+/// # Errors
+/// The operating system's; `InvalidData` when it is not UTF-8.
+pub fn read_text_if_any(path: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether there is no such file, or no directory where it would be.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Makes a directory and those above it, for this user alone.
+pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// A file that appears under its name only when it is complete.
+pub(crate) struct NewFile {
+    path: PathBuf,
+    temporary: PathBuf,
+    file: File,
+    installed: bool,
+}
+
+impl NewFile {
+    /// Begins a file that will be `path`.
+    pub(crate) fn create(path: &Path) -> Result<Self> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.tmp", std::process::id()));
+        let temporary = path.with_file_name(name);
+        let file = File::create(&temporary).map_err(|error| Error::io("create", &temporary, error))?;
+        Ok(Self { path: path.to_owned(), temporary, file, installed: false })
+    }
+
+    /// Appends to the file.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(|error| Error::io("write", &self.temporary, error))
+    }
+
+    /// Makes the file durable and gives it its name.
+    pub(crate) fn install(mut self) -> Result<()> {
+        self.file.sync_all().map_err(|error| Error::io("sync", &self.temporary, error))?;
+        fs::rename(&self.temporary, &self.path).map_err(|error| Error::io("rename to", &self.path, error))?;
+        self.installed = true;
+        let parent = match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let synced = File::open(parent).and_then(|dir| dir.sync_all());
+        synced.map_err(|error| Error::io("sync", parent, error))
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.installed {
+            drop(fs::remove_file(&self.temporary));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_appears_when_it_is_complete_and_leaves_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let names = || fs::read_dir(dir.path()).unwrap().count();
+        let mut file = NewFile::create(&path).unwrap();
+        file.write(b"new").unwrap();
+        assert!(!path.exists());
+        drop(file);
+        assert_eq!(names(), 0);
+        let mut file = NewFile::create(&path).unwrap();
+        file.write(b"new").unwrap();
+        file.install().unwrap();
+        assert_eq!((fs::read(&path).unwrap(), names()), (b"new".to_vec(), 1));
+    }
+
+    #[test]
+    fn what_is_missing_is_none_and_what_is_no_file_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(read_text_if_any(&dir.path().join("absent/config.toml")).unwrap(), None);
+        assert!(read_text_if_any(dir.path()).is_err());
+        let error = open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(&dir.path().display().to_string()), "{error}");
+    }
+}

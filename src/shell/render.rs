@@ -1,0 +1,292 @@
+//! Replies as bytes: what every kind of reply looks like in every output mode.
+//!
+//! | reply | quoted | raw | json, jsonl | table | script |
+//! |---|---|---|---|---|---|
+//! | done | `OK` | `OK` | `{"ok":true}` | `OK` | `# OK` |
+//! | number | `3` | `3` | `{"deleted":3}`, `count`, `value`, `length` | `3` | `# 3` |
+//! | `get` | `"v"` or `null` | the bytes; nothing if absent | `{"key":"k","value":"v"}` or `null` | rows | `set "k" "v"`; absent: `# "k" is not there` |
+//! | `exists` | `true` | `true` | `{"key":"k","exists":true}` | `true` | `# true` |
+//! | `scan` | `"k" "v"` | `k` TAB `v` | `{"key":"k","value":"v"}` | rows | `set "k" "v"` |
+//! | `keys`, `scan --values` | `"k"`, `"v"` | the bytes | `{"key":"k"}`, `{"value":"v"}` | rows | `set "k" "v"` |
+//! | figures (`.stats`, `.show`) | `name  value` | as quoted | one object | as quoted | as quoted, behind `# ` |
+//! | text (`help`, `.version`) | as it is | as it is | a JSON string | as it is | behind `# ` |
+//!
+//! 1. Every reply ends with a newline and every record is one line, except in `raw`.
+//! 2. `raw` writes the bytes of keys and values and adds nothing. Where several records come out of one run that is not
+//!    a session, one newline stands between them and none behind the last; in a session, and in a script that may be waiting for
+//!    the answer, each record ends with a newline.
+//! 3. `json` is one document per command: an object, or an array of objects where a command can answer with several
+//!    (`scan`, or more than one key). `jsonl` is the same objects, one a line. What is not UTF-8 stands in base64 in
+//!    `key_b64` or `value_b64` instead of `key` or `value`, so the output is valid for every byte string.
+//! 4. `script` output is a script: running it stores the records again. Columns are not left out there.
+//! 5. `table` cuts to the width of the terminal, and cuts nothing when the output is no terminal; its cells are literals.
+
+mod json;
+mod table;
+
+use super::command::{Columns, OutputMode};
+use super::literal::write_literal;
+use table::Table;
+
+/// What kind of thing a number counts: its name in JSON.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Quantity {
+    Deleted,
+    Count,
+    Value,
+    Length,
+}
+
+impl Quantity {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Deleted => "deleted",
+            Self::Count => "count",
+            Self::Value => "value",
+            Self::Length => "length",
+        }
+    }
+}
+
+/// Writes replies in one mode.
+pub(crate) struct Renderer {
+    pub(crate) mode: OutputMode,
+    /// Columns of the terminal, if the output is one.
+    pub(crate) width: Option<usize>,
+    /// Raw records end with a newline; else one stands between them.
+    pub(crate) raw_lines: bool,
+    /// A raw record was written without an end.
+    raw_open: bool,
+}
+
+impl Renderer {
+    pub(crate) const fn new(mode: OutputMode, width: Option<usize>, raw_lines: bool) -> Self {
+        Self { mode, width, raw_lines, raw_open: false }
+    }
+
+    const fn is_json(&self) -> bool {
+        matches!(self.mode, OutputMode::Json | OutputMode::Jsonl)
+    }
+
+    /// A command is done and has nothing else to say.
+    pub(crate) fn done(&mut self, out: &mut Vec<u8>) {
+        let text: &[u8] = if self.is_json() { br#"{"ok":true}"# } else { b"OK" };
+        self.word(out, text);
+    }
+
+    /// A count or a new number.
+    pub(crate) fn number(&mut self, out: &mut Vec<u8>, quantity: Quantity, number: impl std::fmt::Display) {
+        if self.is_json() {
+            self.word(out, format!("{{\"{}\":{number}}}", quantity.name()).as_bytes());
+        } else {
+            self.word(out, number.to_string().as_bytes());
+        }
+    }
+
+    /// Whether each of some keys is there.
+    pub(crate) fn presence<K: AsRef<[u8]>>(&mut self, out: &mut Vec<u8>, answers: &[(K, bool)]) {
+        let is_array = self.mode == OutputMode::Json && answers.len() > 1;
+        for (index, (key, there)) in answers.iter().enumerate() {
+            if !self.is_json() {
+                self.word(out, if *there { b"true" } else { b"false" });
+                continue;
+            }
+            self.open_element(out, is_array, index == 0);
+            json::presence(out, key.as_ref(), *there);
+            self.close_element(out, is_array);
+        }
+        if is_array {
+            out.extend_from_slice(b"]\n");
+        }
+    }
+
+    /// Named figures, aligned.
+    pub(crate) fn figures(&mut self, out: &mut Vec<u8>, rows: &[(&str, String)]) {
+        if self.is_json() {
+            json::figures(out, rows);
+            out.push(b'\n');
+            return;
+        }
+        let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        let line = |(name, value): &(&str, String)| format!("{name:width$}  {value}\n");
+        self.text(out, &rows.iter().map(line).collect::<String>());
+    }
+
+    /// Text for people.
+    pub(crate) fn text(&mut self, out: &mut Vec<u8>, text: &str) {
+        self.end_raw(out);
+        match self.mode {
+            OutputMode::Json | OutputMode::Jsonl => {
+                json::string(out, text.trim_end());
+                out.push(b'\n');
+            }
+            OutputMode::Script => {
+                for line in text.lines() {
+                    out.extend_from_slice(if line.is_empty() { b"#" } else { b"# " });
+                    out.extend_from_slice(line.as_bytes());
+                    out.push(b'\n');
+                }
+            }
+            _ => {
+                out.extend_from_slice(text.trim_end().as_bytes());
+                out.push(b'\n');
+            }
+        }
+    }
+
+    /// Begins a reply made of records. `several` tells whether there may be more than one.
+    pub(crate) fn records(&mut self, columns: Columns, several: bool) -> Records<'_> {
+        let table =
+            (self.mode == OutputMode::Table).then(|| Table::new(table::headings(columns), self.width));
+        Records { renderer: self, columns, is_array: several, count: 0, table }
+    }
+
+    /// Begins the reply to `get`: the values alone where they are for people or taken as they are, else with their keys.
+    pub(crate) fn answers(&mut self, several: bool) -> Records<'_> {
+        let alone = matches!(self.mode, OutputMode::Quoted | OutputMode::Raw);
+        self.records(if alone { Columns::Values } else { Columns::Both }, several)
+    }
+
+    /// A reply that is one short word of the shell's own.
+    fn word(&mut self, out: &mut Vec<u8>, text: &[u8]) {
+        self.end_raw(out);
+        if self.mode == OutputMode::Script {
+            out.extend_from_slice(b"# ");
+        }
+        out.extend_from_slice(text);
+        out.push(b'\n');
+    }
+
+    /// Ends a raw record that was left without its newline.
+    fn end_raw(&mut self, out: &mut Vec<u8>) {
+        if std::mem::take(&mut self.raw_open) {
+            out.push(b'\n');
+        }
+    }
+
+    /// Writes what stands before an element of a JSON document.
+    fn open_element(&self, out: &mut Vec<u8>, is_array: bool, is_first: bool) {
+        if is_array && self.mode == OutputMode::Json {
+            out.extend_from_slice(if is_first { b"[" } else { b",\n" });
+        }
+    }
+
+    /// Writes what stands behind an element.
+    fn close_element(&self, out: &mut Vec<u8>, is_array: bool) {
+        if !(is_array && self.mode == OutputMode::Json) {
+            out.push(b'\n');
+        }
+    }
+}
+
+/// A reply made of records, as it is written.
+pub(crate) struct Records<'a> {
+    renderer: &'a mut Renderer,
+    columns: Columns,
+    is_array: bool,
+    count: u64,
+    table: Option<Table>,
+}
+
+impl Records<'_> {
+    /// Writes a record; `None` stands for a key that is not there.
+    pub(crate) fn record(&mut self, out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
+        match self.renderer.mode {
+            OutputMode::Quoted => self.quoted(out, key, value),
+            OutputMode::Raw => self.raw(out, key, value),
+            OutputMode::Json | OutputMode::Jsonl => self.json(out, key, value),
+            OutputMode::Table => self.row(out, key, value),
+            OutputMode::Script => script(out, key, value),
+        }
+        self.count += 1;
+    }
+
+    /// Writes what closes the reply.
+    pub(crate) fn end(self, out: &mut Vec<u8>) {
+        if let Some(table) = self.table {
+            table.end(out);
+        }
+        if self.is_array && self.renderer.mode == OutputMode::Json {
+            out.extend_from_slice(if self.count == 0 { b"[]\n" } else { b"]\n" });
+        }
+    }
+
+    fn quoted(&self, out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
+        if self.columns != Columns::Values {
+            write_literal(out, key);
+        }
+        if self.columns == Columns::Both {
+            out.push(b' ');
+        }
+        if self.columns != Columns::Keys {
+            literal_or_null(out, value);
+        }
+        out.push(b'\n');
+    }
+
+    fn raw(&mut self, out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
+        let Some(value) = value else { return };
+        self.renderer.end_raw(out);
+        if self.columns != Columns::Values {
+            out.extend_from_slice(key);
+        }
+        if self.columns == Columns::Both {
+            out.push(b'\t');
+        }
+        if self.columns != Columns::Keys {
+            out.extend_from_slice(value);
+        }
+        self.renderer.raw_open = true;
+        if self.renderer.raw_lines {
+            self.renderer.end_raw(out);
+        }
+    }
+
+    fn json(&self, out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
+        self.renderer.open_element(out, self.is_array, self.count == 0);
+        json::record(out, self.columns, key, value);
+        self.renderer.close_element(out, self.is_array);
+    }
+
+    fn row(&mut self, out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
+        let mut cells = Vec::with_capacity(2);
+        if self.columns != Columns::Values {
+            cells.push(cell(Some(key)));
+        }
+        if self.columns != Columns::Keys {
+            cells.push(cell(value));
+        }
+        if let Some(table) = &mut self.table {
+            table.row(out, cells);
+        }
+    }
+}
+
+fn literal_or_null(out: &mut Vec<u8>, value: Option<&[u8]>) {
+    match value {
+        Some(value) => write_literal(out, value),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+fn cell(value: Option<&[u8]>) -> String {
+    let mut literal = Vec::new();
+    literal_or_null(&mut literal, value);
+    String::from_utf8_lossy(&literal).into_owned()
+}
+
+fn script(out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
+    out.extend_from_slice(if value.is_some() { b"set " } else { b"# " });
+    write_literal(out, key);
+    match value {
+        Some(value) => {
+            out.push(b' ');
+            write_literal(out, value);
+        }
+        None => out.extend_from_slice(b" is not there"),
+    }
+    out.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests;

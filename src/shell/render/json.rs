@@ -1,0 +1,115 @@
+//! Replies as JSON that is valid for every byte string.
+//!
+//! A key or value that is UTF-8 is a string under its name; any other stands in padded base64 (RFC 4648) under its name with
+//! `_b64`.
+
+use crate::shell::command::Columns;
+
+/// A record: the fields that the columns ask for.
+pub(super) fn record(out: &mut Vec<u8>, columns: Columns, key: &[u8], value: Option<&[u8]>) {
+    out.push(b'{');
+    if columns != Columns::Values {
+        field(out, "key", Some(key));
+    }
+    if columns == Columns::Both {
+        out.push(b',');
+    }
+    if columns != Columns::Keys {
+        field(out, "value", value);
+    }
+    out.push(b'}');
+}
+
+/// Whether a key is there.
+pub(super) fn presence(out: &mut Vec<u8>, key: &[u8], there: bool) {
+    out.push(b'{');
+    field(out, "key", Some(key));
+    out.extend_from_slice(if there { b",\"exists\":true}" } else { b",\"exists\":false}" });
+}
+
+/// An object of named figures; what reads as a whole number is one.
+pub(super) fn figures(out: &mut Vec<u8>, rows: &[(&str, String)]) {
+    out.push(b'{');
+    for (index, (name, value)) in rows.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        string(out, name);
+        out.push(b':');
+        match value.parse::<u64>() {
+            Ok(number) => out.extend_from_slice(number.to_string().as_bytes()),
+            Err(_) => string(out, value),
+        }
+    }
+    out.push(b'}');
+}
+
+/// A JSON string.
+pub(super) fn string(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(serde_json::Value::from(text).to_string().as_bytes());
+}
+
+fn field(out: &mut Vec<u8>, name: &str, bytes: Option<&[u8]>) {
+    out.push(b'"');
+    out.extend_from_slice(name.as_bytes());
+    match bytes.map(|bytes| (bytes, std::str::from_utf8(bytes))) {
+        None => out.extend_from_slice(b"\":null"),
+        Some((_, Ok(text))) => {
+            out.extend_from_slice(b"\":");
+            string(out, text);
+        }
+        Some((bytes, Err(_))) => {
+            out.extend_from_slice(b"_b64\":\"");
+            base64(out, bytes);
+            out.push(b'"');
+        }
+    }
+}
+
+fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for group in bytes.chunks(3) {
+        let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for digit in 0..4 {
+            let is_padding = digit > group.len();
+            let index = (bits >> (18 - 6 * digit)) & 63;
+            out.push(if is_padding { b'=' } else { ALPHABET[index as usize] });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_matches_the_vectors_of_its_rfc() {
+        let vectors = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+        ];
+        for (bytes, expected) in vectors {
+            let mut out = Vec::new();
+            base64(&mut out, bytes.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&out), expected);
+        }
+    }
+
+    #[test]
+    fn every_byte_string_makes_valid_json() {
+        for bytes in [&b"plain"[..], b"\"\\\n\x00", b"\xff\xfe", "\u{2028}é".as_bytes(), b""] {
+            let mut out = Vec::new();
+            record(&mut out, Columns::Both, bytes, Some(bytes));
+            let parsed: serde_json::Value = serde_json::from_slice(&out).unwrap();
+            match std::str::from_utf8(bytes) {
+                Ok(text) => assert_eq!((&parsed["key"], &parsed["value"]), (&text.into(), &text.into())),
+                Err(_) => assert_eq!(parsed["value_b64"], "//4="),
+            }
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The three ways into the shell, as one function.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::AsFd;
+
+use super::command::Bail;
+use super::diagnostic::Diagnostic;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::files;
+use super::interrupt::Interrupt;
+use super::parse::{self, ValueSource};
+use super::repl;
+use super::session::{Flow, Place, Session, Way};
+use crate::config::Settings;
+use crate::error::Error;
+use crate::types::MAX_VALUE_LEN;
+
+pub use super::session::Streams;
+
+/// What to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// One command: its verb and arguments, each as the bytes that the system passed.
+    Command(Vec<Vec<u8>>),
+    /// Lines of the language, one after the other.
+    Lines(Vec<Vec<u8>>),
+    /// A script on standard input.
+    Script,
+    /// A prompt.
+    Session,
+}
+
+/// Runs the shell and tells what the process should exit with.
+///
+/// # Errors
+/// The process can't be set up: no pipe, no signal handler, no standard input.
+pub fn run(run: Run, settings: Settings, streams: Streams) -> io::Result<Exit> {
+    if run == Run::Session {
+        let session = Session::new(settings, Way::Prompt, streams, Interrupt::for_prompt()?);
+        return Ok(repl::run(session));
+    }
+    let way = if run == Run::Script { Way::Script } else { Way::OneShot };
+    let mut session = Session::new(settings, way, streams, Interrupt::for_run()?);
+    match run {
+        Run::Command(args) => command(&mut session, &args),
+        Run::Lines(lines) => self::lines(&mut session, lines),
+        Run::Script | Run::Session => {
+            session.run_stdin(io::stdin().as_fd().try_clone_to_owned()?);
+        }
+    }
+    Ok(session.finish())
+}
+
+fn command(session: &mut Session, args: &[Vec<u8>]) {
+    let read_failure = RefCell::new(None);
+    let mut read_value = |source| read_value(source).map_err(|error| unread(error, &read_failure));
+    let parsed = parse::argv(args, &mut read_value);
+    let source = parse::command_line(args);
+    let place = Place { origin: None, source: &source };
+    match (parsed, read_failure.take()) {
+        (Ok(command), _) => {
+            session.run(command, place);
+        }
+        (Err(_), Some(error)) => {
+            session.fail(&Failure::Database(error), place);
+        }
+        (Err(diagnostic), None) => {
+            session.fail(&Failure::Line(diagnostic), place);
+        }
+    }
+}
+
+fn lines(session: &mut Session, lines: Vec<Vec<u8>>) {
+    let is_only = lines.len() == 1;
+    for (index, line) in lines.into_iter().enumerate() {
+        let name = if is_only { "-c".to_owned() } else { format!("-c #{}", index + 1) };
+        let is_over = session.run_text(&name, line) == Flow::Leave;
+        if is_over || (session.settings.bail == Bail::On && session.tally.count > 0) {
+            return;
+        }
+    }
+}
+
+/// The value of a one-shot that is not among its arguments. One byte more than a value may have is enough to refuse it.
+fn read_value(source: ValueSource) -> Result<Vec<u8>, Error> {
+    match source {
+        ValueSource::Stdin => files::read_stream_up_to(io::stdin().lock(), MAX_VALUE_LEN + 1)
+            .map_err(|error| Error::io("read", "standard input".as_ref(), error)),
+        ValueSource::File(path) => files::read_up_to(&path, MAX_VALUE_LEN + 1),
+    }
+}
+
+/// Keeps the error of a value that could not be read, which says more than the parser could.
+fn unread(error: Error, kept: &RefCell<Option<Error>>) -> Diagnostic {
+    let message = error.to_string();
+    kept.replace(Some(error));
+    Diagnostic { message, span: 0..0, label: String::new(), help: None }
+}

@@ -1,0 +1,440 @@
+//! A run of the shell: its settings, its database, an open transaction, its two output streams, and what it will exit with.
+//!
+//! The three ways in (one command, a script, a prompt) all run commands through [`Session::run`]; only scripts add groups
+//! of commands that share a commit, in [`script`](super::script).
+//!
+//! 1. A reply is written after its command is durable. Replies are buffered; before an error is written they are flushed,
+//!    so that on a terminal both streams read in the order of the commands.
+//! 2. An error is reported once, with its place, on standard error; it sets the exit code and poisons an open block.
+//! 3. A failed write to standard output ends the run.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+use super::block::Block;
+use super::command::{Command, OutputMode};
+use super::connection::Connection;
+use super::diagnostic::Origin;
+use super::execute::{self, Answer, Kind, Walk};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::interrupt::Interrupt;
+use super::output::Output;
+use super::render::{Quantity, Renderer};
+use super::{dump, files};
+use crate::config::Settings;
+use crate::db::Snapshot;
+use crate::error::Error;
+use crate::types::Batch;
+
+/// What comes after a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// The next one.
+    Continue,
+    /// The end: `exit`, or a failure that ends the run.
+    Leave,
+}
+
+/// Which of the ways in a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Commands from the command line: a negative answer is an exit code.
+    OneShot,
+    /// Commands from a pipe or file.
+    Script,
+    /// Commands from a person.
+    Prompt,
+}
+
+/// Where a command stands.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    /// The script and the line in it; not at the prompt.
+    pub(crate) origin: Option<Origin<'a>>,
+    /// The text of the line, for errors in it.
+    pub(crate) source: &'a [u8],
+}
+
+impl Place<'_> {
+    /// The place of a command that was not typed as a line.
+    pub(crate) const NONE: Self = Self { origin: None, source: b"" };
+
+    /// ` at name:line` or nothing.
+    pub(crate) fn text(&self) -> String {
+        self.origin.map_or_else(String::new, |origin| format!(" at {}:{}", origin.name, origin.line))
+    }
+}
+
+/// How many errors were reported, and where the first was.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) count: u64,
+    pub(crate) first: String,
+}
+
+/// The streams of a run, as the process found them.
+pub struct Streams {
+    /// Where results go.
+    pub stdout: Box<dyn Write>,
+    /// Where errors and notices go.
+    pub stderr: Box<dyn Write>,
+    /// Columns of the terminal that `stdout` is, if it is one.
+    pub width: Option<usize>,
+    /// Whether errors are coloured.
+    pub colour_errors: bool,
+}
+
+/// A run of the shell.
+pub(crate) struct Session {
+    pub(crate) settings: Settings,
+    pub(crate) way: Way,
+    pub(crate) connection: Connection,
+    pub(crate) block: Option<Block>,
+    pub(crate) renderer: Renderer,
+    pub(crate) output: Output,
+    pub(crate) interrupt: Interrupt,
+    pub(crate) tally: Tally,
+    stderr: Box<dyn Write>,
+    colour_errors: bool,
+    exit: Exit,
+    /// How deep `.read` is nested.
+    pub(crate) depth: usize,
+}
+
+impl Session {
+    pub(crate) fn new(settings: Settings, way: Way, streams: Streams, interrupt: Interrupt) -> Self {
+        Self {
+            connection: Connection::new(&settings),
+            renderer: Renderer::new(settings.mode, streams.width, way != Way::OneShot),
+            settings,
+            way,
+            block: None,
+            output: Output::new(streams.stdout),
+            interrupt,
+            tally: Tally::default(),
+            stderr: streams.stderr,
+            colour_errors: streams.colour_errors,
+            exit: Exit::DONE,
+            depth: 0,
+        }
+    }
+
+    /// Runs a command by itself, and reports its failure.
+    pub(crate) fn run(&mut self, command: Command, place: Place<'_>) -> Flow {
+        let begun = Instant::now();
+        let result = self.execute(command, place);
+        let flow = self.settle(result, place);
+        if self.settings.timer {
+            self.flush_and_say(&format!("time: {:.6} s", begun.elapsed().as_secs_f64()));
+        }
+        flow
+    }
+
+    /// Reports a failure, takes note of an answer, and tells what comes next.
+    pub(crate) fn settle(&mut self, result: Result<Flow, Failure>, place: Place<'_>) -> Flow {
+        self.say_notices();
+        match result {
+            Ok(flow) => flow,
+            Err(failure) => self.fail(&failure, place),
+        }
+    }
+
+    fn execute(&mut self, command: Command, place: Place<'_>) -> Result<Flow, Failure> {
+        match Kind::of(&command) {
+            Kind::Read => self.read(&command).map(|answer| self.answered(answer)),
+            Kind::Write(verb) => self.write(command, verb).map(|answer| self.answered(answer)),
+            Kind::Alone => self.alone(command, place),
+        }
+    }
+
+    fn answered(&mut self, answer: Answer) -> Flow {
+        if answer == Answer::No && self.way == Way::OneShot {
+            self.raise(Exit::NEGATIVE);
+        }
+        Flow::Continue
+    }
+
+    fn read(&mut self, command: &Command) -> Result<Answer, Failure> {
+        let out = &mut self.output.buffer;
+        let answer = match &self.block {
+            Some(block) => execute::read(command, &block.transaction, &mut self.renderer, out),
+            None => execute::read(command, &self.connection.reader()?, &mut self.renderer, out),
+        };
+        self.output.make_room()?;
+        Ok(answer?)
+    }
+
+    fn write(&mut self, command: Command, verb: &'static str) -> Result<Answer, Failure> {
+        self.connection.check_writable()?;
+        if let Some(block) = &mut self.block {
+            let store = &mut block.transaction;
+            return Ok(execute::read_or_write(command, store, &mut self.renderer, &mut self.output.buffer)?);
+        }
+        let db = self.connection.writer()?;
+        let start = self.output.len();
+        let mut turn = db.turn(verb)?;
+        let out = &mut self.output.buffer;
+        let answer = execute::read_or_write(command, &mut turn, &mut self.renderer, out)?;
+        turn.commit().inspect_err(|_| self.output.truncate(start))?;
+        Ok(answer)
+    }
+
+    /// Runs a command that no group takes up.
+    fn alone(&mut self, command: Command, place: Place<'_>) -> Result<Flow, Failure> {
+        match command {
+            Command::Begin => self.begin(place)?,
+            Command::Commit => self.commit()?,
+            Command::Rollback => self.rollback()?,
+            Command::Exit => return Ok(Flow::Leave),
+            Command::Read { file } => return self.read_script(&file),
+            Command::Get { .. } | Command::Exists { .. } => {
+                let answer = self.read_many(&command)?;
+                return Ok(self.answered(answer));
+            }
+            Command::Count { selection } => {
+                let mut slot = None;
+                let source = walk_source(self.block.as_ref(), &mut self.connection, &mut slot)?;
+                let count = execute::count(&selection, source, &self.interrupt)?;
+                self.renderer.number(&mut self.output.buffer, Quantity::Count, count);
+            }
+            Command::Scan { selection, columns } => {
+                let mut slot = None;
+                let source = walk_source(self.block.as_ref(), &mut self.connection, &mut slot)?;
+                let (renderer, output) = (&mut self.renderer, &mut self.output);
+                execute::scan(&selection, columns, source, renderer, output, &self.interrupt)?;
+            }
+            Command::Dump { file } => self.dump(file.as_deref())?,
+            Command::Load { file } => self.load(&file)?,
+            other => self.settings_and_figures(other)?,
+        }
+        Ok(Flow::Continue)
+    }
+
+    fn begin(&mut self, place: Place<'_>) -> Result<(), Failure> {
+        if let Some(block) = &self.block {
+            return Err(Failure::refused(
+                format!("a transaction is open already, begun{}", block.begun_at),
+                "commit or rollback ends it",
+            ));
+        }
+        let db = if self.connection.is_read_only() {
+            self.connection.reader()?
+        } else {
+            self.connection.writer()?
+        };
+        self.block = Some(Block::new(db.begin()?, place.text()));
+        self.renderer.done(&mut self.output.buffer);
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), Failure> {
+        let block = self.block.take().ok_or_else(|| no_transaction("commit"))?;
+        block.into_healthy()?.commit()?;
+        self.renderer.done(&mut self.output.buffer);
+        Ok(())
+    }
+
+    fn rollback(&mut self) -> Result<(), Failure> {
+        self.block.take().ok_or_else(|| no_transaction("rollback"))?;
+        self.renderer.done(&mut self.output.buffer);
+        Ok(())
+    }
+
+    /// `get` and `exists` of more keys than a group takes: from one snapshot.
+    fn read_many(&mut self, command: &Command) -> Result<Answer, Failure> {
+        let out = &mut self.output.buffer;
+        Ok(match &self.block {
+            Some(block) => execute::read(command, &block.transaction, &mut self.renderer, out)?,
+            None => execute::read(command, &self.connection.reader()?.snapshot()?, &mut self.renderer, out)?,
+        })
+    }
+
+    fn dump(&mut self, file: Option<&Path>) -> Result<(), Failure> {
+        let mut slot = None;
+        let source = walk_source(self.block.as_ref(), &mut self.connection, &mut slot)?;
+        let Some(path) = file else {
+            let output = &mut self.output;
+            dump::write(source, &self.interrupt, &mut |piece| {
+                output.buffer.extend_from_slice(piece);
+                Ok(output.make_room()?)
+            })?;
+            return Ok(());
+        };
+        let mut file = files::NewFile::create(path)?;
+        let count = dump::write(source, &self.interrupt, &mut |piece| Ok(file.write(piece)?))?;
+        file.install()?;
+        self.renderer.number(&mut self.output.buffer, Quantity::Count, count);
+        Ok(())
+    }
+
+    fn load(&mut self, path: &Path) -> Result<(), Failure> {
+        self.refuse_in_block(".load")?;
+        self.connection.check_writable()?;
+        let batch = if path == Path::new("-") && self.way == Way::OneShot {
+            dump::read_stdin(&self.interrupt)?
+        } else {
+            let file = std::io::BufReader::new(files::open(path)?);
+            dump::read(&path.display().to_string(), file, &self.interrupt)?
+        };
+        let count = batch.len();
+        self.apply(batch)?;
+        self.renderer.number(&mut self.output.buffer, Quantity::Count, count);
+        Ok(())
+    }
+
+    fn apply(&mut self, batch: Batch) -> Result<(), Error> {
+        let db = self.connection.writer()?;
+        let mut turn = db.turn("load")?;
+        if !batch.is_empty() {
+            turn.write(batch)?;
+        }
+        turn.commit()
+    }
+
+    pub(crate) fn refuse_in_block(&self, verb: &str) -> Result<(), Failure> {
+        match &self.block {
+            Some(_) => Err(Failure::refused(
+                format!("{verb} can't run inside a transaction"),
+                "commit or rollback first",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Reports a failure behind all replies so far.
+    pub(crate) fn fail(&mut self, failure: &Failure, place: Place<'_>) -> Flow {
+        let flushed = match failure {
+            Failure::Output(_) => Ok(()),
+            _ => self.output.flush(),
+        };
+        let flow = self.fail_only(failure, place);
+        match flushed {
+            Ok(()) => flow,
+            Err(error) => self.fail_only(&Failure::Output(error), Place::NONE),
+        }
+    }
+
+    /// Reports a failure: notes its code, its count and what it does to an open block, and writes its text.
+    pub(crate) fn fail_only(&mut self, failure: &Failure, place: Place<'_>) -> Flow {
+        if let Failure::Database(error) = failure {
+            self.connection.learn_from(error);
+        }
+        self.raise_for(failure);
+        if let Some(block) = &mut self.block {
+            block.poison(&place.text(), &failure.message());
+        }
+        if self.tally.count == 0 {
+            self.tally.first = place.text();
+        }
+        self.tally.count += 1;
+        if !failure.is_silent() {
+            let text = self.error_text(failure, place);
+            self.say(&text);
+        }
+        if failure.ends_the_run(self.way == Way::Prompt) { Flow::Leave } else { Flow::Continue }
+    }
+
+    fn raise_for(&mut self, failure: &Failure) {
+        if self.way != Way::Prompt || matches!(failure, Failure::Output(_)) {
+            self.raise(failure.exit());
+        }
+    }
+
+    fn error_text(&self, failure: &Failure, place: Place<'_>) -> String {
+        if matches!(self.settings.mode, OutputMode::Json | OutputMode::Jsonl) {
+            return error_json(failure, place) + "\n";
+        }
+        if let Failure::Line(diagnostic) = failure {
+            return diagnostic.render(place.source, place.origin, self.colour_errors);
+        }
+        let label = if self.colour_errors { "\x1b[1;31merror\x1b[0m" } else { "error" };
+        let arrow = place.origin.map(|Origin { name, line }| format!("  --> {name}:{line}\n"));
+        let help = failure.help().map(|help| format!("  = help: {help}\n"));
+        let message = failure.message();
+        format!("{label}: {message}\n{}{}", arrow.unwrap_or_default(), help.unwrap_or_default())
+    }
+
+    /// Raises the exit code.
+    pub(crate) fn raise(&mut self, exit: Exit) {
+        self.exit = self.exit.max(exit);
+    }
+
+    pub(crate) const fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Writes what the library wants said.
+    pub(crate) fn say_notices(&mut self) {
+        for notice in self.connection.take_notices() {
+            self.flush_and_say(&format!("kvdb: {notice}"));
+        }
+    }
+
+    /// Writes a line to standard error, behind all replies so far.
+    pub(crate) fn flush_and_say(&mut self, line: &str) {
+        let flushed = self.output.flush();
+        self.say(&format!("{line}\n"));
+        if let Err(error) = flushed {
+            self.fail(&Failure::Output(error), Place::NONE);
+        }
+    }
+
+    /// Writes to standard error. That nobody can be told that this failed is no reason to fail.
+    fn say(&mut self, text: &str) {
+        drop(self.stderr.write_all(text.as_bytes()).and_then(|()| self.stderr.flush()));
+    }
+
+    /// Rolls back a transaction that was left open, and says so.
+    pub(crate) fn close_block(&mut self) {
+        let Some(block) = self.block.take() else { return };
+        let text = format!("the transaction begun{} was left open and is rolled back", block.begun_at);
+        if self.way == Way::Prompt {
+            self.flush_and_say(&format!("kvdb: {text}"));
+        } else {
+            self.fail(&Failure::refused(text, "commit makes its writes durable"), Place::NONE);
+        }
+    }
+
+    /// Ends the run: rolls back what is open and writes what waits.
+    pub(crate) fn finish(&mut self) -> Exit {
+        self.close_block();
+        if let Err(error) = self.output.flush() {
+            self.fail(&Failure::Output(error), Place::NONE);
+        }
+        self.exit
+    }
+}
+
+/// What a walk over many records goes over: the open block, or a snapshot, which is kept in `slot`.
+fn walk_source<'a>(
+    block: Option<&'a Block>,
+    connection: &mut Connection,
+    slot: &'a mut Option<Snapshot>,
+) -> Result<&'a dyn Walk, Error> {
+    match block {
+        Some(block) => Ok(&block.transaction),
+        None => Ok(slot.insert(connection.reader()?.snapshot()?)),
+    }
+}
+
+fn no_transaction(verb: &str) -> Failure {
+    Failure::refused(format!("{verb} without a transaction"), "begin starts one")
+}
+
+/// An error as one JSON object.
+fn error_json(failure: &Failure, place: Place<'_>) -> String {
+    if let Failure::Line(diagnostic) = failure {
+        return diagnostic.to_json(place.source, place.origin);
+    }
+    let mut object = serde_json::json!({ "error": failure.message(), "exit": failure.exit().0 });
+    if let Some(Origin { name, line }) = place.origin {
+        object["file"] = name.into();
+        object["line"] = line.into();
+    }
+    if let Some(help) = failure.help() {
+        object["help"] = help.into();
+    }
+    object.to_string()
+}

@@ -1,0 +1,251 @@
+//! `kvdb VERB ARGS`: answers, exit codes, argument bytes, settings.
+
+mod common;
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+
+use common::{Ran, Sandbox};
+
+#[test]
+fn the_four_usage_lines() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["set", "name", "Jaya Krishna"]).expect("OK\n", 0).quiet();
+    sandbox.run(&["get", "name"]).expect("\"Jaya Krishna\"\n", 0).quiet();
+    sandbox.run(&["delete", "name"]).expect("1\n", 0).quiet();
+    sandbox.run(&["get", "name"]).expect("null\n", 1).quiet();
+}
+
+#[test]
+fn a_read_creates_nothing_and_says_where_it_looked() {
+    let sandbox = Sandbox::new();
+    let ran = sandbox.run(&["--db", "nowhere", "get", "a"]);
+    ran.expect("", 3).complains("no database at nowhere").complains("a write creates it");
+    assert!(!sandbox.file("nowhere").exists());
+    sandbox.run(&["--readonly", "set", "a", "1"]).expect("", 3).complains("read-only");
+    assert!(!sandbox.file(".kvdb").exists());
+}
+
+#[test]
+fn negative_answers_are_exit_code_1() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["set", "a", "1"]).expect("OK\n", 0);
+    sandbox.run(&["exists", "a"]).expect("true\n", 0);
+    sandbox.run(&["exists", "a", "b"]).expect("true\nfalse\n", 1);
+    sandbox.run(&["get", "a", "b"]).expect("\"1\"\nnull\n", 1);
+    sandbox.run(&["-c", "get b"]).expect("null\n", 1);
+    sandbox.run(&["delete", "b"]).expect("0\n", 0);
+}
+
+#[test]
+fn usage_errors_are_exit_code_2_and_point_at_the_argument() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["gte", "a"]).expect("", 2).complains("did you mean \"get\"?");
+    sandbox.run(&["set", "a"]).expect("", 2).complains("VALUE");
+    sandbox.run(&["set", "name", "Jaya", "Krishna"]).expect("", 2).complains("unexpected argument");
+    sandbox.run(&["--jsn", "get", "a"]).expect("", 2).complains("--json");
+    sandbox.run(&["-c", "get a", "get", "a"]).expect("", 2);
+    sandbox.run(&["set", "n", "x"]).expect("OK\n", 0);
+    sandbox.run(&["incr", "n"]).expect("", 2).complains("not a decimal 64-bit integer");
+    sandbox.run(&["set", &"k".repeat(65_536), "v"]).expect("", 2).complains("65535");
+    assert!(!sandbox.file("--jsn").exists());
+}
+
+#[test]
+fn output_that_cannot_be_written_is_exit_code_5() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["set", "a", "1"]).expect("OK\n", 0);
+    for args in [&["get", "a"][..], &["set", "b", "2"], &[".dump"], &["help"], &["--help"], &["scan"]] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let ran: Ran = sandbox.command(args).stdout(full).output().unwrap().into();
+        ran.expect("", 5).complains("cannot write to standard output");
+    }
+}
+
+#[test]
+fn a_closed_pipe_ends_quietly_with_141() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["set", "a", "1"]).expect("OK\n", 0);
+    for args in [&["get", "a"][..], &["--help"], &["scan"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ran: Ran = sandbox.command(args).stdout(writer).output().unwrap().into();
+        ran.expect("", 141).quiet();
+    }
+}
+
+#[test]
+fn arguments_are_bytes_and_never_parsed_again() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["set", "--", "--k", "-- \"quoted\" 'twice' \\n"]).expect("OK\n", 0);
+    sandbox.run(&["get", "--", "--k"]).expect("\"-- \\\"quoted\\\" 'twice' \\\\n\"\n", 0);
+    sandbox.run(&["set", "number", "-5"]).expect("OK\n", 0);
+    sandbox.run(&["incr", "number", "-3"]).expect("-8\n", 0);
+    let bytes = OsStr::from_bytes(b"\xff\xfe \n");
+    let set: Ran = sandbox.command(&["set", "bytes"]).arg(bytes).output().unwrap().into();
+    set.expect("OK\n", 0);
+    sandbox.run(&["get", "bytes"]).expect("\"\\xff\\xfe \\n\"\n", 0);
+    assert_eq!(sandbox.run(&["--raw", "get", "bytes"]).out, b"\xff\xfe \n");
+}
+
+#[test]
+fn a_value_can_come_from_standard_input_or_a_file() {
+    let sandbox = Sandbox::new();
+    let bytes: Vec<u8> = (0..=255).collect();
+    sandbox.feed(&["set", "k", "-"], bytes.clone()).expect("OK\n", 0);
+    assert_eq!(sandbox.run(&["--raw", "get", "k"]).out, bytes);
+    sandbox.write("value", b"from a file\n");
+    sandbox.run(&["set", "f", "--value-file", "value"]).expect("OK\n", 0);
+    assert_eq!(sandbox.run(&["--raw", "get", "f"]).out, b"from a file\n");
+    sandbox.run(&["set", "f", "--value-file", "absent"]).expect("", 5).complains("cannot open absent");
+    sandbox.run(&["set", "--", "k", "-"]).expect("OK\n", 0);
+    sandbox.run(&["get", "k"]).expect("\"-\"\n", 0);
+}
+
+#[test]
+fn a_value_of_70_mib_goes_in_and_out() {
+    let sandbox = Sandbox::new();
+    let value = vec![b'v'; 70 << 20];
+    sandbox.feed(&["set", "k", "-"], value.clone()).expect("OK\n", 0);
+    assert!(sandbox.run(&["--raw", "get", "k"]).out == value);
+}
+
+#[test]
+fn every_mode_prints_what_it_says() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["set", "k", "a \"b\""]).expect("OK\n", 0);
+    let get = |mode| sandbox.run(&["--mode", mode, "get", "k"]);
+    get("quoted").expect("\"a \\\"b\\\"\"\n", 0);
+    get("raw").expect("a \"b\"", 0);
+    get("json").expect("{\"key\":\"k\",\"value\":\"a \\\"b\\\"\"}\n", 0);
+    get("script").expect("set \"k\" \"a \\\"b\\\"\"\n", 0);
+    get("table").expect("key  value\n---  ---------\n\"k\"  \"a \\\"b\\\"\"\n", 0);
+    sandbox.run(&["--json", "scan"]).expect("[{\"key\":\"k\",\"value\":\"a \\\"b\\\"\"}]\n", 0);
+    sandbox.run(&["--mode", "jsonl", "keys"]).expect("{\"key\":\"k\"}\n", 0);
+    let ran = sandbox.run(&["--json", "gte"]);
+    let error: serde_json::Value = serde_json::from_str(ran.expect("", 2).err.trim_end()).unwrap();
+    assert_eq!(error["help"], "did you mean \"get\"?");
+}
+
+#[test]
+fn a_meta_command_needs_no_dot() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["version"]).expect(&format!("kvdb {}\n", env!("CARGO_PKG_VERSION")), 0);
+    assert_eq!(sandbox.run(&[".version"]), sandbox.run(&["version"]));
+    sandbox.run(&["-V"]).expect(&format!("kvdb {}\n", env!("CARGO_PKG_VERSION")), 0);
+    let help = sandbox.run(&["--help"]);
+    assert!(help.text().starts_with("Examples:\n  kvdb set name \"Jaya Krishna\""), "{}", help.text());
+    assert!(sandbox.run(&["help"]).text().contains("set KEY VALUE"));
+}
+
+#[test]
+fn settings_come_from_files_environment_and_flags_in_this_order() {
+    let sandbox = Sandbox::new();
+    let origin_of_mode = |args: &[&str], mode: Option<&str>| {
+        let mut command = sandbox.command(args);
+        mode.map(|mode| command.env("KVDB_MODE", mode));
+        let ran: Ran = command.arg(".show").output().unwrap().into();
+        assert_eq!(ran.code, Some(0), "{}", ran.err);
+        let line = ran.text().lines().find(|line| line.contains("mode ")).unwrap().to_owned();
+        line.split_whitespace().filter(|word| *word != "#").skip(1).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(origin_of_mode(&[], None), "quoted (default)");
+    let user = sandbox.write("config/kvdb/config.toml", "mode = \"table\"\n");
+    assert_eq!(origin_of_mode(&[], None), format!("table ({}:1)", user.display()));
+    sandbox.write(".kvdb/config.toml", "\nmode = \"raw\"\n");
+    assert_eq!(origin_of_mode(&[], None), "raw (.kvdb/config.toml:2)");
+    assert_eq!(origin_of_mode(&[], Some("script")), "script (KVDB_MODE)");
+    assert_eq!(origin_of_mode(&["--mode", "quoted"], Some("script")), "quoted (--mode)");
+    assert_eq!(origin_of_mode(&["--no-config"], None), "quoted (default)");
+}
+
+#[test]
+fn a_setting_with_a_typo_is_an_error_with_its_place() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.write("config/kvdb/config.toml", "# mine\nsnyc = \"each\"\n");
+    let ran = sandbox.run(&["version"]);
+    ran.expect("", 2).complains(&format!("{}:2: unknown setting \"snyc\"", path.display()));
+    ran.complains("did you mean \"sync\"?");
+    sandbox.write("config/kvdb/config.toml", "sync = \"weekly\"\n");
+    sandbox.run(&["version"]).expect("", 2).complains("allowed: each, group, none");
+    sandbox.run(&["--no-config", "--sync", "x", "version"]).expect("", 2).complains("no value for --sync");
+    let ran: Ran =
+        sandbox.command(&["--no-config", "version"]).env("KVDB_TIMER", "maybe").output().unwrap().into();
+    ran.expect("", 2).complains("KVDB_TIMER");
+}
+
+#[test]
+fn kvdb_dir_names_the_database_and_db_beats_it() {
+    let sandbox = Sandbox::new();
+    let set: Ran = sandbox.command(&["set", "a", "env"]).env("KVDB_DIR", "one").output().unwrap().into();
+    set.expect("OK\n", 0);
+    let args = ["--db", "two", "set", "a", "flag"];
+    let set: Ran = sandbox.command(&args).env("KVDB_DIR", "one").output().unwrap().into();
+    set.expect("OK\n", 0);
+    sandbox.run(&["--db", "one", "get", "a"]).expect("\"env\"\n", 0);
+    sandbox.run(&["--db", "two", "get", "a"]).expect("\"flag\"\n", 0);
+}
+
+#[test]
+fn a_directory_that_is_no_database_is_left_alone() {
+    let sandbox = Sandbox::new();
+    sandbox.write("stuff/letter.txt", "dear");
+    sandbox.run(&["--db", "stuff", "get", "a"]).expect("", 3);
+    sandbox.run(&["--db", "stuff", "set", "a", "1"]).expect("", 3);
+    assert_eq!(fs::read_dir(sandbox.file("stuff")).unwrap().count(), 1);
+    sandbox.write("plain", "file");
+    assert_ne!(sandbox.run(&["--db", "plain", "set", "a", "1"]).code, Some(0));
+}
+
+#[test]
+fn colour_follows_the_setting() {
+    let sandbox = Sandbox::new();
+    assert!(!sandbox.run(&["gte"]).err.contains('\x1b'));
+    assert!(sandbox.run(&["--color", "always", "gte"]).err.contains('\x1b'));
+}
+
+#[test]
+fn a_dump_in_a_file_is_whole_or_not_there() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["set", "a", "1"]).expect("OK\n", 0);
+    sandbox.run(&[".dump", "out.kv"]).expect("1\n", 0);
+    let dump = fs::read_to_string(sandbox.file("out.kv")).unwrap();
+    assert!(dump.starts_with("# kvdb dump 1\nset \"a\" \"1\"\n# end of dump: 1 records, crc32 "), "{dump}");
+    sandbox.run(&[".dump", "no/such/dir/out.kv"]).expect("", 5).complains("no/such/dir");
+    sandbox.run(&["--db", "copy", ".load", "out.kv"]).expect("1\n", 0);
+    sandbox.run(&["--db", "copy", "get", "a"]).expect("\"1\"\n", 0);
+    let input = File::open(sandbox.file("out.kv")).unwrap();
+    let ran: Ran = sandbox.command(&["--db", "third", ".load", "-"]).stdin(input).output().unwrap().into();
+    ran.expect("1\n", 0);
+}
+
+#[test]
+fn a_database_without_write_permission_can_be_read() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["set", "a", "1"]).expect("OK\n", 0);
+    let runs_as_root =
+        fs::metadata("/proc/self").map(|about| std::os::unix::fs::MetadataExt::uid(&about) == 0);
+    if runs_as_root.unwrap_or(true) {
+        sandbox.run(&["--readonly", "get", "a"]).expect("\"1\"\n", 0);
+        sandbox.run(&["--readonly", "set", "a", "2"]).expect("", 3).complains("read-only");
+        return;
+    }
+    let dir = sandbox.file(".kvdb");
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o500)).unwrap();
+    for file in fs::read_dir(&dir).unwrap() {
+        fs::set_permissions(file.unwrap().path(), fs::Permissions::from_mode(0o400)).unwrap();
+    }
+    sandbox.run(&["get", "a"]).expect("\"1\"\n", 0);
+    sandbox.run(&["set", "a", "2"]).expect("", 3).complains("read-only");
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
+fn standard_input_is_not_touched_by_a_command_that_does_not_want_it() {
+    let sandbox = Sandbox::new();
+    let ran: Ran = sandbox.command(&["set", "a", "1"]).stdin(Stdio::piped()).output().unwrap().into();
+    ran.expect("OK\n", 0);
+}
