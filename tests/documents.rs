@@ -80,10 +80,18 @@ fn sessions_in_the_readme_print_what_it_shows() {
     let mut sessions = 0;
     for block in blocks(&read("README.md")).iter().filter(|block| block.text.starts_with("kvdb> ")) {
         let dir = tempfile::tempdir().unwrap();
-        let typed: String =
-            block.text.lines().filter_map(|line| line.strip_prefix("kvdb> ")).map(|line| format!("{line}\n")).collect();
-        let shown: String =
-            block.text.lines().filter(|line| !line.starts_with("kvdb> ")).map(|line| format!("{line}\n")).collect();
+        let typed: String = block
+            .text
+            .lines()
+            .filter_map(|line| line.strip_prefix("kvdb> "))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let shown: String = block
+            .text
+            .lines()
+            .filter(|line| !line.starts_with("kvdb> "))
+            .map(|line| format!("{line}\n"))
+            .collect();
         let output = feed(in_scratch(dir.path(), "kvdb"), &typed);
         assert_eq!(String::from_utf8_lossy(&output.stdout), shown, "the block at line {}", block.line);
         sessions += 1;
@@ -93,7 +101,8 @@ fn sessions_in_the_readme_print_what_it_shows() {
 
 #[test]
 fn the_readmes_two_commands_are_the_ones_that_are_checked() {
-    let commands: Vec<_> = blocks(&read("README.md")).into_iter().filter(|block| block.language == "sh").collect();
+    let commands: Vec<_> =
+        blocks(&read("README.md")).into_iter().filter(|block| block.language == "sh").collect();
     assert!(commands[0].text.contains("cargo install --locked --path ."));
     assert_eq!(commands[1].text, "cargo test --locked\n");
     assert!(read(".ci/run").contains("cargo test --locked"));
@@ -104,8 +113,12 @@ fn the_readmes_two_commands_are_the_ones_that_are_checked() {
 fn examples_in_the_grammar_print_what_it_shows() {
     let mut compared = 0;
     for block in blocks(&read("grammar.md")).iter().filter(|block| block.language == "kvdb") {
-        let shown: String =
-            block.text.lines().filter_map(|line| line.strip_prefix("# ")).map(|line| format!("{line}\n")).collect();
+        let shown: String = block
+            .text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# "))
+            .map(|line| format!("{line}\n"))
+            .collect();
         if shown.is_empty() || !block.text.lines().next().is_some_and(|line| !line.starts_with('#')) {
             continue;
         }
