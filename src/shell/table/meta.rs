@@ -107,7 +107,7 @@ pub(super) const SPECS: &[Spec] = &[
         summary: "show or set whether commands are timed",
         details: "Sets whether the time that each command took is shown after its result, or shows the setting.",
         reply: "OK; without an argument on or off",
-        examples: &[Example { line: ".timer", output: "off" }, Example { line: ".timer on", output: "" }],
+        examples: &[Example { line: ".timer", output: "off" }, Example { line: ".timer on", output: "OK" }],
         ..PLAIN
     },
     Spec {
