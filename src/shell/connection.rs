@@ -31,6 +31,12 @@ impl Connection {
         Self { dir: settings.db.clone(), options, read_only, db: None }
     }
 
+    /// A connection to a database that is open.
+    #[cfg(test)]
+    pub(crate) fn to(db: Db) -> Self {
+        Self { db: Some(db), ..Self::new(&Settings::default()) }
+    }
+
     /// The database for reading; it is not created.
     pub(crate) fn reader(&mut self) -> Result<Db> {
         self.open(false)
@@ -39,7 +45,9 @@ impl Connection {
     /// The database for writing; it is created when it is missing.
     pub(crate) fn writer(&mut self) -> Result<Db> {
         self.check_writable()?;
-        self.open(true)
+        let db = self.open(true)?;
+        self.check_writable()?;
+        Ok(db)
     }
 
     /// An error when it is known that nothing may be written.
@@ -47,13 +55,6 @@ impl Connection {
         match &self.read_only {
             Some(reason) => Err(Error::ReadOnly { dir: self.dir.clone(), reason: reason.clone() }),
             None => Ok(()),
-        }
-    }
-
-    /// Remembers that the library refused a write.
-    pub(crate) fn learn_from(&mut self, error: &Error) {
-        if let Error::ReadOnly { reason, .. } = error {
-            self.read_only = Some(reason.clone());
         }
     }
 
@@ -71,6 +72,9 @@ impl Connection {
             return Ok(db.clone());
         }
         let db = self.options.clone().create(create).open(&self.dir)?;
+        if self.read_only.is_none() {
+            self.read_only = db.read_only().map(str::to_owned);
+        }
         self.db = Some(db.clone());
         Ok(db)
     }

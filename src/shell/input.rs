@@ -7,6 +7,7 @@
 //!
 //! 1. [`Lines::next`] blocks only when it is allowed to; [`Next::Wait`] says that more may come, but has not come yet. So a caller
 //!    can do what must be done before waiting: commit, and answer.
+//!    A long line that keeps coming is waited for too: whoever must not block can't read it to its end.
 //! 2. Memory is that of the longest line plus one read, and a line ends by force at [`MAX_LINE_LEN`].
 //! 3. A line is found in one pass over its bytes, however many reads it takes.
 //! 4. A raised interrupt ends a wait; it is not an error of the input.
@@ -22,6 +23,9 @@ use crate::types::{MAX_KEY_LEN, MAX_VALUE_LEN};
 
 /// Bytes asked for with one read.
 const READ_BYTES: usize = 128 << 10;
+
+/// Reads after which a line that is still incomplete counts as one to wait for.
+const MAX_EAGER_READS: usize = 4;
 
 /// Longest logical line: a command with the longest key and value fits, every byte of it escaped as `\xHH`.
 pub(crate) const MAX_LINE_LEN: usize = 4 * (MAX_KEY_LEN + MAX_VALUE_LEN) + (64 << 10);
@@ -97,6 +101,7 @@ impl Lines {
 
     /// Moves on to the next line. With `may_block` it waits for one and never returns [`Next::Wait`], unless the interrupt is raised.
     pub(crate) fn next(&mut self, may_block: bool, interrupt: &Interrupt) -> io::Result<Next> {
+        let mut reads = 0;
         loop {
             if let Some(next) = self.buffered() {
                 return Ok(next);
@@ -104,10 +109,12 @@ impl Lines {
             if self.is_exhausted() {
                 return Ok(self.last());
             }
-            if !self.is_ready(may_block, interrupt)? {
+            let is_patient = may_block || reads < MAX_EAGER_READS;
+            if !is_patient || !self.is_ready(may_block, interrupt)? {
                 return Ok(Next::Wait);
             }
             self.read()?;
+            reads += 1;
         }
     }
 
@@ -244,6 +251,18 @@ mod tests {
         assert_eq!(step(&mut lines, true), (Next::Line, 2, "get b\n".into()));
         drop(writer);
         assert_eq!(step(&mut lines, false).0, Next::End);
+    }
+
+    #[test]
+    fn a_line_that_keeps_coming_does_not_hold_up_who_must_not_wait() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        let endless = std::thread::spawn(move || while writer.write_all(&[b'v'; 1 << 16]).is_ok() {});
+        let mut lines = Lines::from_fd(reader.into());
+        for _ in 0..20 {
+            assert_eq!(step(&mut lines, false).0, Next::Wait);
+        }
+        drop(lines);
+        endless.join().unwrap();
     }
 
     #[test]

@@ -29,6 +29,7 @@ use super::input::{Lines, Next};
 use super::lexer::LineEnd;
 use super::parse;
 use super::session::{Flow, Place, Session};
+use crate::error::Error;
 
 type LineEditor = Editor<Completion, FileHistory>;
 
@@ -148,13 +149,25 @@ fn ended(error: &ReadlineError, session: &mut Session) -> Typed {
     }
 }
 
+/// Says what this is, and opens the database if it is there, so that what is wrong with it is known at once.
 fn greet(session: &mut Session) {
+    let opened = session.connection.reader();
+    let state = match &opened {
+        Err(Error::NoDatabase { .. }) => " (not there yet: the first write creates it)",
+        _ => "",
+    };
     let text = format!(
-        "kvdb {}, database {}\nhelp lists the commands, Ctrl-D leaves\n",
+        "kvdb {}, database {}{state}\nhelp lists the commands, Ctrl-D leaves\n",
         env!("CARGO_PKG_VERSION"),
         session.settings.db.display()
     );
     session.output.buffer.extend_from_slice(text.as_bytes());
+    session.say_notices();
+    if let Err(error) = opened
+        && !matches!(error, Error::NoDatabase { .. })
+    {
+        session.fail(&error.into(), Place::NONE);
+    }
 }
 
 fn prompt(session: &Session) -> String {

@@ -387,3 +387,6 @@ fn too_long() -> Diagnostic {
         help: Some("is a quote left open?".into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

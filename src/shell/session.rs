@@ -324,9 +324,6 @@ impl Session {
 
     /// Reports a failure: notes its code, its count and what it does to an open block, and writes its text.
     pub(crate) fn fail_only(&mut self, failure: &Failure, place: Place<'_>) -> Flow {
-        if let Failure::Database(error) = failure {
-            self.connection.learn_from(error);
-        }
         self.raise_for(failure);
         if let Some(block) = &mut self.block {
             block.poison(&place.text(), &failure.message());
