@@ -28,8 +28,7 @@ const EXAMPLES: &str = "\
 Examples:
   kvdb set name \"Jaya Krishna\"     store a value (the first write creates the database)
   kvdb get name                    print it; exit code 1 when it is not there
-  kvdb < commands.kv               run a script, durably; plain `kvdb` opens a prompt
-";
+  kvdb < commands.kv               run a script, durably; plain `kvdb` opens a prompt";
 
 const AFTER: &str = "\
 `kvdb help` lists the commands, `kvdb help VERB` explains one. `kvdb set KEY -` reads the value from standard input;
@@ -73,9 +72,7 @@ fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("A key-value database: one-shot commands, scripts on standard input, and a prompt")
         .override_usage("kvdb [OPTIONS] [VERB [ARGS]…]\n       kvdb [OPTIONS] [-c LINE]… | [-] < SCRIPT")
-        .help_template(
-            "{before-help}{about}\n\n{usage-heading} {usage}\n\nOptions:\n{options}\n\n{after-help}\n",
-        )
+        .help_template("{before-help}{about}\n\n{usage-heading} {usage}\n\nOptions:\n{options}{after-help}\n")
         .before_help(EXAMPLES)
         .after_help(AFTER)
         .disable_help_subcommand(true)

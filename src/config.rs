@@ -16,13 +16,13 @@
 //!
 //! Nothing here touches the file system or the process's environment: [`resolve`] is given functions that do.
 
+mod file;
+
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-use toml::de::{DeTable, DeValue};
 
 use crate::shell::command::{Bail, OutputMode};
 use crate::types::{EngineKind, SyncMode};
@@ -382,169 +382,10 @@ fn apply_file(
         help: Some("--no-config leaves configuration files out".into()),
     };
     match (sources.read)(path).map_err(failed)? {
-        Some(text) => apply_toml(settings, &text, path, may_name_db),
+        Some(text) => file::apply_toml(settings, &text, path, may_name_db),
         None => Ok(()),
     }
 }
 
-fn apply_toml(
-    settings: &mut Settings,
-    text: &str,
-    path: &Path,
-    may_name_db: bool,
-) -> Result<(), SettingError> {
-    let table = DeTable::parse(text).map_err(|error| {
-        let line = line_at(text, error.span().map_or(0, |span| span.start));
-        let reason = error.message().replace('\n', ", ");
-        SettingError { message: format!("{}:{line}: {reason}", path.display()), help: None }
-    })?;
-    for (key, value) in table.get_ref() {
-        let origin = Origin::File { path: path.to_owned(), line: line_at(text, key.span().start) };
-        match SPECS.iter().find(|spec| spec.key == key.get_ref()) {
-            Some(spec) if may_name_db || spec.name != Name::Db => {
-                settings.set(spec.name, OsStr::new(&toml_text(value.get_ref())), origin)?;
-            }
-            Some(_) => return Err(misplaced_db(&origin)),
-            None => return Err(unknown(key.get_ref(), &origin)),
-        }
-    }
-    Ok(())
-}
-
-/// The value as it would be typed elsewhere; what can't be typed elsewhere is not empty and not allowed.
-fn toml_text(value: &DeValue<'_>) -> String {
-    match value {
-        DeValue::String(text) => text.to_string(),
-        DeValue::Integer(number) => number.as_str().replace('_', ""),
-        DeValue::Float(number) => number.as_str().replace('_', ""),
-        DeValue::Boolean(on) => switch_name(*on).into(),
-        other => format!("({})", other.type_str()),
-    }
-}
-
-fn line_at(text: &str, offset: usize) -> usize {
-    text.as_bytes()[..offset.min(text.len())].split(|&byte| byte == b'\n').count()
-}
-
-fn misplaced_db(origin: &Origin) -> SettingError {
-    SettingError {
-        message: format!("{origin}: a database's own file can't name a database"),
-        help: Some("use --db DIR, KVDB_DIR, or db = … in your own configuration file".into()),
-    }
-}
-
-fn unknown(key: &str, origin: &Origin) -> SettingError {
-    let names = SPECS.iter().map(|spec| spec.key);
-    let help = match crate::shell::suggest::nearest(key, names.clone()) {
-        Some(name) => format!("did you mean \"{name}\"?"),
-        None => format!("allowed: {}", names.collect::<Vec<_>>().join(", ")),
-    };
-    SettingError { message: format!("{origin}: unknown setting \"{key}\""), help: Some(help) }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Resolves from a user's file, a database's file, variables and flags.
-    fn resolved(
-        user: &str,
-        database: &str,
-        variables: &[(&str, &str)],
-        flags: &[(Name, &str, &'static str)],
-    ) -> Result<Settings, SettingError> {
-        let variable =
-            |name: &str| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into());
-        let read = |path: &Path| {
-            Ok(Some(if path == Path::new("/u/config.toml") { user } else { database }.to_owned()))
-        };
-        resolve(&Sources {
-            flags: flags.iter().map(|(name, value, flag)| (*name, (*value).into(), *flag)).collect(),
-            variable: &variable,
-            read: &read,
-            user_file: Some("/u/config.toml".into()),
-            files: true,
-        })
-    }
-
-    #[test]
-    fn each_source_beats_the_one_before() {
-        let flag = [(Name::Sync, "none", "--sync")];
-        let variable = [("KVDB_SYNC", "each")];
-        let user = "sync = \"none\"\nmode = \"json\"\n";
-        let database = "\nsync = \"group\"\n";
-
-        let settings = resolved(user, "", &[], &[]).unwrap();
-        assert_eq!((settings.sync, settings.mode), (SyncMode::None, OutputMode::Json));
-        let line = |path: &str, line| Origin::File { path: path.into(), line };
-        assert_eq!(*settings.origin(Name::Mode), line("/u/config.toml", 2));
-
-        let settings = resolved(user, database, &[], &[]).unwrap();
-        assert_eq!(settings.sync, SyncMode::Group);
-        assert_eq!(*settings.origin(Name::Sync), line(".kvdb/config.toml", 2));
-
-        let settings = resolved(user, database, &variable, &[]).unwrap();
-        assert_eq!((settings.sync, settings.mode), (SyncMode::Each, OutputMode::Json));
-        assert_eq!(*settings.origin(Name::Sync), Origin::Variable("KVDB_SYNC"));
-
-        let settings = resolved(user, database, &variable, &flag).unwrap();
-        assert_eq!(settings.sync, SyncMode::None);
-        assert_eq!(*settings.origin(Name::Sync), Origin::Flag("--sync"));
-        assert_eq!(*settings.origin(Name::Timer), Origin::Default);
-    }
-
-    #[test]
-    fn the_database_is_found_before_its_file_is_read() {
-        let asked = std::cell::RefCell::new(Vec::new());
-        let settings = resolve(&Sources {
-            flags: vec![(Name::Db, "flag".into(), "--db")],
-            variable: &|name| (name == "KVDB_DIR").then(|| "variable".into()),
-            read: &|path| {
-                asked.borrow_mut().push(path.to_owned());
-                Ok(None)
-            },
-            user_file: None,
-            files: true,
-        });
-        assert_eq!(settings.unwrap().db, Path::new("flag"));
-        assert_eq!(*asked.borrow(), [Path::new("flag/config.toml")]);
-    }
-
-    #[test]
-    fn a_typo_in_a_file_is_an_error_with_its_line() {
-        let error = resolved("# mine\nsnyc = \"each\"\n", "", &[], &[]).unwrap_err();
-        assert_eq!(error.message, "/u/config.toml:2: unknown setting \"snyc\"");
-        assert_eq!(error.help.as_deref(), Some("did you mean \"sync\"?"));
-        let error = resolved("zzzzzzz = 1", "", &[], &[]).unwrap_err();
-        assert!(error.help.unwrap().starts_with("allowed: db, engine, sync"));
-    }
-
-    #[test]
-    fn a_bad_value_says_what_is_allowed() {
-        let error = resolved("timer = true\nsync = \"weekly\"", "", &[], &[]).unwrap_err();
-        assert_eq!(error.message, "/u/config.toml:2: \"weekly\" is no value for \"sync\"");
-        assert_eq!(error.help.as_deref(), Some("allowed: each, group, none"));
-        let error = resolved("", "", &[("KVDB_LOCK_TIMEOUT", "-1")], &[]).unwrap_err();
-        assert_eq!(error.message, "\"-1\" is no value for KVDB_LOCK_TIMEOUT");
-        let error = resolved("", "", &[], &[(Name::Mode, "xml", "--mode")]).unwrap_err();
-        assert_eq!(error.message, "\"xml\" is no value for --mode");
-        assert!(resolved("history_size = [1]", "", &[], &[]).is_err());
-        assert!(resolved("lock_timeout = nan", "", &[], &[]).is_err());
-    }
-
-    #[test]
-    fn broken_toml_and_a_database_in_its_own_file_are_errors() {
-        let error = resolved("timer = \n", "", &[], &[]).unwrap_err();
-        assert!(error.message.starts_with("/u/config.toml:1: "), "{error}");
-        let error = resolved("", "db = \"elsewhere\"", &[], &[]).unwrap_err();
-        assert_eq!(error.message, ".kvdb/config.toml:1: a database's own file can't name a database");
-        assert_eq!(resolved("db = \"mine\"", "", &[], &[]).unwrap().db, Path::new("mine"));
-    }
-
-    #[test]
-    fn specs_stand_in_the_order_of_their_names() {
-        for (index, spec) in SPECS.iter().enumerate() {
-            assert_eq!(spec.name as usize, index, "{}", spec.key);
-        }
-    }
-}
+mod tests;

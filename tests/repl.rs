@@ -189,6 +189,50 @@ fn history_can_be_turned_off() {
 }
 
 #[test]
+fn history_leaves_out_what_is_long() {
+    let sandbox = Sandbox::new();
+    let mut session = prompt(&sandbox);
+    ask(&mut session, "set a 1", "OK\r\n");
+    ask(&mut session, &format!("set long {}", "v".repeat(4_096)), "OK\r\n");
+    ask(&mut session, "get a", "\"1\"\r\n");
+    assert_eq!(leave(&mut session), 0);
+    assert_eq!(history(&sandbox), ["set a 1", "get a"]);
+}
+
+#[test]
+fn what_is_pasted_is_one_edit_and_runs_line_by_line() {
+    let sandbox = Sandbox::new();
+    let mut session = prompt(&sandbox);
+    typed(&mut session, "\x1b[200~set a 1\nset b \"two\nlines\"\nget a b\x1b[201~\r");
+    session.exp_string("OK\r\nOK\r\n\"1\"\r\n\"two\\nlines\"\r\n").unwrap();
+    session.exp_string("kvdb> ").unwrap();
+    assert_eq!(leave(&mut session), 0);
+}
+
+#[test]
+fn a_file_is_read_and_its_errors_do_not_end_the_session() {
+    let sandbox = Sandbox::new();
+    sandbox.write("s.kv", "set a 1\noops\nset a 2\n");
+    let mut session = prompt(&sandbox);
+    session.send_line(".read s.kv").unwrap();
+    session.exp_string("s.kv:2:1").unwrap();
+    session.exp_string("kvdb: 1 error, the first at s.kv:2").unwrap();
+    session.exp_string("kvdb> ").unwrap();
+    ask(&mut session, "get a", "\"1\"\r\n");
+    ask(&mut session, ".read absent.kv", "cannot open absent.kv");
+    assert_eq!(leave(&mut session), 0);
+}
+
+#[test]
+fn a_database_that_is_damaged_is_said_at_once() {
+    let sandbox = Sandbox::new();
+    sandbox.write("stuff/letter.txt", "dear");
+    let mut session = open(&sandbox, &["--db", "stuff"], "xterm");
+    ask(&mut session, "get a", "is not a kvdb database");
+    assert_eq!(leave(&mut session), 0);
+}
+
+#[test]
 fn tab_completes_commands() {
     let sandbox = Sandbox::new();
     let mut session = prompt(&sandbox);

@@ -14,13 +14,13 @@
 use std::io::{self, BufRead, Read};
 
 use super::command::{Command, Selection};
-use super::execute::{Walk, for_each};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::input::MAX_LINE_LEN;
 use super::interrupt::Interrupt;
 use super::literal::write_literal;
 use super::parse;
+use super::walk::{Walk, for_each};
 use crate::error::Error;
 use crate::types::Batch;
 

@@ -7,19 +7,13 @@
 //! 2. A command that fails has written nothing and has replied nothing.
 //! 3. Lengths are checked before anything is written: inside a transaction the line that is at fault is told, not its commit.
 
-use super::command::{Columns, Command, Selection};
-use super::failure::Failure;
-use super::interrupt::Interrupt;
-use super::output::Output;
+use super::command::Command;
 use super::render::{Quantity, Renderer};
 use crate::db::{Db, Snapshot};
-use crate::engine::{Cursor, Turn};
+use crate::engine::Turn;
 use crate::error::{Error, Result};
 use crate::transaction::Transaction;
-use crate::types::{Batch, Direction, Key, KeyRange, MAX_KEY_LEN, MAX_VALUE_LEN, Op, Value};
-
-/// Entries between two looks at the interrupt flag.
-const CHECK_ENTRIES: u64 = 256;
+use crate::types::{Batch, Key, MAX_KEY_LEN, MAX_VALUE_LEN, Op, Value};
 
 /// Keys in one command up to which it may run inside a group of commands.
 const MAX_POINT_KEYS: usize = 64;
@@ -104,23 +98,6 @@ impl View for Box<dyn Turn + '_> {
 impl Store for Box<dyn Turn + '_> {
     fn apply(&mut self, batch: Batch) -> Result<()> {
         self.write(batch).map(drop)
-    }
-}
-
-/// Something that can be walked over.
-pub(crate) trait Walk {
-    fn walk(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn Cursor + '_>>;
-}
-
-impl Walk for Snapshot {
-    fn walk(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn Cursor + '_>> {
-        self.cursor(range, direction)
-    }
-}
-
-impl Walk for Transaction {
-    fn walk(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn Cursor + '_>> {
-        self.scan(range, direction)
     }
 }
 
@@ -253,58 +230,6 @@ const fn check_lengths(key_len: usize, value_len: usize) -> Result<()> {
     }
     if value_len > MAX_VALUE_LEN {
         return Err(Error::ValueTooLong { len: value_len });
-    }
-    Ok(())
-}
-
-/// Writes the records of a selection as they are found.
-pub(crate) fn scan(
-    selection: &Selection,
-    columns: Columns,
-    source: &dyn Walk,
-    renderer: &mut Renderer,
-    output: &mut Output,
-    interrupt: &Interrupt,
-) -> Result<(), Failure> {
-    let mut records = renderer.records(columns, true);
-    for_each(selection, source, interrupt, &mut |key, value| {
-        records.record(&mut output.buffer, key, Some(value));
-        Ok(output.make_room()?)
-    })?;
-    records.end(&mut output.buffer);
-    Ok(())
-}
-
-/// Number of records in a selection.
-pub(crate) fn count(selection: &Selection, source: &dyn Walk, interrupt: &Interrupt) -> Result<u64, Failure> {
-    let mut count = 0;
-    for_each(selection, source, interrupt, &mut |_, _| {
-        count += 1;
-        Ok(())
-    })?;
-    Ok(count)
-}
-
-/// What is done with each key and value of a walk.
-type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), Failure>;
-
-/// Calls `visit` with the records of a selection, in order.
-pub(crate) fn for_each(
-    selection: &Selection,
-    source: &dyn Walk,
-    interrupt: &Interrupt,
-    visit: Visit<'_>,
-) -> Result<(), Failure> {
-    let limit = selection.limit.unwrap_or(u64::MAX);
-    let mut cursor = source.walk(&selection.range, selection.direction)?;
-    for done in 0..limit {
-        if done.is_multiple_of(CHECK_ENTRIES) {
-            interrupt.check()?;
-        }
-        match cursor.next()? {
-            Some((key, value)) => visit(key, value)?,
-            None => break,
-        }
     }
     Ok(())
 }

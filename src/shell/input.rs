@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn a_line_that_keeps_coming_does_not_hold_up_who_must_not_wait() {
         let (reader, mut writer) = io::pipe().unwrap();
-        let endless = std::thread::spawn(move || while writer.write_all(&[b'v'; 1 << 16]).is_ok() {});
+        let endless = std::thread::spawn(move || while writer.write_all(&vec![b'v'; 1 << 16]).is_ok() {});
         let mut lines = Lines::from_fd(reader.into());
         for _ in 0..20 {
             assert_eq!(step(&mut lines, false).0, Next::Wait);

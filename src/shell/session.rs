@@ -12,18 +12,17 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use colored::Colorize;
-
 use super::block::Block;
-use super::command::{Command, OutputMode};
+use super::command::Command;
 use super::connection::Connection;
 use super::diagnostic::Origin;
-use super::execute::{self, Answer, Kind, Walk};
+use super::execute::{self, Answer, Kind};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use super::output::Output;
 use super::render::{Quantity, Renderer};
+use super::walk::{self, Walk};
 use super::{dump, files};
 use crate::config::Settings;
 use crate::db::Snapshot;
@@ -100,9 +99,9 @@ pub(crate) struct Session {
     pub(crate) output: Output,
     pub(crate) interrupt: Interrupt,
     pub(crate) tally: Tally,
-    stderr: Box<dyn Write>,
+    pub(super) stderr: Box<dyn Write>,
     pub(crate) colour_output: bool,
-    colour_errors: bool,
+    pub(super) colour_errors: bool,
     exit: Exit,
     /// How deep `.read` is nested.
     pub(crate) depth: usize,
@@ -202,14 +201,14 @@ impl Session {
             Command::Count { selection } => {
                 let mut slot = None;
                 let source = walk_source(self.block.as_ref(), &mut self.connection, &mut slot)?;
-                let count = execute::count(&selection, source, &self.interrupt)?;
+                let count = walk::count(&selection, source, &self.interrupt)?;
                 self.renderer.number(&mut self.output.buffer, Quantity::Count, count);
             }
             Command::Scan { selection, columns } => {
                 let mut slot = None;
                 let source = walk_source(self.block.as_ref(), &mut self.connection, &mut slot)?;
                 let (renderer, output) = (&mut self.renderer, &mut self.output);
-                execute::scan(&selection, columns, source, renderer, output, &self.interrupt)?;
+                walk::scan(&selection, columns, source, renderer, output, &self.interrupt)?;
             }
             Command::Dump { file } => self.dump(file.as_deref())?,
             Command::Load { file } => self.load(&file)?,
@@ -309,56 +308,6 @@ impl Session {
         }
     }
 
-    /// Reports a failure behind all replies so far.
-    pub(crate) fn fail(&mut self, failure: &Failure, place: Place<'_>) -> Flow {
-        let flushed = match failure {
-            Failure::Output(_) => Ok(()),
-            _ => self.output.flush(),
-        };
-        let flow = self.fail_only(failure, place);
-        match flushed {
-            Ok(()) => flow,
-            Err(error) => self.fail_only(&Failure::Output(error), Place::NONE),
-        }
-    }
-
-    /// Reports a failure: notes its code, its count and what it does to an open block, and writes its text.
-    pub(crate) fn fail_only(&mut self, failure: &Failure, place: Place<'_>) -> Flow {
-        self.raise_for(failure);
-        if let Some(block) = &mut self.block {
-            block.poison(&place.text(), &failure.message());
-        }
-        if self.tally.count == 0 {
-            self.tally.first = place.text();
-        }
-        self.tally.count += 1;
-        if !failure.is_silent() {
-            let text = self.error_text(failure, place);
-            self.say(&text);
-        }
-        if failure.ends_the_run(self.way == Way::Prompt) { Flow::Leave } else { Flow::Continue }
-    }
-
-    fn raise_for(&mut self, failure: &Failure) {
-        if self.way != Way::Prompt || matches!(failure, Failure::Output(_)) {
-            self.raise(failure.exit());
-        }
-    }
-
-    fn error_text(&self, failure: &Failure, place: Place<'_>) -> String {
-        if self.speaks_json() {
-            return error_json(failure, place) + "\n";
-        }
-        if let Failure::Line(diagnostic) = failure {
-            return diagnostic.render(place.source, place.origin, self.colour_errors);
-        }
-        let label = if self.colour_errors { "error".red().bold().to_string() } else { "error".to_owned() };
-        let arrow = place.origin.map(|Origin { name, line }| format!("  --> {name}:{line}\n"));
-        let help = failure.help().map(|help| format!("  = help: {help}\n"));
-        let message = failure.message();
-        format!("{label}: {message}\n{}{}", arrow.unwrap_or_default(), help.unwrap_or_default())
-    }
-
     /// Raises the exit code.
     pub(crate) fn raise(&mut self, exit: Exit) {
         self.exit = self.exit.max(exit);
@@ -366,41 +315,6 @@ impl Session {
 
     pub(crate) const fn exit(&self) -> Exit {
         self.exit
-    }
-
-    /// Writes what the library wants said.
-    pub(crate) fn say_notices(&mut self) {
-        for notice in self.connection.take_notices() {
-            self.note(&notice.to_string());
-        }
-    }
-
-    const fn speaks_json(&self) -> bool {
-        matches!(self.settings.mode, OutputMode::Json | OutputMode::Jsonl)
-    }
-
-    /// Says something that is not an error: `kvdb: …`, or an object with `notice` where errors are JSON.
-    pub(crate) fn note(&mut self, text: &str) {
-        let line = if self.speaks_json() {
-            serde_json::json!({ "notice": text }).to_string()
-        } else {
-            format!("kvdb: {text}")
-        };
-        self.flush_and_say(&line);
-    }
-
-    /// Writes a line to standard error, behind all replies so far.
-    pub(crate) fn flush_and_say(&mut self, line: &str) {
-        let flushed = self.output.flush();
-        self.say(&format!("{line}\n"));
-        if let Err(error) = flushed {
-            self.fail(&Failure::Output(error), Place::NONE);
-        }
-    }
-
-    /// Writes to standard error. That nobody can be told that this failed is no reason to fail.
-    fn say(&mut self, text: &str) {
-        drop(self.stderr.write_all(text.as_bytes()).and_then(|()| self.stderr.flush()));
     }
 
     /// Rolls back a transaction that was left open, and says so.
@@ -438,20 +352,4 @@ fn walk_source<'a>(
 
 fn no_transaction(verb: &str) -> Failure {
     Failure::refused(format!("{verb} without a transaction"), "begin starts one")
-}
-
-/// An error as one JSON object.
-fn error_json(failure: &Failure, place: Place<'_>) -> String {
-    if let Failure::Line(diagnostic) = failure {
-        return diagnostic.to_json(place.source, place.origin);
-    }
-    let mut object = serde_json::json!({ "error": failure.message(), "exit": failure.exit().0 });
-    if let Some(Origin { name, line }) = place.origin {
-        object["file"] = name.into();
-        object["line"] = line.into();
-    }
-    if let Some(help) = failure.help() {
-        object["help"] = help.into();
-    }
-    object.to_string()
 }

@@ -24,7 +24,7 @@ fn in_every_mode(write: impl Fn(&mut Renderer, &mut Vec<u8>)) -> [String; 6] {
 #[test]
 fn words_and_numbers() {
     let ok = "{\"ok\":true}\n";
-    assert_eq!(in_every_mode(|r, out| r.done(out)), ["OK\n", "OK\n", ok, ok, "OK\n", "# OK\n"]);
+    assert_eq!(in_every_mode(Renderer::done), ["OK\n", "OK\n", ok, ok, "OK\n", "# OK\n"]);
     let number = "{\"deleted\":3}\n";
     let written = in_every_mode(|r, out| r.number(out, Quantity::Deleted, 3));
     assert_eq!(written, ["3\n", "3\n", number, number, "3\n", "# 3\n"]);

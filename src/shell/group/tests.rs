@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::super::connection::Connection;
 use super::super::exit::Exit;
 use super::super::interrupt::Interrupt;
-use super::super::session::Streams;
+use super::super::session::{Session, Streams, Way};
 use super::*;
 use crate::config::Settings;
 use crate::db::Db;

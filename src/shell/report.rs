@@ -1,0 +1,115 @@
+//! What is said on standard error: failures with their place, notices, and nothing twice.
+//!
+//! 1. Before anything is written here, the replies before it are flushed: on a terminal both streams read in order.
+//! 2. With `json` or `jsonl` output every line here is a JSON object: `error` with its place and `help`, or `notice`.
+//! 3. An interrupt and a closed pipe are silent: the exit code says them.
+
+use colored::Colorize;
+
+use super::command::OutputMode;
+use super::diagnostic::Origin;
+use super::failure::Failure;
+use super::session::{Flow, Place, Session, Way};
+
+impl Session {
+    /// Reports a failure behind all replies so far.
+    pub(crate) fn fail(&mut self, failure: &Failure, place: Place<'_>) -> Flow {
+        let flushed = match failure {
+            Failure::Output(_) => Ok(()),
+            _ => self.output.flush(),
+        };
+        let flow = self.fail_only(failure, place);
+        match flushed {
+            Ok(()) => flow,
+            Err(error) => self.fail_only(&Failure::Output(error), Place::NONE),
+        }
+    }
+
+    /// Reports a failure: notes its code, its count and what it does to an open block, and writes its text.
+    pub(crate) fn fail_only(&mut self, failure: &Failure, place: Place<'_>) -> Flow {
+        self.raise_for(failure);
+        if let Some(block) = &mut self.block {
+            block.poison(&place.text(), &failure.message());
+        }
+        if self.tally.count == 0 {
+            self.tally.first = place.text();
+        }
+        self.tally.count += 1;
+        if !failure.is_silent() {
+            let text = self.error_text(failure, place);
+            self.say(&text);
+        }
+        if failure.ends_the_run(self.way == Way::Prompt) { Flow::Leave } else { Flow::Continue }
+    }
+
+    fn raise_for(&mut self, failure: &Failure) {
+        if self.way != Way::Prompt || matches!(failure, Failure::Output(_)) {
+            self.raise(failure.exit());
+        }
+    }
+
+    fn error_text(&self, failure: &Failure, place: Place<'_>) -> String {
+        if self.speaks_json() {
+            return error_json(failure, place) + "\n";
+        }
+        if let Failure::Line(diagnostic) = failure {
+            return diagnostic.render(place.source, place.origin, self.colour_errors);
+        }
+        let label = if self.colour_errors { "error".red().bold().to_string() } else { "error".to_owned() };
+        let arrow = place.origin.map(|Origin { name, line }| format!("  --> {name}:{line}\n"));
+        let help = failure.help().map(|help| format!("  = help: {help}\n"));
+        let message = failure.message();
+        format!("{label}: {message}\n{}{}", arrow.unwrap_or_default(), help.unwrap_or_default())
+    }
+
+    /// Writes what the library wants said.
+    pub(crate) fn say_notices(&mut self) {
+        for notice in self.connection.take_notices() {
+            self.note(&notice.to_string());
+        }
+    }
+
+    const fn speaks_json(&self) -> bool {
+        matches!(self.settings.mode, OutputMode::Json | OutputMode::Jsonl)
+    }
+
+    /// Says something that is not an error: `kvdb: …`, or an object with `notice` where errors are JSON.
+    pub(crate) fn note(&mut self, text: &str) {
+        let line = if self.speaks_json() {
+            serde_json::json!({ "notice": text }).to_string()
+        } else {
+            format!("kvdb: {text}")
+        };
+        self.flush_and_say(&line);
+    }
+
+    /// Writes a line to standard error, behind all replies so far.
+    pub(crate) fn flush_and_say(&mut self, line: &str) {
+        let flushed = self.output.flush();
+        self.say(&format!("{line}\n"));
+        if let Err(error) = flushed {
+            self.fail(&Failure::Output(error), Place::NONE);
+        }
+    }
+
+    /// Writes to standard error. That nobody can be told that this failed is no reason to fail.
+    fn say(&mut self, text: &str) {
+        drop(self.stderr.write_all(text.as_bytes()).and_then(|()| self.stderr.flush()));
+    }
+}
+
+/// An error as one JSON object.
+fn error_json(failure: &Failure, place: Place<'_>) -> String {
+    if let Failure::Line(diagnostic) = failure {
+        return diagnostic.to_json(place.source, place.origin);
+    }
+    let mut object = serde_json::json!({ "error": failure.message(), "exit": failure.exit().0 });
+    if let Some(Origin { name, line }) = place.origin {
+        object["file"] = name.into();
+        object["line"] = line.into();
+    }
+    if let Some(help) = failure.help() {
+        object["help"] = help.into();
+    }
+    object.to_string()
+}
