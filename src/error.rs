@@ -47,7 +47,7 @@ pub struct Holder {
 #[non_exhaustive]
 pub enum Error {
     /// There is no database, and the operation does not create one.
-    #[error("no database at {}", dir.display())]
+    #[error("no database at {}", whole_path(dir).display())]
     NoDatabase {
         /// Where it was looked for.
         dir: PathBuf,
@@ -210,6 +210,11 @@ impl Error {
     pub(crate) fn corruption(file: &Path, offset: u64, what: impl Into<String>) -> Self {
         Self::Corruption { file: file.to_owned(), offset, what: what.into() }
     }
+}
+
+/// The path from the root, for a reader who may not know the working directory.
+fn whole_path(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Whether the operating system denies access, rather than failing to do its work.

@@ -320,7 +320,9 @@ impl Session {
     /// Rolls back a transaction that was left open, and says so.
     pub(crate) fn close_block(&mut self) {
         let Some(block) = self.block.take() else { return };
-        let text = format!("the transaction begun{} was left open and is rolled back", block.begun_at);
+        let begun =
+            if block.begun_at.is_empty() { String::new() } else { format!(" begun{}", block.begun_at) };
+        let text = format!("the transaction{begun} was left open and is rolled back");
         if self.way == Way::Prompt {
             self.note(&text);
         } else {
