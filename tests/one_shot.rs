@@ -125,6 +125,8 @@ fn every_mode_prints_what_it_says() {
     get("json").expect("{\"key\":\"k\",\"value\":\"a \\\"b\\\"\"}\n", 0);
     get("script").expect("set \"k\" \"a \\\"b\\\"\"\n", 0);
     get("table").expect("key  value\n---  ---------\n\"k\"  \"a \\\"b\\\"\"\n", 0);
+    sandbox.run(&["--raw", "get", "k", "absent", "k"]).expect("a \"b\"\na \"b\"", 1);
+    sandbox.run(&["--raw", "scan"]).expect("k\ta \"b\"", 0);
     sandbox.run(&["--json", "scan"]).expect("[{\"key\":\"k\",\"value\":\"a \\\"b\\\"\"}]\n", 0);
     sandbox.run(&["--mode", "jsonl", "keys"]).expect("{\"key\":\"k\"}\n", 0);
     let ran = sandbox.run(&["--json", "gte"]);

@@ -74,6 +74,7 @@ fn a_session_answers_and_ends_with_0() {
     ask(&mut session, "delete name", "1\r\n");
     ask(&mut session, "get name", "null\r\n");
     ask(&mut session, "gte name", "did you mean \"get\"?");
+    ask(&mut session, "oops", "\x1b[1;31merror\x1b[0m: unknown command");
     ask(&mut session, "help", "set KEY VALUE");
     ask(&mut session, "set after \"the typo\"", "OK\r\n");
     assert_eq!(leave(&mut session), 0);
@@ -267,6 +268,7 @@ fn a_dumb_terminal_works() {
     let mut session = open(&sandbox, &[], "dumb");
     ask(&mut session, "set a 1", "OK");
     ask(&mut session, "get a", "\"1\"");
+    ask(&mut session, "gte a", "error: unknown command \"gte\"");
     assert_eq!(leave(&mut session), 0);
 }
 

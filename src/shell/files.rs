@@ -53,33 +53,42 @@ pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {
 }
 
 /// A file that appears under its name only when it is complete.
+///
+/// What is named may also be there and no regular file: a pipe, a terminal, `/dev/null`. That is written to as it is, for it
+/// must not be replaced. A symbolic link stays, and the file that it leads to is replaced.
 pub(crate) struct NewFile {
     path: PathBuf,
-    temporary: PathBuf,
+    /// The name under which it is written first.
+    temporary: Option<PathBuf>,
     file: File,
-    installed: bool,
 }
 
 impl NewFile {
     /// Begins a file that will be `path`.
     pub(crate) fn create(path: &Path) -> Result<Self> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.tmp", std::process::id()));
-        let temporary = path.with_file_name(name);
-        let file = File::create(&temporary).map_err(|error| Error::io("create", &temporary, error))?;
-        Ok(Self { path: path.to_owned(), temporary, file, installed: false })
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let is_special = fs::metadata(&path).is_ok_and(|about| !about.is_file() && !about.is_dir());
+        let temporary = if is_special { None } else { Some(beside(&path)) };
+        let written = temporary.as_deref().unwrap_or(&path);
+        let file = match temporary {
+            Some(_) => File::create(written),
+            None => File::options().write(true).open(written),
+        };
+        let file = file.map_err(|error| Error::io("create", written, error))?;
+        Ok(Self { path, temporary, file })
     }
 
     /// Appends to the file.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(|error| Error::io("write", &self.temporary, error))
+        self.file.write_all(bytes).map_err(|error| Error::io("write", &self.path, error))
     }
 
     /// Makes the file durable and gives it its name.
     pub(crate) fn install(mut self) -> Result<()> {
-        self.file.sync_all().map_err(|error| Error::io("sync", &self.temporary, error))?;
-        fs::rename(&self.temporary, &self.path).map_err(|error| Error::io("rename to", &self.path, error))?;
-        self.installed = true;
+        let Some(temporary) = &self.temporary else { return Ok(()) };
+        self.file.sync_all().map_err(|error| Error::io("sync", temporary, error))?;
+        fs::rename(temporary, &self.path).map_err(|error| Error::io("rename to", &self.path, error))?;
+        self.temporary = None;
         let parent = match self.path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -89,10 +98,17 @@ impl NewFile {
     }
 }
 
+/// A name for a file that is to become `path`.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    path.with_file_name(name)
+}
+
 impl Drop for NewFile {
     fn drop(&mut self) {
-        if !self.installed {
-            drop(fs::remove_file(&self.temporary));
+        if let Some(temporary) = &self.temporary {
+            drop(fs::remove_file(temporary));
         }
     }
 }
@@ -115,6 +131,22 @@ mod tests {
         file.write(b"new").unwrap();
         file.install().unwrap();
         assert_eq!((fs::read(&path).unwrap(), names()), (b"new".to_vec(), 1));
+    }
+
+    #[test]
+    fn a_link_and_a_device_stay_what_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let [file, link] = ["f", "l"].map(|name| dir.path().join(name));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for path in [&link, Path::new("/dev/null")] {
+            let mut new = NewFile::create(path).unwrap();
+            new.write(b"new").unwrap();
+            new.install().unwrap();
+        }
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
     }
 
     #[test]

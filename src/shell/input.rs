@@ -16,6 +16,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 
 use super::interrupt::Interrupt;
 use super::lexer::{BOM, LineEnd};
@@ -185,14 +186,12 @@ impl Lines {
         (self.start, self.next) = (0, 0);
         self.number = self.next_number;
         self.buffer.reserve(READ_BYTES);
-        let is_first = !std::mem::replace(&mut self.begun, true);
-        let count = loop {
-            match rustix::io::read(source, rustix::buffer::spare_capacity(&mut self.buffer)) {
-                Err(rustix::io::Errno::INTR) => {}
-                result => break result?,
-            }
-        };
-        self.ended = count == 0;
+        let is_first = !self.begun;
+        match rustix::io::read(source, rustix::buffer::spare_capacity(&mut self.buffer)) {
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            result => self.ended = result? == 0,
+        }
+        self.begun = self.ended || !self.buffer.is_empty();
         if is_first && self.buffer.starts_with(&BOM) {
             self.buffer.drain(..BOM.len());
         }
