@@ -135,7 +135,7 @@ fn ctrl_c_clears_the_line_and_never_leaves() {
         session.exp_string("(Ctrl-D or exit leaves)").unwrap();
         session.exp_string("kvdb> ").unwrap();
     }
-    ask(&mut session, "get a", "no database at .kvdb");
+    ask(&mut session, "get a", "no database at /");
     assert_eq!(leave(&mut session), 0);
 }
 
