@@ -45,7 +45,7 @@ fn user_file() -> Option<std::path::PathBuf> {
 
 fn streams(settings: &Settings) -> Streams {
     let stdout = io::stdout();
-    let width = stdout.is_terminal().then(|| terminal_width(&stdout));
+    let width = stdout.is_terminal().then_some(terminal_width as fn() -> usize);
     Streams {
         width,
         colour_output: is_coloured(settings.color, stdout.is_terminal()),
@@ -56,8 +56,8 @@ fn streams(settings: &Settings) -> Streams {
 }
 
 /// Columns of the terminal; 80 where it does not say.
-fn terminal_width(stdout: &io::Stdout) -> usize {
-    match rustix::termios::tcgetwinsize(stdout) {
+fn terminal_width() -> usize {
+    match rustix::termios::tcgetwinsize(io::stdout()) {
         Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
         _ => 80,
     }

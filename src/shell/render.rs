@@ -51,16 +51,16 @@ impl Quantity {
 /// Writes replies in one mode.
 pub(crate) struct Renderer {
     pub(crate) mode: OutputMode,
-    /// Columns of the terminal, if the output is one.
-    pub(crate) width: Option<usize>,
+    /// Tells the columns of the terminal, if the output is one.
+    width: Option<fn() -> usize>,
     /// Raw records end with a newline; else one stands between them.
-    pub(crate) raw_lines: bool,
+    raw_lines: bool,
     /// A raw record was written without an end.
     raw_open: bool,
 }
 
 impl Renderer {
-    pub(crate) const fn new(mode: OutputMode, width: Option<usize>, raw_lines: bool) -> Self {
+    pub(crate) const fn new(mode: OutputMode, width: Option<fn() -> usize>, raw_lines: bool) -> Self {
         Self { mode, width, raw_lines, raw_open: false }
     }
 
@@ -136,8 +136,8 @@ impl Renderer {
 
     /// Begins a reply made of records. `several` tells whether there may be more than one.
     pub(crate) fn records(&mut self, columns: Columns, several: bool) -> Records<'_> {
-        let table =
-            (self.mode == OutputMode::Table).then(|| Table::new(table::headings(columns), self.width));
+        let table = (self.mode == OutputMode::Table)
+            .then(|| Table::new(table::headings(columns), self.width.map(|width| width())));
         Records { renderer: self, columns, is_array: several, count: 0, table }
     }
 

@@ -81,8 +81,8 @@ pub struct Streams {
     pub stdout: Box<dyn Write>,
     /// Where errors and notices go.
     pub stderr: Box<dyn Write>,
-    /// Columns of the terminal that `stdout` is, if it is one.
-    pub width: Option<usize>,
+    /// Tells the columns of the terminal that `stdout` is, if it is one; asked anew for each table.
+    pub width: Option<fn() -> usize>,
     /// Whether `stdout` is coloured.
     pub colour_output: bool,
     /// Whether `stderr` is coloured.
