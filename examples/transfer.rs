@@ -25,12 +25,12 @@ fn balance(transaction: &Transaction, account: &str) -> Result<i64> {
 fn transfer(db: &Db, from: &str, to: &str, amount: i64) -> Result<()> {
     loop {
         let mut transaction = db.begin()?;
-        let (payer, payee) = (balance(&transaction, from)?, balance(&transaction, to)?);
-        if from == to || payer < amount {
+        let (available, received) = (balance(&transaction, from)?, balance(&transaction, to)?);
+        if from == to || available < amount {
             return Ok(());
         }
-        transaction.set(from, (payer - amount).to_string());
-        transaction.set(to, (payee + amount).to_string());
+        transaction.set(from, (available - amount).to_string());
+        transaction.set(to, (received + amount).to_string());
         match transaction.commit() {
             Err(Error::Conflict { .. }) => {}
             done => return done,

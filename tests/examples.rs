@@ -1,5 +1,7 @@
 //! Every example runs and prints what it should.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where its surroundings do")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -1,5 +1,7 @@
 //! The architecture as a test: which module may use which, who may touch the file system, who may print.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where its surroundings do")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -2,6 +2,8 @@
 //!
 //! The kill test runs a few rounds; `KVDB_ROUNDS=50 cargo test --release --test processes` is the long form.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where its surroundings do")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
