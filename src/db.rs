@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::engine::{Compaction, Engine, Progress, Snapshot as EngineSnapshot, Stats, Turn};
 use crate::error::{Notice, Result};
 use crate::transaction::Transaction;
-use crate::types::{Batch, Direction, EngineKind, Key, KeyRange, SyncMode, Value};
+use crate::types::{Batch, Direction, EngineKind, Key, KeyRange, Lsn, SyncMode, Value};
 
 /// How to open a database.
 ///
@@ -275,6 +275,12 @@ impl Snapshot {
     /// Corruption and I/O errors.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         Ok(self.view.entry(key.as_ref())?.map(|entry| entry.value))
+    }
+
+    /// The newest batch in the view: it holds this one and everything before it.
+    #[must_use]
+    pub fn lsn(&self) -> Lsn {
+        self.view.lsn()
     }
 
     /// A walk over a range without copying entries.

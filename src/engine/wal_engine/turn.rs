@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::chain::Growth;
+use super::chain::{self, Growth};
 use super::{Counters, Inner, Memory, WalEngine};
 use crate::error::{Error, Result};
 use crate::storage::fs::{LockKind, write_all_at};
@@ -156,6 +156,9 @@ impl<M: Memory> WalEngine<M> {
     }
 
     fn commit(&self, inner: &mut Inner, staged: Staged) -> Result<()> {
+        if inner.follower.segment.position().lsn == Lsn::ZERO {
+            chain::sync_name(&*self.fs, &self.dir)?;
+        }
         if inner.follower.segment.room() < staged.len + record::SEAL_LEN as u64 {
             self.rotate(inner, staged.len, Growth::Larger)?;
         }
