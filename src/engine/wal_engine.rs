@@ -21,7 +21,8 @@
 //!    turn is written. So a full disk is a clean refusal.
 //! 5. After a failed write or sync the handle is poisoned: the state of the device is unknown, and asking again proves nothing.
 //!    Others read the tail back from the device before they trust it.
-//! 6. A handle whose position no longer exists (the log was compacted meanwhile) starts again from the manifest.
+//! 6. A handle whose position no longer exists (the log was compacted meanwhile), or whose reading broke off on an error,
+//!    starts again from the manifest. Until it has caught up nothing of its memory is shown.
 //!
 //! [`follow`] reads, [`turn`] writes, [`chain`] makes databases and segments and replaces what a base stands for.
 
@@ -102,6 +103,8 @@ struct Tail {
 /// What only one thread at a time may touch.
 struct Inner {
     follower: Follower,
+    /// Reading broke off: the follower may stand elsewhere than the memory, so both begin again from the manifest.
+    adrift: bool,
     /// The turn in progress: while there is one, this handle holds `LOCK` exclusive.
     group: Option<Group>,
     /// The failure after which the handle must not be used.
@@ -151,7 +154,7 @@ impl<M: Memory> WalEngine<M> {
             #[expect(clippy::cast_possible_truncation, reason = "any 32 random bits do")]
             nonce: random_u64() as u32,
             published: RwLock::new(Published { memory, lsn: Lsn::ZERO, tail: None }),
-            inner: Mutex::new(Inner { follower, group: None, poisoned: None }),
+            inner: Mutex::new(Inner { follower, adrift: false, group: None, poisoned: None }),
             waiting: AtomicUsize::new(0),
             notices: Mutex::default(),
             counters: Counters::default(),

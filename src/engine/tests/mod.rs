@@ -2,16 +2,18 @@
 
 mod basics;
 mod crash;
+mod faults;
 mod oracle;
 mod world;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::simple_engine::SimpleEngine;
 use crate::db::{Db, Options};
 use crate::error::Result;
-use crate::storage::fs::sim::{SimFs, SimProcess};
+use crate::storage::fs::sim::{Fault, Op, SimFs, SimProcess};
 use crate::types::{Direction, Key, KeyRange, Value};
 
 /// Where the databases of these tests lie.
@@ -33,6 +35,17 @@ fn open(disk: &SimFs) -> Db {
 /// Everything that the database holds, in order.
 fn contents(db: &Db) -> Vec<(Key, Value)> {
     db.scan(..).unwrap().map(Result::unwrap).collect()
+}
+
+/// Makes the next call of this kind on a file whose name ends so fail with an I/O error.
+fn fail_next(disk: &SimFs, op: Op, name: &'static str) {
+    let done = AtomicBool::new(false);
+    disk.set_observer(Arc::new(move |call, disk| {
+        let applies = call.op == op && call.path.to_string_lossy().ends_with(name);
+        if applies && !done.swap(true, Ordering::Relaxed) {
+            disk.fail_at(call.number, Fault::Eio);
+        }
+    }));
 }
 
 /// Sebastiano Vigna's splitmix64.

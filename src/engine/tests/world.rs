@@ -1,13 +1,19 @@
 //! Processes on one disk that carry out steps one at a time, each compared with the oracle.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::oracle::{Oracle, Verdict};
-use super::{Random, open_as};
+use super::{DIR, Random, open_as};
 use crate::db::{Db, Options};
 use crate::error::{Error, Result};
 use crate::storage::fs::sim::{SimFs, SimProcess, is_killed};
+use crate::storage::fs::{Fs as _, LockKind, OpenMode};
 use crate::types::{Batch, Op, SyncMode};
+
+/// Nobody holds a lock between two steps, so whoever waits this long found one that was left held.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// One thing that process number `.0` does.
 #[derive(Clone, Debug)]
@@ -59,7 +65,7 @@ impl World {
             disk: disk.clone(),
             oracle: Arc::new(Mutex::new(oracle)),
             handles: modes.iter().map(|_| None).collect(),
-            options: modes.iter().map(|mode| Options::new().sync(*mode)).collect(),
+            options: modes.iter().map(|mode| Options::new().sync(*mode).lock_timeout(PATIENCE)).collect(),
             faulty: false,
         }
     }
@@ -86,11 +92,17 @@ impl World {
             Step::Reopen(who) => self.handles[*who] = None,
             _ => {}
         }
-        let who = step.who();
-        let outcome = self.handle(who).and_then(|()| self.attempt(step));
-        match outcome {
-            Ok(looked) => looked,
-            Err(error) => self.failed(who, &error),
+        self.try_step(step).unwrap_or_else(|error| self.failed(step.who(), &error))
+    }
+
+    /// Carries out a step. Its error is not looked into.
+    pub(super) fn try_step(&mut self, step: &Step) -> Result<Verdict> {
+        self.handle(step.who()).and_then(|()| self.attempt(step))
+    }
+
+    pub(super) fn kill_all(&mut self) {
+        for handle in self.handles.iter_mut().filter_map(Option::take) {
+            handle.process.kill();
         }
     }
 
@@ -187,9 +199,22 @@ impl World {
         if usable { legible(self.look(self.db(who))) } else { Ok(()) }
     }
 
+    /// An operation that failed has left no lock behind.
+    fn check_locks(&self) -> Verdict {
+        let process = self.disk.process();
+        for name in ["TURN", "LOCK", "MAINT"] {
+            if let Ok(file) = process.open(&Path::new(DIR).join(name), OpenMode::Read)
+                && !file.try_lock(LockKind::Exclusive).unwrap()
+            {
+                return Err(format!("{name} was left held"));
+            }
+        }
+        Ok(())
+    }
+
     /// What a process that opens the database now sees.
     pub(super) fn look_afresh(&self) -> Verdict {
-        let db = open_as(&self.disk.process(), &Options::new());
+        let db = open_as(&self.disk.process(), &Options::new().lock_timeout(PATIENCE));
         legible(db.and_then(|db| self.look(&db)))
     }
 

@@ -361,10 +361,11 @@ fn read_manifest(fs: &dyn Fs, dir: &Path) -> Result<Manifest> {
 impl<M: Memory> WalEngine<M> {
     /// Takes `LOCK` and brings the memory up to date under it. After an error the lock is free again.
     pub(super) fn catch_up(&self, inner: &mut Inner, kind: LockKind, verb: &str) -> Result<()> {
-        self.read_ahead(inner)?;
+        self.read_ahead(inner);
         self.acquire(kind, verb)?;
         let caught_up = self.catch_up_locked(inner);
         if let Err(error) = &caught_up {
+            self.set_adrift(inner);
             self.lock.release();
             if let Error::Poisoned { cause } = error {
                 inner.poisoned = Some(cause.clone());
@@ -373,18 +374,30 @@ impl<M: Memory> WalEngine<M> {
         caught_up
     }
 
-    /// Step 1: what can be read without the lock. It is not shown before the handle has caught up.
-    fn read_ahead(&self, inner: &mut Inner) -> Result<()> {
+    /// Has the next command begin again from the manifest.
+    fn set_adrift(&self, inner: &mut Inner) {
+        inner.adrift = true;
+        self.published_mut().tail = None;
+    }
+
+    /// Step 1: what can be read without the lock. It is not shown before the handle has caught up, and nothing is decided
+    /// here: what goes wrong is tried again under the lock.
+    fn read_ahead(&self, inner: &mut Inner) {
         let mut published = self.published_mut();
         let before = inner.follower.segment.mark();
+        inner.adrift |= self.try_to_read_ahead(inner, &mut published).is_err();
+        if inner.adrift || inner.follower.segment.mark() != before {
+            published.tail = None;
+        }
+    }
+
+    fn try_to_read_ahead(&self, inner: &mut Inner, published: &mut Published<M>) -> Result<()> {
         for _ in 0..MAX_RESTARTS {
-            if inner.follower.replay(&mut published.memory, false, None)? != Stop::Gone {
+            if inner.adrift || inner.follower.replay(&mut published.memory, false, None)? == Stop::Gone {
+                self.restart(inner, published)?;
+            } else {
                 break;
             }
-            self.restart(inner, &mut published)?;
-        }
-        if inner.follower.segment.mark() != before {
-            published.tail = None;
         }
         Ok(())
     }
@@ -393,7 +406,7 @@ impl<M: Memory> WalEngine<M> {
     fn catch_up_locked(&self, inner: &mut Inner) -> Result<()> {
         let mut published = self.published_mut();
         let note = self.notes.durable();
-        if !inner.follower.segment.last_is_unchanged()? {
+        if inner.adrift || !inner.follower.segment.last_is_unchanged()? {
             self.restart(inner, &mut published)?;
         }
         for _ in 0..MAX_RESTARTS {
@@ -415,9 +428,11 @@ impl<M: Memory> WalEngine<M> {
     /// Begins again from the manifest.
     fn restart(&self, inner: &mut Inner, published: &mut Published<M>) -> Result<()> {
         published.tail = None;
+        inner.adrift = true;
         let manifest = read_manifest(&*self.fs, &self.dir)?;
         let writable = self.read_only.is_none();
         inner.follower = Follower::load(&self.fs, &self.dir, writable, manifest, &mut published.memory)?;
+        inner.adrift = false;
         Ok(())
     }
 

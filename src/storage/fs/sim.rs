@@ -124,7 +124,7 @@ pub(crate) enum Fault {
     KillInside,
 }
 
-/// Called before each mutating call, free to use the disk it is given.
+/// Called before each mutating call, free to use the disk it is given and to make the call fail.
 pub(crate) type Observer = Arc<dyn Fn(&Call, &SimFs) + Send + Sync>;
 
 /// A simulated disk. A clone is the same disk; [`SimFs::clone_disk`] makes another.
@@ -292,10 +292,10 @@ impl fmt::Debug for SimFs {
 }
 
 impl State {
-    /// The fault planned for the current call.
-    fn planned_fault(&self) -> Option<Fault> {
-        let lasting = self.lasting_fault.filter(|(first, _)| self.calls >= *first).map(|(_, fault)| fault);
-        self.faults.get(&self.calls).copied().or(lasting)
+    /// The fault planned for the call of this number.
+    fn planned_fault(&self, number: u64) -> Option<Fault> {
+        let lasting = self.lasting_fault.filter(|(first, _)| number >= *first).map(|(_, fault)| fault);
+        self.faults.get(&number).copied().or(lasting)
     }
 
     fn record(&mut self, call: Call) {
