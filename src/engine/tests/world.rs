@@ -188,6 +188,7 @@ impl World {
         if !self.faulty || !allowed {
             return Err(format!("unexpected error: {error}"));
         }
+        self.check_locks()?;
         let usable =
             !killed && self.handles[who].as_ref().is_some_and(|handle| handle.db.turn("probe").is_ok());
         if usable {

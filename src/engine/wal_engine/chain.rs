@@ -216,15 +216,17 @@ impl<M: Memory> WalEngine<M> {
         self.catch_up(&mut inner, LockKind::Exclusive, "compact")?;
         let sealed = inner.follower.segment.life().id;
         let rotated = self.rotate(&mut inner, 0, Growth::Small);
-        let position = inner.follower.segment.position();
         let mut published = self.published_mut();
-        published.tail = Some(inner.follower.tail()?);
+        if rotated.is_ok() {
+            published.tail = Some(inner.follower.own_tail());
+            self.leave_note(&inner);
+        }
         let view = snapshot(&published.memory);
         drop(published);
-        self.leave_note(&inner);
         self.lock.release();
         rotated?;
-        Ok((sealed, inner.follower.segment.life(), position.lsn, view))
+        let segment = &inner.follower.segment;
+        Ok((sealed, segment.life(), segment.position().lsn, view))
     }
 
     fn engine_kind(&self) -> Result<crate::types::EngineKind> {

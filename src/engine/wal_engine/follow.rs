@@ -271,6 +271,12 @@ impl Follower {
         Ok(Tail { file: Arc::clone(self.segment.file()), offset, seen: self.segment.peek()? })
     }
 
+    /// The end of the log behind what this handle wrote last: its write covered whatever lay there.
+    pub(super) fn own_tail(&self) -> Tail {
+        let offset = self.segment.position().offset;
+        Tail { file: Arc::clone(self.segment.file()), offset, seen: [0; record::HEADER_LEN] }
+    }
+
     pub(super) const fn log_bytes(&self) -> u64 {
         self.log_bytes
     }

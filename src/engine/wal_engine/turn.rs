@@ -233,12 +233,7 @@ impl<M: Memory> WalEngine<M> {
             }
         }
         published.lsn = segment.position().lsn;
-        // What lies behind the log's own end is zeros: the write covered everything else.
-        published.tail = Some(super::Tail {
-            file: Arc::clone(segment.file()),
-            offset: segment.position().offset,
-            seen: [0; record::HEADER_LEN],
-        });
+        published.tail = Some(inner.follower.own_tail());
     }
 }
 
