@@ -68,6 +68,12 @@ impl Oracle {
         self.live = self.durable;
     }
 
+    /// The last `count` batches may be missing.
+    pub(super) fn doubt(&mut self, count: usize) {
+        self.live -= count;
+        self.durable = self.live;
+    }
+
     pub(super) fn issued(&self) -> usize {
         self.states.len() - 1
     }

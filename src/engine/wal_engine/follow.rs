@@ -19,6 +19,7 @@ use crate::storage::manifest::Manifest;
 use crate::storage::shm::Durable;
 use crate::storage::wal::reader::{Mark, SegmentReader, Step};
 use crate::storage::wal::record::{self, Header, Kind, Record};
+use crate::storage::wal::segment;
 use crate::types::Lsn;
 
 /// How often a reader starts again before it takes a missing file for a lost one.
@@ -29,6 +30,8 @@ pub(super) struct Follower {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     writable: bool,
+    /// The first segment of the log when the follower began. Segments go away only after another one is first.
+    first: Life,
     pub(super) segment: SegmentReader,
     /// Every batch up to here is known to be on the device.
     durable: Lsn,
@@ -106,6 +109,7 @@ impl Follower {
             fs: Arc::clone(fs),
             dir: dir.to_owned(),
             writable,
+            first: manifest.first,
             durable: base_lsn,
             synced: base_lsn,
             confirmed: segment.mark(),
@@ -160,7 +164,14 @@ impl Follower {
     ) -> Result<Option<Stop>> {
         let path = segment_path(&self.dir, life.id);
         let mut next = match open_segment(&*self.fs, path, life, self.writable) {
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Err(Error::Io { source, path, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                if read_manifest(&*self.fs, &self.dir)?.first == self.first {
+                    return Err(Error::corruption(
+                        &path,
+                        0,
+                        "the file is missing, and the log goes on in it",
+                    ));
+                }
                 return Ok(Some(Stop::Gone));
             }
             opened => opened?,
@@ -220,11 +231,12 @@ impl Follower {
     }
 
     /// Decides, with the lock held, whether the log ends where reading stopped. Returns whether an incomplete write lies there.
+    /// `suspicious`: something that was there before is gone.
     ///
     /// The end is believed unless something shows that there was more: a note of this boot, a later record in the segment that
-    /// says so, or a next segment that is in use. After zeros, and with a note of this boot on this segment, nothing is looked for:
-    /// holes are made by power losses, and the first handle after a boot looked.
-    fn settle(&mut self, stop: Stop, note: Option<&Durable>) -> Result<bool> {
+    /// says so, or a next segment that is in use. After zeros, and with a note of this boot that the log ends cleanly in this
+    /// segment, nothing is looked for: holes are made by power losses and failed syncs, and who met one looked and noted it.
+    fn settle(&mut self, stop: Stop, note: Option<&Durable>, suspicious: bool) -> Result<bool> {
         let end = self.segment.position();
         let note_here = note.filter(|note| note.life == self.segment.life());
         if let Some(note) = note_here
@@ -232,7 +244,7 @@ impl Follower {
         {
             return Err(self.lost(&format!("LSNs {} to {} were durable", end.lsn.next(), note.lsn)));
         }
-        if stop == Stop::Zeros && note_here.is_some() {
+        if stop == Stop::Zeros && note_here.is_some_and(|note| !note.dropped) && !suspicious {
             self.stale_end = end.offset;
             return Ok(false);
         }
@@ -248,11 +260,18 @@ impl Follower {
         Ok(survey.stale_end > end.offset)
     }
 
-    /// Whether the next segment's file continues this one and holds records: then this one was sealed.
+    /// Whether the next segment's file continues this one and holds records: then this one was sealed. A file that does not
+    /// verify is the leftover of a rotation that was cut short.
     fn successor_is_in_use(&self) -> Result<bool> {
         let path = segment_path(&self.dir, self.segment.life().id.next());
-        let Ok(file) = open_log_file(&*self.fs, &path, false) else { return Ok(false) };
-        let Ok(header) = crate::storage::wal::segment::read_header(&*file, &path) else { return Ok(false) };
+        let file = match open_log_file(&*self.fs, &path, false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened.map_err(|error| Error::io("open", &path, error))?,
+        };
+        let header = match segment::read_header(&*file, &path) {
+            Err(Error::Corruption { .. }) => return Ok(false),
+            read => read?,
+        };
         let mut next = SegmentReader::at_start(file, path, header);
         Ok(header.previous.id == self.segment.life().id && next.has_next()?)
     }
@@ -412,13 +431,14 @@ impl<M: Memory> WalEngine<M> {
     fn catch_up_locked(&self, inner: &mut Inner) -> Result<()> {
         let mut published = self.published_mut();
         let note = self.notes.durable();
-        if inner.adrift || !inner.follower.segment.last_is_unchanged()? {
+        let mut suspicious = inner.adrift || !inner.follower.segment.last_is_unchanged()?;
+        if suspicious {
             self.restart(inner, &mut published)?;
         }
         for _ in 0..MAX_RESTARTS {
             let stop = inner.follower.replay(&mut published.memory, true, note.as_ref())?;
             if stop != Stop::Gone {
-                let dropped = inner.follower.settle(stop, note.as_ref())?;
+                let dropped = inner.follower.settle(stop, note.as_ref(), suspicious)?;
                 if inner.follower.make_durable(note.as_ref())? {
                     self.report(inner, note.as_ref(), dropped);
                     published.lsn = inner.follower.segment.position().lsn;
@@ -426,6 +446,7 @@ impl<M: Memory> WalEngine<M> {
                     return Ok(());
                 }
             }
+            suspicious = true;
             self.restart(inner, &mut published)?;
         }
         Err(inner.follower.corruption("the log changes while it is locked".into()))
