@@ -153,6 +153,7 @@ impl Db {
         let key = key.into();
         let mut turn = self.turn("delete")?;
         if turn.entry(&key)?.is_none() {
+            turn.commit()?;
             return Ok(false);
         }
         let mut batch = Batch::new();
@@ -165,7 +166,7 @@ impl Db {
     /// Applies a batch, all or nothing; durable when it returns.
     ///
     /// # Errors
-    /// `KeyTooLong`, `ValueTooLong`, `Busy`, `ReadOnly`, `Io`; nothing was applied.
+    /// `KeyTooLong`, `ValueTooLong`, `Busy`, `ReadOnly`: nothing was applied. Otherwise as [`Turn::commit`].
     pub fn write(&self, batch: Batch) -> Result<()> {
         let mut turn = self.turn("write")?;
         turn.write(batch)?;

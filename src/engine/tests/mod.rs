@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod faults;
 mod oracle;
+mod threads;
 mod world;
 
 use std::path::Path;

@@ -218,7 +218,7 @@ impl<M: Memory> WalEngine<M> {
         let rotated = self.rotate(&mut inner, 0, Growth::Small);
         let mut published = self.published_mut();
         if rotated.is_ok() {
-            published.tail = Some(inner.follower.own_tail());
+            published.show(&inner.follower, inner.follower.own_tail());
             self.leave_note(&inner);
         }
         let view = snapshot(&published.memory);
@@ -242,6 +242,7 @@ impl<M: Memory> WalEngine<M> {
         let installed = manifest.install(&*self.fs, &self.dir);
         if installed.is_ok() {
             inner.follower.rebased();
+            self.published_mut().log_bytes = 0;
         }
         self.lock.release();
         drop(inner);

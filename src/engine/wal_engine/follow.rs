@@ -441,8 +441,7 @@ impl<M: Memory> WalEngine<M> {
                 let dropped = inner.follower.settle(stop, note.as_ref(), suspicious)?;
                 if inner.follower.make_durable(note.as_ref())? {
                     self.report(inner, note.as_ref(), dropped);
-                    published.lsn = inner.follower.segment.position().lsn;
-                    published.tail = Some(inner.follower.tail()?);
+                    published.show(&inner.follower, inner.follower.tail()?);
                     return Ok(());
                 }
             }

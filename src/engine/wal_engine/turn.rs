@@ -224,7 +224,6 @@ impl<M: Memory> WalEngine<M> {
 
     /// Shows what was committed to readers.
     fn publish(&self, inner: &Inner, staged: Staged) {
-        let segment = &inner.follower.segment;
         let mut published = self.published_mut();
         Counters::add(&self.counters.commits, staged.batches.len() as u64);
         for (lsn, batch) in staged.batches {
@@ -232,8 +231,7 @@ impl<M: Memory> WalEngine<M> {
                 published.memory.apply(lsn, op);
             }
         }
-        published.lsn = segment.position().lsn;
-        published.tail = Some(inner.follower.own_tail());
+        published.show(&inner.follower, inner.follower.own_tail());
     }
 }
 
