@@ -4,6 +4,7 @@ mod basics;
 mod crash;
 mod damage;
 mod faults;
+mod histories;
 mod oracle;
 mod threads;
 mod world;

@@ -8,7 +8,7 @@ use super::oracle::{Oracle, Verdict};
 use super::{DIR, Random, open_as};
 use crate::db::{Db, Options};
 use crate::error::{Error, Result};
-use crate::storage::fs::sim::{SimFs, SimProcess, is_killed};
+use crate::storage::fs::sim::{SimFs, SimProcess};
 use crate::storage::fs::{Fs as _, LockKind, OpenMode};
 use crate::types::{Batch, Op, SyncMode};
 
@@ -92,7 +92,15 @@ impl World {
             Step::Reopen(who) => self.handles[*who] = None,
             _ => {}
         }
-        self.try_step(step).unwrap_or_else(|error| self.failed(step.who(), &error))
+        let outcome = self.try_step(step);
+        outcome.unwrap_or_else(|error| {
+            if let Step::Conflict(_, other, _) = step {
+                // Either process may have failed, so neither goes on.
+                self.handles[*other] = None;
+                self.handles[step.who()] = None;
+            }
+            self.failed(step.who(), &error)
+        })
     }
 
     /// Carries out a step. Its error is not looked into.
@@ -183,11 +191,13 @@ impl World {
     /// An operation failed. A handle that goes on has applied nothing of it; after one that stopped, or died, a fresh
     /// one says what there is.
     fn failed(&mut self, who: usize, error: &Error) -> Verdict {
-        let killed = matches!(error, Error::Io { source, .. } if is_killed(source));
+        // The handle may have stopped on the kill before.
+        let killed = error.to_string().contains("process was killed");
         let allowed = matches!(error, Error::Io { .. } | Error::Poisoned { .. });
-        if !self.faulty || !allowed {
+        if !killed && !(self.faulty && allowed) {
             return Err(format!("unexpected error: {error}"));
         }
+        self.stop_faults();
         self.check_locks()?;
         let usable =
             !killed && self.handles[who].as_ref().is_some_and(|handle| handle.db.turn("probe").is_ok());
@@ -198,6 +208,11 @@ impl World {
         }
         self.look_afresh()?;
         if usable { legible(self.look(self.db(who))) } else { Ok(()) }
+    }
+
+    pub(super) fn stop_faults(&self) {
+        self.disk.clear_faults();
+        self.disk.set_observer(Arc::new(|_, _| ()));
     }
 
     /// An operation that failed has left no lock behind.
