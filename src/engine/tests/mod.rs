@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod faults;
 mod histories;
+mod locking;
 mod oracle;
 mod threads;
 mod world;

@@ -78,10 +78,6 @@ impl Oracle {
         self.states.len() - 1
     }
 
-    pub(super) fn acknowledged(&self) -> usize {
-        self.live
-    }
-
     /// The state after everything that was issued.
     pub(super) fn latest(&self) -> &State {
         self.states.last().unwrap()

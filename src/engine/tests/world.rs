@@ -194,7 +194,7 @@ impl World {
         // The handle may have stopped on the kill before.
         let killed = error.to_string().contains("process was killed");
         let allowed = matches!(error, Error::Io { .. } | Error::Poisoned { .. });
-        if !killed && !(self.faulty && allowed) {
+        if !(killed || self.faulty && allowed) {
             return Err(format!("unexpected error: {error}"));
         }
         self.stop_faults();

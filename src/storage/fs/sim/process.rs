@@ -79,7 +79,7 @@ impl SimProcess {
         state.calls += 1;
         call.number = state.calls;
         state.record(call.clone());
-        let observer = state.observer.clone().filter(|_| call.op.is_mutating());
+        let observer = state.observer.clone().filter(|_| state.observes_all || call.op.is_mutating());
         drop(state);
         if let Some(observer) = observer {
             observer(&call, &self.fs);
