@@ -11,7 +11,7 @@ use std::path::Path;
 
 use super::oracle::Oracle;
 use super::world::{Step, World, set, value};
-use super::{DIR, open, report, try_open};
+use super::{DIR, contents, open, report, try_open};
 use crate::db::Options;
 use crate::error::Error;
 use crate::storage::fs::Fs as _;
@@ -236,4 +236,41 @@ fn an_incomplete_write_is_reported_once_and_covered_by_the_next() {
     assert!(bytes[1024..].iter().all(|&byte| byte == 0), "the next write was to cover the leftover");
     assert_eq!(reader.get("k").unwrap().unwrap(), b"w");
     assert_eq!(reader.take_notices(), []);
+}
+
+/// Of two batches in one write a power loss leaves the second, and another one leaves it again behind the batch that took the
+/// place of the first. It has the right place and LSN, but was never acknowledged and must not come back.
+#[test]
+fn an_old_record_does_not_follow_a_new_one() {
+    const START: usize = 72;
+    const END: usize = 1024;
+    // Header of the record and the operation, and the key.
+    let filling = |byte: u8| vec![byte; END - START - 40 - 8 - 1];
+    let path = Path::new(DIR).join("000001.wal");
+    let disk = SimFs::new();
+    let db = open(&disk);
+    let mut turn = db.turn("test").unwrap();
+    for (key, value) in [("k", filling(1)), ("ghost", vec![2; 600])] {
+        let mut batch = Batch::new();
+        batch.set(key, value);
+        turn.write(batch).unwrap();
+    }
+    turn.commit().unwrap();
+    let old = disk.read_file(&path).unwrap();
+    let reboot = |bytes: &[u8]| {
+        disk.write_file(&path, bytes).unwrap();
+        let [_, disk] = disk.power_loss_extremes();
+        disk
+    };
+    let mut torn = old.clone();
+    torn[START..END].fill(0);
+    let first = reboot(&torn);
+    open(&first).set("k", filling(3)).unwrap();
+    let mut torn_again = first.read_file(&path).unwrap();
+    assert!(torn_again[END..].iter().all(|&byte| byte == 0), "the record was to end where the old one began");
+    torn_again[END..].copy_from_slice(&old[END..]);
+    let second = reboot(&torn_again);
+    let db = open(&second);
+    assert_eq!(contents(&db), [("k".into(), filling(3).into())]);
+    assert_eq!(db.stats().unwrap().lsn.0, 1);
 }

@@ -8,10 +8,11 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::world::{Step, World, set, value};
-use super::{fail_next, open, report, seeds};
-use crate::db::Db;
+use super::{fail_next, open, report, seeds, try_open};
+use crate::db::{Db, Options};
 use crate::error::Error;
 use crate::storage::fs::sim::{Call, Fault, Op, SimFs};
 use crate::types::{Batch, SyncMode};
@@ -300,4 +301,27 @@ fn a_disk_that_fills_up_anywhere_loses_nothing() {
         }
     }
     report("faults", &format!("{tried} full disks"));
+}
+
+/// A process reads a record whose writer is about to fail, and waits for the lock in vain. Then another record takes its place.
+#[test]
+fn what_was_read_ahead_of_a_failed_sync_is_forgotten() {
+    let disk = SimFs::new();
+    let writer = open(&disk);
+    writer.set("k", "first").unwrap();
+    let waiting = try_open(&disk, &Options::new().lock_timeout(Duration::from_millis(5))).unwrap();
+    assert!(waiting.get("k").unwrap().is_some());
+    let meanwhile = waiting.clone();
+    let met = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&met);
+    disk.set_observer(Arc::new(move |call, disk| {
+        if call.op == Op::SyncData && count.fetch_add(1, Ordering::Relaxed) == 0 {
+            assert!(matches!(meanwhile.set("k", "other"), Err(Error::Busy { .. })));
+            disk.fail_at(call.number, Fault::Eio);
+        }
+    }));
+    writer.set("k", "ghost").unwrap_err();
+    open(&disk).set("k", "truth").unwrap();
+    assert_eq!(waiting.get("k").unwrap().unwrap(), b"truth");
+    assert!(met.load(Ordering::Relaxed) > 0);
 }
