@@ -262,14 +262,14 @@ fn an_old_record_does_not_follow_a_new_one() {
         let [_, disk] = disk.power_loss_extremes();
         disk
     };
-    let mut torn = old.clone();
-    torn[START..END].fill(0);
-    let first = reboot(&torn);
+    let mut lost = old.clone();
+    lost[START..END].fill(0);
+    let first = reboot(&lost);
     open(&first).set("k", filling(3)).unwrap();
-    let mut torn_again = first.read_file(&path).unwrap();
-    assert!(torn_again[END..].iter().all(|&byte| byte == 0), "the record was to end where the old one began");
-    torn_again[END..].copy_from_slice(&old[END..]);
-    let second = reboot(&torn_again);
+    let mut lost_again = first.read_file(&path).unwrap();
+    assert!(lost_again[END..].iter().all(|&byte| byte == 0), "the record was to end where the old one began");
+    lost_again[END..].copy_from_slice(&old[END..]);
+    let second = reboot(&lost_again);
     let db = open(&second);
     assert_eq!(contents(&db), [("k".into(), filling(3).into())]);
     assert_eq!(db.stats().unwrap().lsn.0, 1);
