@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::engine::{Compaction, Engine, Progress, Snapshot as EngineSnapshot, Stats, Turn};
 use crate::error::{Notice, Result};
 use crate::transaction::Transaction;
-use crate::types::{Batch, Direction, EngineKind, Key, KeyRange, SyncMode, Value};
+use crate::types::{Batch, Direction, EngineKind, Key, KeyRange, Lsn, SyncMode, Value};
 
 /// How to open a database.
 ///
@@ -153,6 +153,7 @@ impl Db {
         let key = key.into();
         let mut turn = self.turn("delete")?;
         if turn.entry(&key)?.is_none() {
+            turn.commit()?;
             return Ok(false);
         }
         let mut batch = Batch::new();
@@ -165,7 +166,7 @@ impl Db {
     /// Applies a batch, all or nothing; durable when it returns.
     ///
     /// # Errors
-    /// `KeyTooLong`, `ValueTooLong`, `Busy`, `ReadOnly`, `Io`; nothing was applied.
+    /// `KeyTooLong`, `ValueTooLong`, `Busy`, `ReadOnly`: nothing was applied. Otherwise as [`Turn::commit`].
     pub fn write(&self, batch: Batch) -> Result<()> {
         let mut turn = self.turn("write")?;
         turn.write(batch)?;
@@ -275,6 +276,12 @@ impl Snapshot {
     /// Corruption and I/O errors.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         Ok(self.view.entry(key.as_ref())?.map(|entry| entry.value))
+    }
+
+    /// The newest batch in the view: it holds this one and everything before it.
+    #[must_use]
+    pub fn lsn(&self) -> Lsn {
+        self.view.lsn()
     }
 
     /// A walk over a range without copying entries.
