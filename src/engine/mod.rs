@@ -22,8 +22,8 @@ mod wal_engine;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::db::Options;
 use crate::error::{Notice, Result};
+use crate::options::Options;
 use crate::storage::fs::RealFs;
 use crate::types::{Batch, Direction, EngineKind, Entry, KeyRange, Lsn, Value};
 use simple_engine::SimpleEngine;

@@ -35,8 +35,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use crate::db::Options;
 use crate::error::{Error, Notice, Result, is_refusal};
+use crate::options::Options;
 use crate::storage::codec::random_u64;
 use crate::storage::fs::{File, Fs, LockKind, OpenMode};
 use crate::storage::lock::LockFile;

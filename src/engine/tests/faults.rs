@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use super::world::{Step, World, set, value};
 use super::{fail_next, open, report, seeds, try_open};
-use crate::db::{Db, Options};
+use crate::db::Db;
 use crate::error::Error;
+use crate::options::Options;
 use crate::storage::fs::sim::{Call, Fault, Op, SimFs};
 use crate::types::{Batch, SyncMode};
 

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{DIR, contents, open, open_as, report, try_open};
-use crate::db::Options;
 use crate::error::Error;
+use crate::options::Options;
 use crate::storage::fs::sim::SimFs;
 use crate::storage::fs::{Fs as _, LockKind, OpenMode};
 use crate::types::{Direction, KeyRange};

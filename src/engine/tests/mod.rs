@@ -15,8 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::simple_engine::SimpleEngine;
-use crate::db::{Db, Options};
+use crate::db::Db;
 use crate::error::Result;
+use crate::options::Options;
 use crate::storage::fs::sim::{Fault, Op, SimFs, SimProcess};
 use crate::types::{Direction, Key, KeyRange, Value};
 

@@ -7,8 +7,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::{contents, fail_next, open, open_as};
-use crate::db::Options;
 use crate::error::Error;
+use crate::options::Options;
 use crate::storage::fs::sim::{Fault, Op, SimFs};
 use crate::types::Batch;
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::oracle::{Oracle, Verdict};
 use super::{DIR, Random, open_as};
-use crate::db::{Db, Options};
+use crate::db::Db;
 use crate::error::{Error, Result};
+use crate::options::Options;
 use crate::storage::fs::sim::{SimFs, SimProcess};
 use crate::storage::fs::{Fs as _, LockKind, OpenMode};
 use crate::types::{Batch, Op, SyncMode};

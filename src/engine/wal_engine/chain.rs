@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Inner, Memory, WalEngine};
-use crate::db::Options;
 use crate::error::{Error, Result};
+use crate::options::Options;
 use crate::storage::Life;
 use crate::storage::codec::random_u64;
 use crate::storage::fs::{File, Fs, LockKind, OpenMode, remove_if_present, write_all_at};
