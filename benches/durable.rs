@@ -83,7 +83,7 @@ fn main() -> Result<(), Failure> {
 
 fn put(db: &Db, key: &mut u64) -> Result<(), Failure> {
     *key += 1;
-    Ok(db.set(format!("{key:0width$x}", width = KEY_BYTES), vec![1; VALUE_BYTES])?)
+    Ok(db.set(format!("{key:0KEY_BYTES$x}"), vec![1; VALUE_BYTES])?)
 }
 
 fn report(raw: &mut [Duration], kvdb: &mut [Duration]) -> Result<(), Failure> {

@@ -12,8 +12,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-const DEFAULT_LINES: u64 = 100_000;
-const DEFAULT_SQLITE_LINES: u64 = 5_000;
+const DEFAULT_LINES: u32 = 100_000;
+const DEFAULT_SQLITE_LINES: u32 = 5_000;
 const ROUNDS: usize = 5;
 
 type Failure = Box<dyn std::error::Error>;
@@ -31,9 +31,9 @@ fn main() -> Result<(), Failure> {
     fs::write(&sqlite_script, format!("{SQLITE_SETUP}{sql}"))?;
     let (mut kvdb, mut sqlite) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        kvdb.push(lines as f64 / run_kvdb(dir.path(), &kvdb_script, round)?);
+        kvdb.push(f64::from(lines) / run_kvdb(dir.path(), &kvdb_script, round)?);
         if let Ok(seconds) = run_sqlite(dir.path(), &sqlite_script, round) {
-            sqlite.push(sqlite_lines as f64 / seconds);
+            sqlite.push(f64::from(sqlite_lines) / seconds);
         }
     }
     report(&mut kvdb, &mut sqlite)
@@ -44,13 +44,14 @@ const SQLITE_SETUP: &str = "pragma journal_mode=wal;\npragma synchronous=full;\n
 
 /// Lines with 16-byte keys in a scattered order and 100-byte values.
 fn script(
-    lines: u64,
+    lines: u32,
     line: impl Fn(&mut String, u64, &str) -> std::fmt::Result,
 ) -> Result<String, std::fmt::Error> {
     let value = "v".repeat(100);
     let mut script = String::new();
     for number in 0..lines {
-        line(&mut script, number.wrapping_mul(7_919) % lines, &value)?;
+        let scattered = u64::from(number) * 7_919 % u64::from(lines);
+        line(&mut script, scattered, &value)?;
     }
     Ok(script)
 }

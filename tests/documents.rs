@@ -35,6 +35,11 @@ fn blocks(markdown: &str) -> Vec<Block> {
     blocks
 }
 
+/// The lines as a text.
+fn join<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
 fn in_scratch(dir: &Path, program: &str) -> Command {
     let mut command = Command::new(program);
     let bin = Path::new(env!("CARGO_BIN_EXE_kvdb")).parent().unwrap();
@@ -82,18 +87,8 @@ fn sessions_in_the_readme_print_what_it_shows() {
     let mut sessions = 0;
     for block in blocks(&read("README.md")).iter().filter(|block| block.text.starts_with("kvdb> ")) {
         let dir = tempfile::tempdir().unwrap();
-        let typed: String = block
-            .text
-            .lines()
-            .filter_map(|line| line.strip_prefix("kvdb> "))
-            .map(|line| format!("{line}\n"))
-            .collect();
-        let shown: String = block
-            .text
-            .lines()
-            .filter(|line| !line.starts_with("kvdb> "))
-            .map(|line| format!("{line}\n"))
-            .collect();
+        let typed = join(block.text.lines().filter_map(|line| line.strip_prefix("kvdb> ")));
+        let shown = join(block.text.lines().filter(|line| !line.starts_with("kvdb> ")));
         let output = feed(in_scratch(dir.path(), "kvdb"), &typed);
         assert_eq!(String::from_utf8_lossy(&output.stdout), shown, "the block at line {}", block.line);
         sessions += 1;
@@ -115,13 +110,8 @@ fn the_readmes_two_commands_are_the_ones_that_are_checked() {
 fn examples_in_the_grammar_print_what_it_shows() {
     let mut compared = 0;
     for block in blocks(&read("grammar.md")).iter().filter(|block| block.language == "kvdb") {
-        let shown: String = block
-            .text
-            .lines()
-            .filter_map(|line| line.strip_prefix("# "))
-            .map(|line| format!("{line}\n"))
-            .collect();
-        if shown.is_empty() || !block.text.lines().next().is_some_and(|line| !line.starts_with('#')) {
+        let shown = join(block.text.lines().filter_map(|line| line.strip_prefix("# ")));
+        if shown.is_empty() || block.text.lines().next().is_none_or(|line| line.starts_with('#')) {
             continue;
         }
         let dir = tempfile::tempdir().unwrap();

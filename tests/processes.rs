@@ -14,7 +14,7 @@ use kvdb::{Db, KeyRange};
 
 const WRITERS: usize = 4;
 const DEFAULT_ROUNDS: u64 = 6;
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 fn kvdb(db: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kvdb"));

@@ -332,3 +332,18 @@ fn what_was_read_ahead_of_a_failed_sync_is_forgotten() {
         assert_eq!(waiting.get("k").unwrap().unwrap(), expected);
     }
 }
+
+#[test]
+fn a_nearly_full_disk_takes_small_writes_in_small_segments() {
+    let disk = SimFs::new();
+    let db = open(&disk);
+    db.set("first", vec![1; 60_000]).unwrap();
+    // Room for the files that there are and a segment of the smallest size, not for one four times as large.
+    disk.set_capacity(64 * 1024 + 4 * 4096 + 100 * 1024);
+    for round in 0..3_u8 {
+        db.set("small", vec![round; 10_000]).unwrap();
+    }
+    assert_eq!(db.stats().unwrap().log_files, 2, "the log was meant to go on in a second segment");
+    assert!(db.set("large", vec![1; 200_000]).is_err());
+    assert_eq!(open(&disk).get("small").unwrap().unwrap(), &vec![2; 10_000][..]);
+}

@@ -91,7 +91,7 @@ fn create(fs: &dyn Fs, dir: &Path, options: &Options) -> Result<Manifest> {
     let mut aside = dir.as_os_str().to_owned();
     aside.push(format!(".new-{}-{:08x}", std::process::id(), random_u64() >> 32));
     let aside = PathBuf::from(aside);
-    let built = build(fs, &aside, options).and_then(|manifest| {
+    let built = build(fs, dir, &aside, options).and_then(|manifest| {
         fs.rename(&aside, dir).map_err(|error| Error::io("create", dir, error)).map(|()| manifest)
     });
     match built {
@@ -112,8 +112,15 @@ pub(super) fn sync_name(fs: &dyn Fs, dir: &Path) -> Result<()> {
     fs.sync_dir(parent).map_err(|error| Error::io("sync", parent, error))
 }
 
-fn build(fs: &dyn Fs, dir: &Path, options: &Options) -> Result<Manifest> {
-    fs.create_dir(dir).map_err(|error| Error::io("create", dir, error))?;
+/// Builds the database that is wanted in one directory in another.
+fn build(fs: &dyn Fs, wanted: &Path, dir: &Path, options: &Options) -> Result<Manifest> {
+    match fs.create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let reason = "the directory that it would be in does not exist".into();
+            return Err(Error::NotADatabase { dir: wanted.to_owned(), reason });
+        }
+        made => made.map_err(|error| Error::io("create a database in", wanted, error))?,
+    }
     for name in [TURNSTILE, LOCK, MAINTENANCE] {
         let path = dir.join(name);
         fs.open(&path, OpenMode::CreateNew).map_err(|error| Error::io("create", &path, error))?;
@@ -138,6 +145,10 @@ fn discard(fs: &dyn Fs, dir: &Path) {
     drop(fs.remove_dir(dir));
 }
 
+fn is_disk_full(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull)
+}
+
 impl<M: Memory> WalEngine<M> {
     /// Seals the segment and goes on in a new one with room for `len` bytes of records, larger than the one before it or
     /// as small as the first. `LOCK` is held exclusive.
@@ -151,14 +162,18 @@ impl<M: Memory> WalEngine<M> {
             Growth::Larger => (segment.header().capacity * 4).clamp(FIRST_CAPACITY, FULL_CAPACITY),
             Growth::Small => FIRST_CAPACITY,
         };
-        let header = SegmentHeader {
+        let mut header = SegmentHeader {
             life: Life { id: segment.life().id.next(), salt: random_u64() },
             capacity: least.max(usual),
             first_lsn: segment.position().lsn.next(),
             previous: segment.link(),
         };
         let path = segment_path(&self.dir, header.life.id);
-        let file = segment::create(&*self.fs, &path, &header)?;
+        let file = segment::create(&*self.fs, &path, &header).or_else(|error| {
+            // A disk that is nearly full may have room for a small one.
+            header.capacity = least.max(FIRST_CAPACITY);
+            if is_disk_full(&error) { segment::create(&*self.fs, &path, &header) } else { Err(error) }
+        })?;
         let seal = inner.follower.seal_for(header.life, self.nonce);
         self.write(inner, &seal, true)?;
         inner.follower.move_to(SegmentReader::at_start(file, path, header));
