@@ -166,11 +166,12 @@ impl Lines {
     /// Whether a read would return at once.
     fn is_ready(&self, may_block: bool, interrupt: &Interrupt) -> io::Result<bool> {
         let Some(source) = &self.source else { return Ok(false) };
+        let wake = if may_block { Some(interrupt.wake()?) } else { None };
         loop {
             if interrupt.is_raised() {
                 return Ok(false);
             }
-            match poll(source.as_fd(), interrupt.wake(), may_block) {
+            match poll(source.as_fd(), wake) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Ok(false) if may_block => {}
                 ready => return ready,
@@ -199,12 +200,12 @@ impl Lines {
     }
 }
 
-/// Whether `source` can be read now; with `may_block`, once it or `wake` can be read.
-fn poll(source: BorrowedFd<'_>, wake: BorrowedFd<'_>, may_block: bool) -> io::Result<bool> {
-    let mut watched =
-        [PollFd::from_borrowed_fd(source, PollFlags::IN), PollFd::from_borrowed_fd(wake, PollFlags::IN)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    rustix::event::poll(&mut watched, if may_block { None } else { Some(&now) })?;
+/// Whether `source` can be read: now, or with `wake` once one of the two can be read.
+fn poll(source: BorrowedFd<'_>, wake: Option<BorrowedFd<'_>>) -> io::Result<bool> {
+    const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let watch = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+    let mut watched = [watch(source), watch(wake.unwrap_or(source))];
+    rustix::event::poll(&mut watched, if wake.is_some() { None } else { Some(&NOW) })?;
     Ok(!watched[0].revents().is_empty())
 }
 
