@@ -9,8 +9,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use common::Sandbox;
-use rexpect::process::WaitStatus;
+use rexpect::process::{Signal, WaitStatus};
 use rexpect::session::{PtySession, spawn_command};
+use rustix::termios::{LocalModes, tcgetattr};
 
 /// Longest wait for something to appear, in milliseconds.
 const TIMEOUT_MS: u64 = 20_000;
@@ -153,6 +154,39 @@ fn ctrl_c_stops_long_work_and_the_session_goes_on() {
     session.exp_string("kvdb> ").unwrap();
     ask(&mut session, "count", "20000\r\n");
     assert_eq!(leave(&mut session), 0);
+}
+
+#[test]
+fn ctrl_c_ends_the_wait_for_a_pipe_that_nobody_opens() {
+    let sandbox = Sandbox::new();
+    let made = std::process::Command::new("mkfifo").arg(sandbox.file("pipe")).status().unwrap();
+    assert!(made.success());
+    let mut session = prompt(&sandbox);
+    session.send_line(".read pipe").unwrap();
+    session.exp_string("\x1b[?2004l\r\n").unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    session.send_control(CTRL_C).unwrap();
+    assert!(!session.exp_string("interrupted").unwrap().contains("error"));
+    session.exp_string("kvdb> ").unwrap();
+    assert_eq!(leave(&mut session), 0);
+}
+
+#[test]
+fn a_signal_that_ends_the_session_leaves_the_terminal_as_it_was_found() {
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        let sandbox = Sandbox::new();
+        let mut session = prompt(&sandbox);
+        typed(&mut session, "set a 1");
+        session.exp_string("set a 1").unwrap();
+        let terminal = session.process().get_file_handle().unwrap();
+        let modes = || tcgetattr(&terminal).unwrap().local_modes;
+        assert!(!modes().contains(LocalModes::ICANON));
+        session.process_mut().signal(signal).unwrap();
+        let end = session.process().wait().unwrap();
+        assert!(matches!(end, WaitStatus::Signaled(_, by, _) if by == signal), "{end:?}");
+        assert!(modes().contains(LocalModes::ICANON | LocalModes::ISIG), "{signal}");
+        session.exp_string("\x1b[?2004l").unwrap();
+    }
 }
 
 #[test]

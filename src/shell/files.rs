@@ -10,7 +10,19 @@ use crate::error::{Error, Result};
 
 /// Opens a file for reading.
 pub(crate) fn open(path: &Path) -> Result<File> {
-    let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
+    open_with(File::options().read(true), path)
+}
+
+/// Opens a file whose reader waits for input by itself: a pipe that nobody writes to yet is not waited for here, where
+/// nothing could end the wait.
+pub(crate) fn open_at_once(path: &Path) -> Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let at_once = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    open_with(File::options().read(true).custom_flags(at_once), path)
+}
+
+fn open_with(options: &fs::OpenOptions, path: &Path) -> Result<File> {
+    let file = options.open(path).map_err(|error| Error::io("open", path, error))?;
     match file.metadata() {
         Ok(about) if about.is_dir() => Err(Error::io("read", path, io::ErrorKind::IsADirectory.into())),
         _ => Ok(file),

@@ -38,4 +38,5 @@ mod session;
 pub mod suggest;
 #[doc(hidden)]
 pub mod table;
+mod termination;
 mod walk;

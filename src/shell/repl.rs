@@ -29,6 +29,7 @@ use super::input::{Lines, Next};
 use super::lexer::LineEnd;
 use super::parse;
 use super::session::{Flow, Place, Session};
+use super::termination;
 use crate::error::Error;
 
 type LineEditor = Editor<Completion, FileHistory>;
@@ -64,6 +65,7 @@ struct Prompt {
 
 impl Prompt {
     fn open(session: &Session) -> rustyline::Result<Self> {
+        termination::restore_the_terminal_first()?;
         let settings = &session.settings;
         let config = Config::builder()
             .max_history_size(settings.history_size)?

@@ -31,11 +31,8 @@ impl Session {
         if let Some(block) = &mut self.block {
             block.poison(&place.text(), &failure.message());
         }
-        if self.tally.count == 0 {
-            self.tally.first = place.text();
-        }
-        self.tally.count += 1;
         if !failure.is_silent() {
+            self.tally.add(place);
             let text = self.error_text(failure, place);
             self.say(&text);
         }

@@ -75,6 +75,16 @@ pub(crate) struct Tally {
     pub(crate) first: String,
 }
 
+impl Tally {
+    /// Counts an error.
+    pub(crate) fn add(&mut self, place: Place<'_>) {
+        if self.count == 0 {
+            self.first = place.text();
+        }
+        self.count += 1;
+    }
+}
+
 /// The streams of a run, as the process found them.
 pub struct Streams {
     /// Where results go.
