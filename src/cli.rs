@@ -57,7 +57,7 @@ const SHORTHANDS: [(Name, &str, &str, &str); 4] = [
 /// Reads the command line. What clap has to say instead (help, version, an error) is its error.
 pub(crate) fn parse(
     args: impl IntoIterator<Item = OsString>,
-    stdin_is_terminal: bool,
+    stdin_is_terminal: impl FnOnce() -> bool,
 ) -> Result<Invocation, clap::Error> {
     let mut matches = command().try_get_matches_from(args)?;
     let flags = flags(&mut matches);
@@ -132,7 +132,7 @@ fn verb(matches: &mut ArgMatches) -> Option<Vec<Vec<u8>>> {
 fn run(
     verb: Option<Vec<Vec<u8>>>,
     lines: Option<Vec<Vec<u8>>>,
-    stdin_is_terminal: bool,
+    stdin_is_terminal: impl FnOnce() -> bool,
 ) -> Result<Run, clap::Error> {
     match (verb, lines) {
         (Some(_), Some(_)) => {
@@ -142,7 +142,7 @@ fn run(
         (None, Some(lines)) => Ok(Run::Lines(lines)),
         (Some(verb), None) if verb == [b"-"] => Ok(Run::Script),
         (Some(verb), None) => Ok(Run::Command(verb)),
-        (None, None) if stdin_is_terminal => Ok(Run::Session),
+        (None, None) if stdin_is_terminal() => Ok(Run::Session),
         (None, None) => Ok(Run::Script),
     }
 }
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     fn parsed(args: &[&str]) -> Invocation {
-        parse(std::iter::once("kvdb").chain(args.iter().copied()).map(OsString::from), true).unwrap()
+        parse(std::iter::once("kvdb").chain(args.iter().copied()).map(OsString::from), || true).unwrap()
     }
 
     fn words(args: &[&str]) -> Run {
@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn arguments_keep_bytes_that_are_not_text() {
         let args = [b"kvdb".to_vec(), b"get".to_vec(), b"\xff\0".to_vec()].map(OsString::from_vec);
-        let run = parse(args, true).unwrap().run;
+        let run = parse(args, || true).unwrap().run;
         assert_eq!(run, Run::Command(vec![b"get".to_vec(), b"\xff\0".to_vec()]));
     }
 
@@ -180,7 +180,7 @@ mod tests {
     fn without_a_verb_standard_input_decides() {
         assert_eq!(parsed(&[]).run, Run::Session);
         assert_eq!(parsed(&["-"]).run, Run::Script);
-        assert_eq!(parse(["kvdb".into()], false).unwrap().run, Run::Script);
+        assert_eq!(parse(["kvdb".into()], || false).unwrap().run, Run::Script);
         assert_eq!(
             parsed(&["-c", "get a", "-c", "-x"]).run,
             Run::Lines(vec![b"get a".to_vec(), b"-x".to_vec()])
@@ -189,8 +189,8 @@ mod tests {
 
     #[test]
     fn a_mistyped_option_is_not_taken_for_a_verb() {
-        let error = parse(["kvdb", "--jsn", "get", "a"].map(OsString::from), true).unwrap_err();
+        let error = parse(["kvdb", "--jsn", "get", "a"].map(OsString::from), || true).unwrap_err();
         assert_eq!(error.kind(), clap::error::ErrorKind::UnknownArgument);
-        assert!(parse(["kvdb", "-c", "get a", "get", "a"].map(OsString::from), true).is_err());
+        assert!(parse(["kvdb", "-c", "get a", "get", "a"].map(OsString::from), || true).is_err());
     }
 }

@@ -45,15 +45,14 @@ enum Typed {
 }
 
 /// Runs a session at the prompt until its end.
-pub(crate) fn run(mut session: Session) -> Exit {
-    match Prompt::open(&session) {
-        Ok(mut prompt) => prompt.run(&mut session),
+pub(crate) fn run(session: &mut Session) {
+    match Prompt::open(session) {
+        Ok(mut prompt) => prompt.run(session),
         Err(error) => {
             session.flush_and_say(&format!("error: no prompt: {error}"));
             session.raise(Exit::IO);
         }
     }
-    session.finish()
 }
 
 struct Prompt {
@@ -74,7 +73,7 @@ impl Prompt {
             .completion_type(CompletionType::List)
             .build();
         let mut editor = LineEditor::with_config(config)?;
-        editor.set_helper(Some(Completion::new(session.colour_output)));
+        editor.set_helper(Some(Completion::new(session.look)));
         let dropped_nothing = Arc::new(AtomicBool::new(false));
         let on_ctrl_c = NoteEmptyLine(Arc::clone(&dropped_nothing));
         editor

@@ -1,10 +1,8 @@
 //! The three ways into the shell, as one function.
-//!
-//! Whether a stream is coloured is decided for each stream by whoever calls. The crate `colored` looks at standard output
-//! alone, so it is told never to decide; it only knows the codes.
 
 use std::cell::RefCell;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::AsFd;
 
 use super::command::Bail;
@@ -20,7 +18,7 @@ use crate::config::Settings;
 use crate::error::Error;
 use crate::types::MAX_VALUE_LEN;
 
-pub use super::session::Streams;
+pub use super::session::{Stream, Streams};
 
 /// What to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,24 +33,25 @@ pub enum Run {
     Session,
 }
 
-/// Runs the shell and tells what the process should exit with.
+/// Runs the shell and tells what the process should exit with. To be called once, at the end of a process: what the
+/// database holds in memory is left to the system, for to give it back record by record takes longer than most commands.
 ///
 /// # Errors
-/// The process can't be set up: no pipe, no signal handler, no standard input.
+/// The process can't be set up: no signal handler, no standard input.
 pub fn run(run: Run, settings: Settings, streams: Streams) -> io::Result<Exit> {
-    colored::control::set_override(true);
-    if run == Run::Session {
-        let session = Session::new(settings, Way::Prompt, streams, Interrupt::for_prompt()?);
-        return Ok(repl::run(session));
-    }
-    let way = if run == Run::Script { Way::Script } else { Way::OneShot };
-    let mut session = Session::new(settings, way, streams, Interrupt::for_run()?);
+    let (way, interrupt) = match run {
+        Run::Command(_) | Run::Lines(_) => (Way::OneShot, Interrupt::for_run()?),
+        Run::Script => (Way::Script, Interrupt::for_run()?),
+        Run::Session => (Way::Prompt, Interrupt::for_prompt()?),
+    };
+    let mut session = ManuallyDrop::new(Session::new(settings, way, streams, interrupt));
     match run {
         Run::Command(args) => command(&mut session, &args),
         Run::Lines(lines) => self::lines(&mut session, lines),
-        Run::Script | Run::Session => {
+        Run::Script => {
             session.run_stdin(io::stdin().as_fd().try_clone_to_owned()?);
         }
+        Run::Session => repl::run(&mut session),
     }
     Ok(session.finish())
 }

@@ -20,6 +20,7 @@ use super::execute::{self, Answer, Kind};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
+use super::look::Look;
 use super::output::Output;
 use super::render::{Quantity, Renderer};
 use super::walk::{self, Walk};
@@ -85,18 +86,29 @@ impl Tally {
     }
 }
 
-/// The streams of a run, as the process found them.
-pub struct Streams {
-    /// Where results go.
-    pub stdout: Box<dyn Write>,
-    /// Where errors and notices go.
-    pub stderr: Box<dyn Write>,
-    /// Tells the columns of the terminal that `stdout` is, if it is one; asked anew for each table.
+/// An output stream of a run, as the process found it.
+pub struct Stream {
+    /// Where it goes.
+    pub sink: Box<dyn Write>,
+    /// Tells the columns of the terminal that it is, if it is one; asked anew for each table and error.
     pub width: Option<fn() -> usize>,
-    /// Whether `stdout` is coloured.
-    pub colour_output: bool,
-    /// Whether `stderr` is coloured.
-    pub colour_errors: bool,
+    /// Whether it is coloured.
+    pub colour: bool,
+}
+
+impl Stream {
+    /// What it can show now.
+    pub(crate) fn look(&self) -> Look {
+        Look { colour: self.colour, columns: self.width.map(|width| width()) }
+    }
+}
+
+/// The streams of a run.
+pub struct Streams {
+    /// For results.
+    pub output: Stream,
+    /// For errors and notices.
+    pub errors: Stream,
 }
 
 /// A run of the shell.
@@ -109,9 +121,9 @@ pub(crate) struct Session {
     pub(crate) output: Output,
     pub(crate) interrupt: Interrupt,
     pub(crate) tally: Tally,
-    pub(super) stderr: Box<dyn Write>,
-    pub(crate) colour_output: bool,
-    pub(super) colour_errors: bool,
+    pub(super) errors: Stream,
+    /// What standard output could show at the start.
+    pub(crate) look: Look,
     exit: Exit,
     /// How deep `.read` is nested.
     pub(crate) depth: usize,
@@ -121,16 +133,15 @@ impl Session {
     pub(crate) fn new(settings: Settings, way: Way, streams: Streams, interrupt: Interrupt) -> Self {
         Self {
             connection: Connection::new(&settings),
-            renderer: Renderer::new(settings.mode, streams.width, way != Way::OneShot),
+            renderer: Renderer::new(settings.mode, streams.output.width, way != Way::OneShot),
             settings,
             way,
             block: None,
-            output: Output::new(streams.stdout),
+            look: streams.output.look(),
+            output: Output::new(streams.output.sink),
             interrupt,
             tally: Tally::default(),
-            stderr: streams.stderr,
-            colour_output: streams.colour_output,
-            colour_errors: streams.colour_errors,
+            errors: streams.errors,
             exit: Exit::DONE,
             depth: 0,
         }
