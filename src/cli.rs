@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use kvdb::config::{Flags, Name};
+use kvdb::config::{FLAGS, Flag, FlagValue, Flags};
 use kvdb::shell::run::Run;
 
 /// What the command line asks for.
@@ -34,25 +34,6 @@ const AFTER: &str = "\
 `kvdb help` lists the commands, `kvdb help VERB` explains one. `kvdb set KEY -` reads the value from standard input;
 after `--` every argument is a plain value.
 Exit codes: 0 done, 1 negative answer, 2 usage or syntax, 3 cannot open, 4 corruption, 5 input or output failed.";
-
-/// Options that take a value: setting, flag, placeholder, help.
-const VALUED: [(Name, &str, &str, &str); 7] = [
-    (Name::Db, "--db", "DIR", "Where the database is [default: $KVDB_DIR, then ./.kvdb]"),
-    (Name::Mode, "--mode", "MODE", "How results are written: quoted, raw, json, jsonl, table, script"),
-    (Name::Sync, "--sync", "WHEN", "When writes reach the device: each, group, none"),
-    (Name::LockTimeout, "--lock-timeout", "SECONDS", "How long to wait for another process [default: 5]"),
-    (Name::Bail, "--bail", "WHEN", "Stop a script at its first error: on, off, auto"),
-    (Name::Color, "--color", "WHEN", "Colour: auto, always, never"),
-    (Name::Engine, "--engine", "ENGINE", "The engine of a database that is created: simple"),
-];
-
-/// Options that stand for a setting with one value: setting, flag, value, help.
-const SHORTHANDS: [(Name, &str, &str, &str); 4] = [
-    (Name::Mode, "--json", "json", "Same as --mode json; errors are JSON too"),
-    (Name::Mode, "--raw", "raw", "Same as --mode raw: the exact bytes"),
-    (Name::ReadOnly, "--readonly", "on", "Refuse writes"),
-    (Name::Timer, "--timer", "on", "Say how long each command took, on standard error"),
-];
 
 /// Reads the command line. What clap has to say instead (help, version, an error) is its error.
 pub(crate) fn parse(
@@ -78,19 +59,22 @@ fn command() -> Command {
         .disable_help_subcommand(true)
         .allow_external_subcommands(true)
         .external_subcommand_value_parser(value_parser!(OsString))
-        .args(VALUED.iter().map(|&(_, flag, placeholder, help)| valued(flag, placeholder, help)))
-        .args(SHORTHANDS.iter().map(|&(_, flag, _, help)| switch(flag, help)))
+        .args(FLAGS.iter().map(option))
         .arg(switch("--no-config", "Leave configuration files out"))
         .arg(line())
 }
 
-fn valued(flag: &'static str, placeholder: &'static str, help: &'static str) -> Arg {
-    Arg::new(&flag[2..])
-        .long(&flag[2..])
-        .value_name(placeholder)
-        .value_parser(value_parser!(OsString))
-        .overrides_with(&flag[2..])
-        .help(help)
+fn option(flag: &Flag) -> Arg {
+    match flag.value {
+        FlagValue::Fixed(_) => switch(flag.name, flag.summary),
+        FlagValue::Typed(placeholder) => Arg::new(&flag.name[2..])
+            .long(&flag.name[2..])
+            .value_name(placeholder)
+            .value_parser(value_parser!(OsString))
+            .allow_negative_numbers(true)
+            .overrides_with(&flag.name[2..])
+            .help(flag.summary),
+    }
 }
 
 fn switch(flag: &'static str, help: &'static str) -> Arg {
@@ -108,18 +92,12 @@ fn line() -> Arg {
 }
 
 fn flags(matches: &mut ArgMatches) -> Flags {
-    let mut flags = Flags::new();
-    for &(name, flag, ..) in &VALUED {
-        if let Some(value) = matches.remove_one(&flag[2..]) {
-            flags.push((name, value, flag));
-        }
-    }
-    for &(name, flag, value, _) in &SHORTHANDS {
-        if matches.get_flag(&flag[2..]) {
-            flags.push((name, value.into(), flag));
-        }
-    }
-    flags
+    let value = |flag: &Flag| match flag.value {
+        FlagValue::Typed(_) => matches.remove_one(&flag.name[2..]),
+        FlagValue::Fixed(value) => matches.get_flag(&flag.name[2..]).then(|| value.into()),
+    };
+    let given = FLAGS.iter().map(value);
+    FLAGS.iter().zip(given).filter_map(|(flag, value)| Some((flag.setting, value?, flag.name))).collect()
 }
 
 /// The verb and its arguments, as bytes.
@@ -149,6 +127,8 @@ fn run(
 
 #[cfg(test)]
 mod tests {
+    use kvdb::config::Name;
+
     use super::*;
 
     fn parsed(args: &[&str]) -> Invocation {

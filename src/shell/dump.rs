@@ -108,7 +108,7 @@ impl Reader<'_> {
         self.number += 1;
         let limit = if self.number == 1 { MAX_HEADER_LEN } else { MAX_LINE_LEN };
         let read = source.take(limit as u64).read_until(b'\n', &mut self.line);
-        read.map(drop).map_err(|error| Failure::Database(Error::io("read", self.name.as_ref(), error)))
+        read.map(drop).map_err(|error| Failure::File(Error::io("read", self.name.as_ref(), error)))
     }
 
     fn check_header(&self) -> Result<(), Failure> {

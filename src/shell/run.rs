@@ -15,7 +15,6 @@ use super::parse::{self, ValueSource};
 use super::repl;
 use super::session::{Flow, Place, Session, Way};
 use crate::config::Settings;
-use crate::error::Error;
 use crate::types::MAX_VALUE_LEN;
 
 pub use super::session::{Stream, Streams};
@@ -58,7 +57,7 @@ pub fn run(run: Run, settings: Settings, streams: Streams) -> io::Result<Exit> {
 
 fn command(session: &mut Session, args: &[Vec<u8>]) {
     let read_failure = RefCell::new(None);
-    let mut read_value = |source| read_value(source).map_err(|error| unread(error, &read_failure));
+    let mut read_value = |source| read_value(source).map_err(|failure| unread(failure, &read_failure));
     let parsed = parse::argv(args, &mut read_value);
     let source = parse::command_line(args);
     let place = Place { origin: None, source: &source };
@@ -66,8 +65,8 @@ fn command(session: &mut Session, args: &[Vec<u8>]) {
         (Ok(command), _) => {
             session.run(command, place);
         }
-        (Err(_), Some(error)) => {
-            session.fail(&Failure::Database(error), place);
+        (Err(_), Some(failure)) => {
+            session.fail(&failure, place);
         }
         (Err(diagnostic), None) => {
             session.fail(&Failure::Line(diagnostic), place);
@@ -87,17 +86,16 @@ fn lines(session: &mut Session, lines: Vec<Vec<u8>>) {
 }
 
 /// The value of a one-shot that is not among its arguments. One byte more than a value may have is enough to refuse it.
-fn read_value(source: ValueSource) -> Result<Vec<u8>, Error> {
+fn read_value(source: ValueSource) -> Result<Vec<u8>, Failure> {
     match source {
-        ValueSource::Stdin => files::read_stream_up_to(io::stdin().lock(), MAX_VALUE_LEN + 1)
-            .map_err(|error| Error::io("read", "standard input".as_ref(), error)),
+        ValueSource::Stdin => files::read_stdin_up_to(MAX_VALUE_LEN + 1),
         ValueSource::File(path) => files::read_up_to(&path, MAX_VALUE_LEN + 1),
     }
 }
 
-/// Keeps the error of a value that could not be read, which says more than the parser could.
-fn unread(error: Error, kept: &RefCell<Option<Error>>) -> Diagnostic {
-    let message = error.to_string();
-    kept.replace(Some(error));
+/// Keeps the failure of a value that could not be read, which says more than the parser could.
+fn unread(failure: Failure, kept: &RefCell<Option<Failure>>) -> Diagnostic {
+    let message = failure.message();
+    kept.replace(Some(failure));
     Diagnostic { message, span: 0..0, label: String::new(), help: None }
 }

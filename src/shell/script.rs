@@ -158,7 +158,7 @@ impl<'a> Script<'a> {
             Ok(Next::Wait) => Step::Wait,
             Ok(Next::End) => Step::End,
             Err(error) => {
-                let failure = Failure::Database(Error::io("read", self.name.as_ref(), error));
+                let failure = Failure::File(Error::io("read", self.name.as_ref(), error));
                 self.report(&failure);
                 Step::End
             }
