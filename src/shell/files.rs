@@ -4,52 +4,52 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
+use super::input::Awaited;
+use super::interrupt::Interrupt;
 use crate::error::Error;
 
-/// Everything here fails because of a file, which its error names as the user did.
+/// What fails here fails because of a file, which the error names as the user did, or because it was interrupted.
 type Result<T> = std::result::Result<T, Failure>;
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Failure {
-    move |error| Failure::File(Error::io(action, path, error))
+/// What to make of an error with the file `path`.
+pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Failure {
+    move |error| match error.downcast() {
+        Ok(interrupted) => Failure::Database(interrupted),
+        Err(error) => Failure::File(Error::io(action, path, error)),
+    }
 }
 
-/// Opens a file for reading.
+/// Opens a file for reading. A pipe that nobody writes to yet is not waited for here, where nothing could end the wait, but
+/// where it is read.
 pub(crate) fn open(path: &Path) -> Result<File> {
-    open_with(File::options().read(true), path)
-}
-
-/// Opens a file whose reader waits for input by itself: a pipe that nobody writes to yet is not waited for here, where
-/// nothing could end the wait.
-pub(crate) fn open_at_once(path: &Path) -> Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
     let at_once = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    open_with(File::options().read(true).custom_flags(at_once), path)
-}
-
-fn open_with(options: &fs::OpenOptions, path: &Path) -> Result<File> {
-    let file = options.open(path).map_err(failed("open", path))?;
+    let opened = File::options().read(true).custom_flags(at_once).open(path);
+    let file = opened.map_err(failed("open", path))?;
     match file.metadata() {
         Ok(about) if about.is_dir() => Err(failed("read", path)(io::ErrorKind::IsADirectory.into())),
         _ => Ok(file),
     }
 }
 
-/// The first bytes of a file, `limit` of them at most.
-pub(crate) fn read_up_to(path: &Path, limit: usize) -> Result<Vec<u8>> {
-    read_stream_up_to(open(path)?, limit, path)
+/// All of a file, or as much of it as shows that it is longer than `limit`.
+pub(crate) fn read_up_to(path: &Path, limit: usize, interrupt: &Interrupt) -> Result<Vec<u8>> {
+    read_stream_up_to(open(path)?, path, limit, interrupt)
 }
 
-/// The first bytes of standard input, `limit` of them at most.
-pub(crate) fn read_stdin_up_to(limit: usize) -> Result<Vec<u8>> {
-    read_stream_up_to(io::stdin().lock(), limit, Path::new("standard input"))
+/// The same of standard input.
+pub(crate) fn read_stdin_up_to(limit: usize, interrupt: &Interrupt) -> Result<Vec<u8>> {
+    read_stream_up_to(io::stdin(), Path::new("standard input"), limit, interrupt)
 }
 
-fn read_stream_up_to(stream: impl Read, limit: usize, name: &Path) -> Result<Vec<u8>> {
+fn read_stream_up_to(stream: impl AsFd, name: &Path, limit: usize, interrupt: &Interrupt) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    stream.take(limit as u64).read_to_end(&mut bytes).map_err(failed("read", name))?;
+    let enough = limit as u64 + 1;
+    Awaited::new(stream, interrupt).take(enough).read_to_end(&mut bytes).map_err(failed("read", name))?;
     Ok(bytes)
 }
 
@@ -72,7 +72,6 @@ fn is_missing(error: &io::Error) -> bool {
 
 /// Makes a directory and those above it, for this user alone.
 pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 

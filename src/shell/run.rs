@@ -57,7 +57,9 @@ pub fn run(run: Run, settings: Settings, streams: Streams) -> io::Result<Exit> {
 
 fn command(session: &mut Session, args: &[Vec<u8>]) {
     let read_failure = RefCell::new(None);
-    let mut read_value = |source| read_value(source).map_err(|failure| unread(failure, &read_failure));
+    let interrupt = &session.interrupt;
+    let mut read_value =
+        |source| read_value(source, interrupt).map_err(|failure| unread(failure, &read_failure));
     let parsed = parse::argv(args, &mut read_value);
     let source = parse::command_line(args);
     let place = Place { origin: None, source: &source };
@@ -85,11 +87,11 @@ fn lines(session: &mut Session, lines: Vec<Vec<u8>>) {
     }
 }
 
-/// The value of a one-shot that is not among its arguments. One byte more than a value may have is enough to refuse it.
-fn read_value(source: ValueSource) -> Result<Vec<u8>, Failure> {
+/// The value of a one-shot that is not among its arguments.
+fn read_value(source: ValueSource, interrupt: &Interrupt) -> Result<Vec<u8>, Failure> {
     match source {
-        ValueSource::Stdin => files::read_stdin_up_to(MAX_VALUE_LEN + 1),
-        ValueSource::File(path) => files::read_up_to(&path, MAX_VALUE_LEN + 1),
+        ValueSource::Stdin => files::read_stdin_up_to(MAX_VALUE_LEN, interrupt),
+        ValueSource::File(path) => files::read_up_to(&path, MAX_VALUE_LEN, interrupt),
     }
 }
 

@@ -67,7 +67,7 @@ impl Session {
             let help = "does a script read itself?";
             return Err(Failure::refused(format!("scripts are nested {MAX_DEPTH} deep"), help));
         }
-        let lines = Lines::from_fd(files::open_at_once(path)?.into());
+        let lines = Lines::from_fd(files::open(path)?.into());
         let before = std::mem::take(&mut self.tally);
         self.depth += 1;
         let flow = Script::new(self, &path.display().to_string(), lines, true).run();
@@ -158,8 +158,7 @@ impl<'a> Script<'a> {
             Ok(Next::Wait) => Step::Wait,
             Ok(Next::End) => Step::End,
             Err(error) => {
-                let failure = Failure::File(Error::io("read", self.name.as_ref(), error));
-                self.report(&failure);
+                self.report(&files::failed("read", self.name.as_ref())(error));
                 Step::End
             }
         }

@@ -8,7 +8,7 @@
 //! 2. An error is reported once, with its place, on standard error; it sets the exit code and poisons an open block.
 //! 3. A failed write to standard output ends the run.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Instant;
 
@@ -289,7 +289,7 @@ impl Session {
             return Ok(());
         };
         let mut file = files::NewFile::create(path)?;
-        let count = dump::write(source, &self.interrupt, &mut |piece| Ok(file.write(piece)?))?;
+        let count = dump::write(source, &self.interrupt, &mut |piece| file.write(piece))?;
         file.install()?;
         self.renderer.number(&mut self.output.buffer, Quantity::Count, count);
         Ok(())
@@ -299,10 +299,9 @@ impl Session {
         self.refuse_in_block(".load")?;
         self.connection.check_writable()?;
         let batch = if path == Path::new("-") && self.way == Way::OneShot {
-            dump::read_stdin(&self.interrupt)?
+            dump::read("stdin", io::stdin(), &self.interrupt)?
         } else {
-            let file = std::io::BufReader::new(files::open(path)?);
-            dump::read(&path.display().to_string(), file, &self.interrupt)?
+            dump::read(&path.display().to_string(), files::open(path)?, &self.interrupt)?
         };
         let count = batch.len();
         self.apply(batch)?;
