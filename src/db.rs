@@ -5,87 +5,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::engine::{Compaction, Engine, Progress, Snapshot as EngineSnapshot, Stats, Turn};
 use crate::error::{Notice, Result};
+use crate::options::Options;
 use crate::transaction::Transaction;
-use crate::types::{Batch, Direction, EngineKind, Key, KeyRange, SyncMode, Value};
-
-/// How to open a database.
-///
-/// ```no_run
-/// let db = kvdb::Options::new().create(false).open("state.kvdb")?;
-/// # Ok::<(), kvdb::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// Create the database when the directory is missing or empty. Default: yes.
-    pub(crate) create: bool,
-    /// Refuse writes, and need no permission for them. Default: no.
-    pub(crate) read_only: bool,
-    /// When writes are synced. Default: [`SyncMode::Group`].
-    pub(crate) sync: SyncMode,
-    /// How long to wait for another process's lock. Default: 5 s.
-    pub(crate) lock_timeout: Duration,
-    /// The engine of a database that is created. An existing one remembers its own.
-    pub(crate) engine: EngineKind,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            create: true,
-            read_only: false,
-            sync: SyncMode::default(),
-            lock_timeout: Duration::from_secs(5),
-            engine: EngineKind::default(),
-        }
-    }
-}
+use crate::types::{Batch, Direction, Key, KeyRange, Lsn, Value};
 
 impl Options {
-    /// The defaults.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Whether a missing database is created (default) or an error.
-    #[must_use]
-    pub const fn create(mut self, create: bool) -> Self {
-        self.create = create;
-        self
-    }
-
-    /// Whether writes are refused (default: no).
-    #[must_use]
-    pub const fn read_only(mut self, read_only: bool) -> Self {
-        self.read_only = read_only;
-        self
-    }
-
-    /// When writes are synced (default: [`SyncMode::Group`]).
-    #[must_use]
-    pub const fn sync(mut self, sync: SyncMode) -> Self {
-        self.sync = sync;
-        self
-    }
-
-    /// How long to wait for another process's lock (default: 5 s).
-    #[must_use]
-    pub const fn lock_timeout(mut self, timeout: Duration) -> Self {
-        self.lock_timeout = timeout;
-        self
-    }
-
-    /// The engine of a database that is created (default: [`EngineKind::Simple`]).
-    #[must_use]
-    pub const fn engine(mut self, engine: EngineKind) -> Self {
-        self.engine = engine;
-        self
-    }
-
     /// Opens the database in `dir`.
     ///
     /// # Errors
@@ -153,6 +80,7 @@ impl Db {
         let key = key.into();
         let mut turn = self.turn("delete")?;
         if turn.entry(&key)?.is_none() {
+            turn.commit()?;
             return Ok(false);
         }
         let mut batch = Batch::new();
@@ -165,7 +93,7 @@ impl Db {
     /// Applies a batch, all or nothing; durable when it returns.
     ///
     /// # Errors
-    /// `KeyTooLong`, `ValueTooLong`, `Busy`, `ReadOnly`, `Io`; nothing was applied.
+    /// `KeyTooLong`, `ValueTooLong`, `Busy`, `ReadOnly`: nothing was applied. Otherwise as [`Turn::commit`].
     pub fn write(&self, batch: Batch) -> Result<()> {
         let mut turn = self.turn("write")?;
         turn.write(batch)?;
@@ -275,6 +203,12 @@ impl Snapshot {
     /// Corruption and I/O errors.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         Ok(self.view.entry(key.as_ref())?.map(|entry| entry.value))
+    }
+
+    /// The newest batch in the view: it holds this one and everything before it.
+    #[must_use]
+    pub fn lsn(&self) -> Lsn {
+        self.view.lsn()
     }
 
     /// A walk over a range without copying entries.

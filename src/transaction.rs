@@ -74,8 +74,8 @@ impl Transaction {
     /// Applies the writes as one batch.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when a written key changed since the transaction began; otherwise as [`Engine::turn`]. Nothing was applied
-    /// after an error.
+    /// [`Error::Conflict`] when a written key changed since the transaction began: nothing was applied. Otherwise as
+    /// [`Engine::turn`] and [`Turn::commit`](crate::engine::Turn::commit).
     pub fn commit(self) -> Result<()> {
         if self.writes.is_empty() {
             return Ok(());

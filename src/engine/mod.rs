@@ -8,7 +8,8 @@
 //! * [`Engine::turn`] gives the one right to write: while a [`Turn`] lives no other process or thread commits, so what
 //!   it reads stays true until it commits. Its own uncommitted writes are visible to it alone.
 //! * [`Turn::commit`] returns when the turn's batches are durable as the [`SyncMode`](crate::SyncMode) promises. A turn that is
-//!   dropped, or whose commit fails, leaves nothing behind.
+//!   dropped leaves nothing behind, and so does one whose commit fails while the handle goes on. When the failure has stopped
+//!   the handle, some of the batches may be found later, by everybody, in order and each of them whole.
 //! * One batch is one record in the log: applied whole or not at all, whatever crashes when.
 
 #[cfg(test)]
@@ -21,8 +22,8 @@ mod wal_engine;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::db::Options;
 use crate::error::{Notice, Result};
+use crate::options::Options;
 use crate::storage::fs::RealFs;
 use crate::types::{Batch, Direction, EngineKind, Entry, KeyRange, Lsn, Value};
 use simple_engine::SimpleEngine;
@@ -42,6 +43,7 @@ pub trait Engine: Send + Sync {
     fn snapshot(&self) -> Result<Box<dyn Snapshot>>;
 
     /// Waits for the right to write and catches up with what others committed. `verb` names the command to those who wait.
+    /// The thread that has a turn can read, but waits for itself when it asks for another, or compacts.
     ///
     /// # Errors
     /// `Busy` after the lock timeout, `ReadOnly`, and as [`Engine::get`].
@@ -96,7 +98,9 @@ pub trait Cursor {
 
 /// The right to write, with a view that includes the turn's own writes.
 pub trait Turn {
-    /// The value of `key` and its version. Entries written in this turn carry the LSN they will have.
+    /// The value of `key` and its version. Entries written in this turn carry the LSN they will have. What is seen here may still
+    /// be on its way to the device together with this turn: an answer based on it counts once [`Turn::commit`] succeeds, also
+    /// when there is nothing to write.
     ///
     /// # Errors
     /// Corruption and I/O errors.
@@ -111,7 +115,7 @@ pub trait Turn {
     /// Makes the turn's batches durable and visible, and gives the right to write back. A turn that wrote nothing costs nothing.
     ///
     /// # Errors
-    /// Io, after which nothing of the turn is applied and the handle may be poisoned.
+    /// Io. Unless the handle is poisoned from then on, nothing of the turn is applied.
     fn commit(self: Box<Self>) -> Result<()>;
 }
 

@@ -15,8 +15,8 @@ use std::sync::{Arc, OnceLock};
 
 use super::wal_engine::{Memory, WalEngine, WalTurn};
 use super::{Compaction, Cursor, Engine, Progress, Snapshot, Stats, Turn};
-use crate::db::Options;
 use crate::error::{Error, Notice, Result};
+use crate::options::Options;
 use crate::storage::fs::Fs;
 use crate::types::{Batch, Direction, EngineKind, Entry, Key, KeyRange, Lsn, Op, Value};
 

@@ -21,7 +21,8 @@
 //!    turn is written. So a full disk is a clean refusal.
 //! 5. After a failed write or sync the handle is poisoned: the state of the device is unknown, and asking again proves nothing.
 //!    Others read the tail back from the device before they trust it.
-//! 6. A handle whose position no longer exists (the log was compacted meanwhile) starts again from the manifest.
+//! 6. A handle whose position no longer exists (the log was compacted meanwhile), or whose reading broke off on an error,
+//!    starts again from the manifest. Until it has caught up nothing of its memory is shown.
 //!
 //! [`follow`] reads, [`turn`] writes, [`chain`] makes databases and segments and replaces what a base stands for.
 
@@ -34,8 +35,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use crate::db::Options;
 use crate::error::{Error, Notice, Result, is_refusal};
+use crate::options::Options;
 use crate::storage::codec::random_u64;
 use crate::storage::fs::{File, Fs, LockKind, OpenMode};
 use crate::storage::lock::LockFile;
@@ -87,8 +88,19 @@ pub(crate) struct WalEngine<M> {
 struct Published<M> {
     memory: M,
     lsn: Lsn,
+    /// Bytes of records that the log holds behind the base.
+    log_bytes: u64,
     /// `None` when the memory must not be served before the handle has caught up.
     tail: Option<Tail>,
+}
+
+impl<M> Published<M> {
+    /// Lets readers see the memory, which is what the log adds up to where the follower stands.
+    fn show(&mut self, follower: &Follower, tail: Tail) {
+        self.lsn = follower.segment.position().lsn;
+        self.log_bytes = follower.log_bytes();
+        self.tail = Some(tail);
+    }
 }
 
 /// The end of the log as it was last seen.
@@ -102,6 +114,8 @@ struct Tail {
 /// What only one thread at a time may touch.
 struct Inner {
     follower: Follower,
+    /// Reading broke off: the follower may stand elsewhere than the memory, so both begin again from the manifest.
+    adrift: bool,
     /// The turn in progress: while there is one, this handle holds `LOCK` exclusive.
     group: Option<Group>,
     /// The failure after which the handle must not be used.
@@ -150,8 +164,8 @@ impl<M: Memory> WalEngine<M> {
             notes,
             #[expect(clippy::cast_possible_truncation, reason = "any 32 random bits do")]
             nonce: random_u64() as u32,
-            published: RwLock::new(Published { memory, lsn: Lsn::ZERO, tail: None }),
-            inner: Mutex::new(Inner { follower, group: None, poisoned: None }),
+            published: RwLock::new(Published { memory, lsn: Lsn::ZERO, log_bytes: 0, tail: None }),
+            inner: Mutex::new(Inner { follower, adrift: false, group: None, poisoned: None }),
             waiting: AtomicUsize::new(0),
             notices: Mutex::default(),
             counters: Counters::default(),
@@ -168,16 +182,18 @@ impl<M: Memory> WalEngine<M> {
             return Ok(read(&published.memory, published.lsn));
         }
         drop(published);
-        self.catch_up_to_read()?;
+        // As long as `inner` is held no other thread reads ahead into the memory.
+        let mut inner = self.inner();
+        self.catch_up_to_read(&mut inner)?;
         let published = self.published();
         Ok(read(&published.memory, published.lsn))
     }
 
-    fn catch_up_to_read(&self) -> Result<()> {
-        let mut inner = self.inner();
+    fn catch_up_to_read(&self, inner: &mut Inner) -> Result<()> {
         inner.check_usable()?;
-        if is_behind(&self.published())? {
-            self.catch_up(&mut inner, LockKind::Shared, "read")?;
+        // While there is a group this handle has the right to write: nothing can be new.
+        if inner.group.is_none() && is_behind(&self.published())? {
+            self.catch_up(inner, LockKind::Shared, "read")?;
             self.lock.release();
         }
         Ok(())
@@ -201,7 +217,7 @@ impl<M: Memory> WalEngine<M> {
 
     /// Bytes of records that the log holds behind the base.
     pub(crate) fn log_bytes(&self) -> u64 {
-        self.inner().follower.log_bytes()
+        self.published().log_bytes
     }
 
     /// # Errors

@@ -8,8 +8,9 @@
 use std::path::PathBuf;
 
 use crate::config::Settings;
-use crate::db::{Db, Options};
+use crate::db::Db;
 use crate::error::{Error, Notice, Result};
+use crate::options::Options;
 
 /// A database that may not be open yet.
 pub(crate) struct Connection {

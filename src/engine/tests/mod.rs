@@ -1,22 +1,36 @@
 //! The engine contract, held against a simulated disk.
 
 mod basics;
+mod crash;
+mod damage;
+mod faults;
+mod histories;
+mod locking;
+mod oracle;
+mod threads;
+mod world;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::simple_engine::SimpleEngine;
-use crate::db::{Db, Options};
+use crate::db::Db;
 use crate::error::Result;
-use crate::storage::fs::sim::SimFs;
+use crate::options::Options;
+use crate::storage::fs::sim::{Fault, Op, SimFs, SimProcess};
 use crate::types::{Direction, Key, KeyRange, Value};
 
 /// Where the databases of these tests lie.
 const DIR: &str = "/db";
 
-fn try_open(disk: &SimFs, options: &Options) -> Result<Db> {
-    let engine = SimpleEngine::open(disk.process(), Path::new(DIR), options)?;
+fn open_as(process: &Arc<SimProcess>, options: &Options) -> Result<Db> {
+    let engine = SimpleEngine::open(Arc::clone(process) as _, Path::new(DIR), options)?;
     Ok(Db::from_engine(Arc::new(engine)))
+}
+
+fn try_open(disk: &SimFs, options: &Options) -> Result<Db> {
+    open_as(&disk.process(), options)
 }
 
 fn open(disk: &SimFs) -> Db {
@@ -26,4 +40,46 @@ fn open(disk: &SimFs) -> Db {
 /// Everything that the database holds, in order.
 fn contents(db: &Db) -> Vec<(Key, Value)> {
     db.scan(..).unwrap().map(Result::unwrap).collect()
+}
+
+/// Makes the next call of this kind on a file whose name ends so fail with an I/O error.
+fn fail_next(disk: &SimFs, op: Op, name: &'static str) {
+    let done = AtomicBool::new(false);
+    disk.set_observer(Arc::new(move |call, disk| {
+        let applies = call.op == op && call.path.to_string_lossy().ends_with(name);
+        if applies && !done.swap(true, Ordering::Relaxed) {
+            disk.fail_at(call.number, Fault::Eio);
+        }
+    }));
+}
+
+/// Sebastiano Vigna's splitmix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+/// How many seeds a campaign runs for each of its places: `KVDB_SEEDS`, or `default`.
+fn seeds(default: u64) -> u64 {
+    std::env::var("KVDB_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(default)
+}
+
+/// Says what a campaign went through.
+#[expect(
+    clippy::print_stdout,
+    reason = "the counts are what a campaign is run for; cargo shows them on request"
+)]
+fn report(campaign: &str, what: &str) {
+    println!("{campaign}: {what}");
 }

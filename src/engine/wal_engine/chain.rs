@@ -1,7 +1,8 @@
 //! The files of a database and how they come and go: creation, the next segment, the base.
 //!
 //! * **Creation** builds a whole directory aside and renames it into place: a crash leaves no half database, and of two
-//!   creators the second finds the name taken and opens what the first made.
+//!   creators the second finds the name taken and opens what the first made. The new name is made durable by whoever
+//!   commits the first batch: its creator may be dead by then, or about to sync.
 //! * **Rotation** makes the next segment, zero-filled and durable, before the seal that names it is written. A crash in
 //!   between leaves a file that nothing refers to and the next rotation replaces.
 //! * **A base** is written beside the log while others read and write. It counts from the moment the new manifest is renamed into
@@ -13,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Inner, Memory, WalEngine};
-use crate::db::Options;
 use crate::error::{Error, Result};
+use crate::options::Options;
 use crate::storage::Life;
 use crate::storage::codec::random_u64;
 use crate::storage::fs::{File, Fs, LockKind, OpenMode, remove_if_present, write_all_at};
@@ -94,17 +95,21 @@ fn create(fs: &dyn Fs, dir: &Path, options: &Options) -> Result<Manifest> {
         fs.rename(&aside, dir).map_err(|error| Error::io("create", dir, error)).map(|()| manifest)
     });
     match built {
-        Ok(manifest) => {
-            let parent =
-                dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            fs.sync_dir(parent).map_err(|error| Error::io("sync", parent, error))?;
-            Ok(manifest)
-        }
+        Ok(manifest) => Ok(manifest),
         Err(error) => {
             discard(fs, &aside);
             Manifest::read(fs, dir)?.ok_or(error)
         }
     }
+}
+
+/// Makes the name of the database's directory durable.
+///
+/// # Errors
+/// I/O.
+pub(super) fn sync_name(fs: &dyn Fs, dir: &Path) -> Result<()> {
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs.sync_dir(parent).map_err(|error| Error::io("sync", parent, error))
 }
 
 fn build(fs: &dyn Fs, dir: &Path, options: &Options) -> Result<Manifest> {
@@ -211,15 +216,17 @@ impl<M: Memory> WalEngine<M> {
         self.catch_up(&mut inner, LockKind::Exclusive, "compact")?;
         let sealed = inner.follower.segment.life().id;
         let rotated = self.rotate(&mut inner, 0, Growth::Small);
-        let position = inner.follower.segment.position();
         let mut published = self.published_mut();
-        published.tail = Some(inner.follower.tail()?);
+        if rotated.is_ok() {
+            published.show(&inner.follower, inner.follower.own_tail());
+            self.leave_note(&inner);
+        }
         let view = snapshot(&published.memory);
         drop(published);
-        self.leave_note(&inner);
         self.lock.release();
         rotated?;
-        Ok((sealed, inner.follower.segment.life(), position.lsn, view))
+        let segment = &inner.follower.segment;
+        Ok((sealed, segment.life(), segment.position().lsn, view))
     }
 
     fn engine_kind(&self) -> Result<crate::types::EngineKind> {
@@ -235,6 +242,7 @@ impl<M: Memory> WalEngine<M> {
         let installed = manifest.install(&*self.fs, &self.dir);
         if installed.is_ok() {
             inner.follower.rebased();
+            self.published_mut().log_bytes = 0;
         }
         self.lock.release();
         drop(inner);

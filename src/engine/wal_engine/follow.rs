@@ -19,6 +19,7 @@ use crate::storage::manifest::Manifest;
 use crate::storage::shm::Durable;
 use crate::storage::wal::reader::{Mark, SegmentReader, Step};
 use crate::storage::wal::record::{self, Header, Kind, Record};
+use crate::storage::wal::segment;
 use crate::types::Lsn;
 
 /// How often a reader starts again before it takes a missing file for a lost one.
@@ -29,6 +30,8 @@ pub(super) struct Follower {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     writable: bool,
+    /// The first segment of the log when the follower began. Segments go away only after another one is first.
+    first: Life,
     pub(super) segment: SegmentReader,
     /// Every batch up to here is known to be on the device.
     durable: Lsn,
@@ -106,6 +109,7 @@ impl Follower {
             fs: Arc::clone(fs),
             dir: dir.to_owned(),
             writable,
+            first: manifest.first,
             durable: base_lsn,
             synced: base_lsn,
             confirmed: segment.mark(),
@@ -160,7 +164,14 @@ impl Follower {
     ) -> Result<Option<Stop>> {
         let path = segment_path(&self.dir, life.id);
         let mut next = match open_segment(&*self.fs, path, life, self.writable) {
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Err(Error::Io { source, path, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                if read_manifest(&*self.fs, &self.dir)?.first == self.first {
+                    return Err(Error::corruption(
+                        &path,
+                        0,
+                        "the file is missing, and the log goes on in it",
+                    ));
+                }
                 return Ok(Some(Stop::Gone));
             }
             opened => opened?,
@@ -220,11 +231,12 @@ impl Follower {
     }
 
     /// Decides, with the lock held, whether the log ends where reading stopped. Returns whether an incomplete write lies there.
+    /// `suspicious`: something that was there before is gone.
     ///
     /// The end is believed unless something shows that there was more: a note of this boot, a later record in the segment that
-    /// says so, or a next segment that is in use. After zeros, and with a note of this boot on this segment, nothing is looked for:
-    /// holes are made by power losses, and the first handle after a boot looked.
-    fn settle(&mut self, stop: Stop, note: Option<&Durable>) -> Result<bool> {
+    /// says so, or a next segment that is in use. After zeros, and with a note of this boot that the log ends cleanly in this
+    /// segment, nothing is looked for: holes are made by power losses and failed syncs, and who met one looked and noted it.
+    fn settle(&mut self, stop: Stop, note: Option<&Durable>, suspicious: bool) -> Result<bool> {
         let end = self.segment.position();
         let note_here = note.filter(|note| note.life == self.segment.life());
         if let Some(note) = note_here
@@ -232,7 +244,7 @@ impl Follower {
         {
             return Err(self.lost(&format!("LSNs {} to {} were durable", end.lsn.next(), note.lsn)));
         }
-        if stop == Stop::Zeros && note_here.is_some() {
+        if stop == Stop::Zeros && note_here.is_some_and(|note| !note.dropped) && !suspicious {
             self.stale_end = end.offset;
             return Ok(false);
         }
@@ -248,11 +260,18 @@ impl Follower {
         Ok(survey.stale_end > end.offset)
     }
 
-    /// Whether the next segment's file continues this one and holds records: then this one was sealed.
+    /// Whether the next segment's file continues this one and holds records: then this one was sealed. A file that does not
+    /// verify is the leftover of a rotation that was cut short.
     fn successor_is_in_use(&self) -> Result<bool> {
         let path = segment_path(&self.dir, self.segment.life().id.next());
-        let Ok(file) = open_log_file(&*self.fs, &path, false) else { return Ok(false) };
-        let Ok(header) = crate::storage::wal::segment::read_header(&*file, &path) else { return Ok(false) };
+        let file = match open_log_file(&*self.fs, &path, false) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened.map_err(|error| Error::io("open", &path, error))?,
+        };
+        let header = match segment::read_header(&*file, &path) {
+            Err(Error::Corruption { .. }) => return Ok(false),
+            read => read?,
+        };
         let mut next = SegmentReader::at_start(file, path, header);
         Ok(header.previous.id == self.segment.life().id && next.has_next()?)
     }
@@ -269,6 +288,12 @@ impl Follower {
     pub(super) fn tail(&self) -> Result<Tail> {
         let offset = self.segment.position().offset;
         Ok(Tail { file: Arc::clone(self.segment.file()), offset, seen: self.segment.peek()? })
+    }
+
+    /// The end of the log behind what this handle wrote last: its write covered whatever lay there.
+    pub(super) fn own_tail(&self) -> Tail {
+        let offset = self.segment.position().offset;
+        Tail { file: Arc::clone(self.segment.file()), offset, seen: [0; record::HEADER_LEN] }
     }
 
     pub(super) const fn log_bytes(&self) -> u64 {
@@ -361,10 +386,11 @@ fn read_manifest(fs: &dyn Fs, dir: &Path) -> Result<Manifest> {
 impl<M: Memory> WalEngine<M> {
     /// Takes `LOCK` and brings the memory up to date under it. After an error the lock is free again.
     pub(super) fn catch_up(&self, inner: &mut Inner, kind: LockKind, verb: &str) -> Result<()> {
-        self.read_ahead(inner)?;
+        self.read_ahead(inner);
         self.acquire(kind, verb)?;
         let caught_up = self.catch_up_locked(inner);
         if let Err(error) = &caught_up {
+            self.set_adrift(inner);
             self.lock.release();
             if let Error::Poisoned { cause } = error {
                 inner.poisoned = Some(cause.clone());
@@ -373,18 +399,30 @@ impl<M: Memory> WalEngine<M> {
         caught_up
     }
 
-    /// Step 1: what can be read without the lock. It is not shown before the handle has caught up.
-    fn read_ahead(&self, inner: &mut Inner) -> Result<()> {
+    /// Has the next command begin again from the manifest.
+    fn set_adrift(&self, inner: &mut Inner) {
+        inner.adrift = true;
+        self.published_mut().tail = None;
+    }
+
+    /// Step 1: what can be read without the lock. It is not shown before the handle has caught up, and nothing is decided
+    /// here: what goes wrong is tried again under the lock.
+    fn read_ahead(&self, inner: &mut Inner) {
         let mut published = self.published_mut();
         let before = inner.follower.segment.mark();
+        inner.adrift |= self.try_to_read_ahead(inner, &mut published).is_err();
+        if inner.adrift || inner.follower.segment.mark() != before {
+            published.tail = None;
+        }
+    }
+
+    fn try_to_read_ahead(&self, inner: &mut Inner, published: &mut Published<M>) -> Result<()> {
         for _ in 0..MAX_RESTARTS {
-            if inner.follower.replay(&mut published.memory, false, None)? != Stop::Gone {
+            if inner.adrift || inner.follower.replay(&mut published.memory, false, None)? == Stop::Gone {
+                self.restart(inner, published)?;
+            } else {
                 break;
             }
-            self.restart(inner, &mut published)?;
-        }
-        if inner.follower.segment.mark() != before {
-            published.tail = None;
         }
         Ok(())
     }
@@ -393,20 +431,21 @@ impl<M: Memory> WalEngine<M> {
     fn catch_up_locked(&self, inner: &mut Inner) -> Result<()> {
         let mut published = self.published_mut();
         let note = self.notes.durable();
-        if !inner.follower.segment.last_is_unchanged()? {
+        let mut suspicious = inner.adrift || !inner.follower.segment.last_is_unchanged()?;
+        if suspicious {
             self.restart(inner, &mut published)?;
         }
         for _ in 0..MAX_RESTARTS {
             let stop = inner.follower.replay(&mut published.memory, true, note.as_ref())?;
             if stop != Stop::Gone {
-                let dropped = inner.follower.settle(stop, note.as_ref())?;
+                let dropped = inner.follower.settle(stop, note.as_ref(), suspicious)?;
                 if inner.follower.make_durable(note.as_ref())? {
                     self.report(inner, note.as_ref(), dropped);
-                    published.lsn = inner.follower.segment.position().lsn;
-                    published.tail = Some(inner.follower.tail()?);
+                    published.show(&inner.follower, inner.follower.tail()?);
                     return Ok(());
                 }
             }
+            suspicious = true;
             self.restart(inner, &mut published)?;
         }
         Err(inner.follower.corruption("the log changes while it is locked".into()))
@@ -415,9 +454,11 @@ impl<M: Memory> WalEngine<M> {
     /// Begins again from the manifest.
     fn restart(&self, inner: &mut Inner, published: &mut Published<M>) -> Result<()> {
         published.tail = None;
+        inner.adrift = true;
         let manifest = read_manifest(&*self.fs, &self.dir)?;
         let writable = self.read_only.is_none();
         inner.follower = Follower::load(&self.fs, &self.dir, writable, manifest, &mut published.memory)?;
+        inner.adrift = false;
         Ok(())
     }
 

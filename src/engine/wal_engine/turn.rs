@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::chain::Growth;
+use super::chain::{self, Growth};
 use super::{Counters, Inner, Memory, WalEngine};
 use crate::error::{Error, Result};
 use crate::storage::fs::{LockKind, write_all_at};
@@ -156,6 +156,9 @@ impl<M: Memory> WalEngine<M> {
     }
 
     fn commit(&self, inner: &mut Inner, staged: Staged) -> Result<()> {
+        if inner.follower.segment.position().lsn == Lsn::ZERO {
+            chain::sync_name(&*self.fs, &self.dir)?;
+        }
         if inner.follower.segment.room() < staged.len + record::SEAL_LEN as u64 {
             self.rotate(inner, staged.len, Growth::Larger)?;
         }
@@ -221,7 +224,6 @@ impl<M: Memory> WalEngine<M> {
 
     /// Shows what was committed to readers.
     fn publish(&self, inner: &Inner, staged: Staged) {
-        let segment = &inner.follower.segment;
         let mut published = self.published_mut();
         Counters::add(&self.counters.commits, staged.batches.len() as u64);
         for (lsn, batch) in staged.batches {
@@ -229,13 +231,7 @@ impl<M: Memory> WalEngine<M> {
                 published.memory.apply(lsn, op);
             }
         }
-        published.lsn = segment.position().lsn;
-        // What lies behind the log's own end is zeros: the write covered everything else.
-        published.tail = Some(super::Tail {
-            file: Arc::clone(segment.file()),
-            offset: segment.position().offset,
-            seen: [0; record::HEADER_LEN],
-        });
+        published.show(&inner.follower, inner.follower.own_tail());
     }
 }
 

@@ -124,7 +124,7 @@ pub(crate) enum Fault {
     KillInside,
 }
 
-/// Called before each mutating call, free to use the disk it is given.
+/// Called before each mutating call, free to use the disk it is given and to make the call fail.
 pub(crate) type Observer = Arc<dyn Fn(&Call, &SimFs) + Send + Sync>;
 
 /// A simulated disk. A clone is the same disk; [`SimFs::clone_disk`] makes another.
@@ -142,6 +142,7 @@ struct State {
     faults: BTreeMap<u64, Fault>,
     lasting_fault: Option<(u64, Fault)>,
     observer: Option<Observer>,
+    observes_all: bool,
     skips_sync: Box<dyn Fn(&Path) -> bool + Send>,
 }
 
@@ -170,6 +171,7 @@ impl SimFs {
             faults: BTreeMap::new(),
             lasting_fault: None,
             observer: None,
+            observes_all: false,
             skips_sync: Box::new(|_| false),
         })))
     }
@@ -255,7 +257,16 @@ impl SimFs {
     /// Has `observer` called before every mutating call, without a lock held. Calls that it makes through a process
     /// of the same disk are observed too.
     pub(crate) fn set_observer(&self, observer: Observer) {
-        self.state().observer = Some(observer);
+        let mut state = self.state();
+        state.observer = Some(observer);
+        state.observes_all = false;
+    }
+
+    /// Has `observer` called before every call, also those that change nothing.
+    pub(crate) fn set_observer_of_all(&self, observer: Observer) {
+        let mut state = self.state();
+        state.observer = Some(observer);
+        state.observes_all = true;
     }
 
     /// Makes syncs of files and directories at these paths succeed without doing anything. `skips` must not use the
@@ -292,10 +303,10 @@ impl fmt::Debug for SimFs {
 }
 
 impl State {
-    /// The fault planned for the current call.
-    fn planned_fault(&self) -> Option<Fault> {
-        let lasting = self.lasting_fault.filter(|(first, _)| self.calls >= *first).map(|(_, fault)| fault);
-        self.faults.get(&self.calls).copied().or(lasting)
+    /// The fault planned for the call of this number.
+    fn planned_fault(&self, number: u64) -> Option<Fault> {
+        let lasting = self.lasting_fault.filter(|(first, _)| number >= *first).map(|(_, fault)| fault);
+        self.faults.get(&number).copied().or(lasting)
     }
 
     fn record(&mut self, call: Call) {

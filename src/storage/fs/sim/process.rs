@@ -78,14 +78,13 @@ impl SimProcess {
         state.check_alive(self.id)?;
         state.calls += 1;
         call.number = state.calls;
-        let fault = state.planned_fault();
         state.record(call.clone());
-        let observer = state.observer.clone().filter(|_| call.op.is_mutating());
+        let observer = state.observer.clone().filter(|_| state.observes_all || call.op.is_mutating());
         drop(state);
         if let Some(observer) = observer {
             observer(&call, &self.fs);
         }
-        Ok(fault)
+        Ok(self.fs.state().planned_fault(call.number))
     }
 }
 

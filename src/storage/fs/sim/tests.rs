@@ -487,6 +487,17 @@ fn the_observer_sees_the_disk_before_every_mutating_call() {
 }
 
 #[test]
+fn an_observer_may_ask_for_every_call_and_make_it_fail() {
+    let (disk, process) = new_disk();
+    disk.write_file("/f", b"value").unwrap();
+    let file = process.open(Path::new("/f"), OpenMode::Read).unwrap();
+    disk.set_observer_of_all(Arc::new(|call, disk| disk.fail_at(call.number, Fault::Eio)));
+    assert_eq!(errno(file.size()), Errno::IO.raw_os_error());
+    disk.set_observer(Arc::new(|_, _| panic!("reading changes nothing")));
+    assert_eq!(file.size().unwrap(), 5);
+}
+
+#[test]
 fn an_observer_may_kill_the_process_before_its_call() {
     let (disk, process) = new_disk();
     let victim = Arc::clone(&process);

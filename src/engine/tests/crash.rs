@@ -1,0 +1,301 @@
+//! No crash undoes an acknowledged batch, half-applies one, or brings back what was gone.
+//!
+//! A script runs while an observer takes, before every call that changes the disk, the disks that a crash at that moment could
+//! leave: a power loss that keeps nothing unsynced, everything, or what a seed says, and the death of all processes. Each of them is
+//! judged: opened, held against the oracle, cut off from power again, written to, and cut off once more. A second campaign
+//! kills one of two processes at each of its calls, before and inside the call, while the other goes on.
+//!
+//! The judge is put to the test too: on a disk whose syncs do nothing it must find something.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use super::oracle::{Oracle, Verdict};
+use super::world::{Step, World, set, value};
+use super::{Random, open, report, seeds};
+use crate::storage::fs::sim::{Fault, SimFs};
+use crate::types::{Batch, SyncMode};
+
+use SyncMode::{Each, Group, None as Unsynced};
+
+/// What a campaign found.
+#[derive(Default)]
+struct Findings {
+    states: AtomicU64,
+    violations: Mutex<Vec<String>>,
+}
+
+impl Findings {
+    fn states(&self) -> u64 {
+        self.states.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, place: &str, verdict: Verdict) {
+        if let Err(what) = verdict {
+            self.violations.lock().unwrap().push(format!("{place}: {what}"));
+        }
+    }
+
+    /// Judges a disk that a crash left, and what becomes of it after another one.
+    fn judge(&self, disk: &SimFs, mut oracle: Oracle, seed: u64) -> Verdict {
+        let see = |disk: &SimFs, oracle: &mut Oracle| {
+            self.states.fetch_add(1, Ordering::Relaxed);
+            let world = World::with_oracle(disk, &[Group], oracle.clone());
+            let verdict = world.look_afresh();
+            *oracle = world.oracle().clone();
+            verdict
+        };
+        see(disk, &mut oracle)?;
+        let [nothing_kept, _] = disk.power_loss_extremes();
+        let mut after = oracle.clone();
+        after.lose_power();
+        see(&nothing_kept, &mut after).map_err(|what| format!("what was seen is not durable: {what}"))?;
+        let mut world = World::with_oracle(disk, &[Group, Group], oracle);
+        let mark = seed.wrapping_mul(1000);
+        world.run(&[
+            Step::Look(1),
+            Step::Write(0, set("a", 40, mark)),
+            Step::Write(0, set("after", 700, mark + 1)),
+            Step::Look(1),
+        ])?;
+        if seed.is_multiple_of(3) {
+            world.run(&[Step::Compact(1), Step::Write(0, set("b", 9, mark + 2)), Step::Look(1)])?;
+        }
+        let oracle = world.oracle().clone();
+        let [nothing_kept, everything_kept] = disk.power_loss_extremes();
+        for disk in [nothing_kept, everything_kept, disk.power_loss(seed), disk.clone_disk()] {
+            see(&disk, &mut oracle.clone()).map_err(|what| format!("after new writes: {what}"))?;
+        }
+        Ok(())
+    }
+
+    /// Has every crash judged that could happen from now on.
+    fn watch(self: &Arc<Self>, world: &World, seeds: u64) {
+        let (oracle, findings) = (Arc::clone(&world.oracle), Arc::clone(self));
+        world.disk.set_observer(Arc::new(move |call, disk| {
+            let live = oracle.lock().unwrap().clone();
+            let mut lost = live.clone();
+            lost.lose_power();
+            let try_one = |name: &str, disk: &SimFs, oracle: &Oracle, seed| {
+                let place = format!("{name} {seed} before {call}");
+                findings.note(&place, findings.judge(disk, oracle.clone(), seed));
+            };
+            try_one("kill", &disk.clone_disk(), &live, call.number);
+            let [nothing_kept, everything_kept] = disk.power_loss_extremes();
+            try_one("nothing kept", &nothing_kept, &lost, call.number);
+            try_one("everything kept", &everything_kept, &lost, call.number);
+            for seed in 0..seeds {
+                let seed = call.number * 1_000_003 + seed;
+                try_one("power loss", &disk.power_loss(seed), &lost, seed);
+                try_one("unordered power loss", &disk.power_loss_unordered(seed), &lost, seed);
+            }
+        }));
+    }
+}
+
+struct Script {
+    name: &'static str,
+    modes: &'static [SyncMode],
+    steps: Vec<Step>,
+}
+
+fn batch(mark: u64) -> Batch {
+    let mut batch = Batch::new();
+    batch
+        .set("x", value(30, mark))
+        .delete("a")
+        .set(format!("k{}", mark % 5), value(600, mark + 1))
+        .delete("none");
+    batch
+}
+
+fn scripts() -> Vec<Script> {
+    let turns = |who: usize, mark: u64| Step::Turn(who, (0..4).map(|n| batch(mark + n)).collect());
+    let fill = |who: usize, rounds: u64, mark: u64| {
+        (0..rounds).map(move |round| Step::Write(who, set(&format!("f{}", round % 3), 15_000, mark + round)))
+    };
+    let simple = vec![
+        Step::Write(0, set("a", 5, 1)),
+        Step::Write(0, batch(10)),
+        turns(0, 20),
+        Step::Abandon(0, batch(30)),
+        Step::Write(0, set("a", 2_000, 40)),
+        Step::Transaction(0, batch(50)),
+        Step::Reopen(0),
+        turns(0, 60),
+    ];
+    let rotation = fill(0, 9, 100).chain([turns(0, 200)]).chain([Step::Write(0, set("large", 300_000, 210))]);
+    let mut compaction: Vec<Step> = fill(0, 3, 300).collect();
+    compaction.extend([Step::Compact(0), Step::Write(0, batch(310)), Step::Compact(0), turns(0, 320)]);
+    compaction.extend(fill(0, 5, 330));
+    let mut two: Vec<Step> = Vec::new();
+    for round in 0..4 {
+        two.extend([turns(0, 400 + round * 20), Step::Write(1, batch(410 + round * 20)), Step::Look(0)]);
+        two.extend(fill(1, 2, 500 + round * 10));
+        two.push(Step::Conflict(0, 1, batch(600 + round)));
+    }
+    two.extend([Step::Compact(1), Step::Write(0, batch(700)), Step::Compact(0), Step::Write(1, batch(710))]);
+    let mut unsynced: Vec<Step> = (0..6).map(|n| Step::Write(n % 2, batch(800 + n as u64 * 5))).collect();
+    unsynced.extend(fill(1, 6, 850));
+    unsynced.extend([Step::Write(0, batch(900)), Step::Compact(1), Step::Write(1, batch(910))]);
+    vec![
+        Script { name: "simple", modes: &[Group], steps: simple },
+        Script { name: "rotation", modes: &[Each], steps: rotation.collect() },
+        Script { name: "compaction", modes: &[Group], steps: compaction },
+        Script { name: "two processes", modes: &[Group, Each], steps: two },
+        Script { name: "unsynced", modes: &[Group, Unsynced], steps: unsynced },
+    ]
+}
+
+/// Runs a script under the judge's eyes on a disk that `prepare` has changed.
+fn campaign(script: &Script, seeds: u64, prepare: impl Fn(&SimFs)) -> (Arc<Findings>, Verdict) {
+    let disk = SimFs::new();
+    prepare(&disk);
+    let mut world = World::new(&disk, script.modes);
+    let findings = Arc::<Findings>::default();
+    findings.watch(&world, seeds);
+    let verdict = world.run(&script.steps);
+    (findings, verdict)
+}
+
+fn must_hold(name: &str) {
+    let script = scripts().into_iter().find(|script| script.name == name).unwrap();
+    let (findings, verdict) = campaign(&script, seeds(4), |_| ());
+    verdict.unwrap();
+    report("crash", &format!("{name}: {} states", findings.states()));
+    let violations = findings.violations.lock().unwrap();
+    assert!(violations.is_empty(), "{} violations, the first: {}", violations.len(), violations[0]);
+}
+
+#[test]
+fn nothing_is_lost_at_any_call_of_single_writes_and_turns() {
+    must_hold("simple");
+}
+
+#[test]
+fn nothing_is_lost_at_any_call_of_a_rotation() {
+    must_hold("rotation");
+}
+
+#[test]
+fn nothing_is_lost_at_any_call_of_a_compaction() {
+    must_hold("compaction");
+}
+
+#[test]
+fn nothing_is_lost_at_any_call_of_two_processes() {
+    must_hold("two processes");
+}
+
+#[test]
+fn writes_without_sync_survive_kills_and_are_lost_only_from_the_end() {
+    must_hold("unsynced");
+}
+
+/// Whether the judge finds fault with a disk that skips these syncs.
+fn finds_skipped_syncs(name: &str, skips: impl Fn(&std::path::Path) -> bool + Send + Copy + 'static) {
+    let script = scripts().into_iter().find(|script| script.name == name).unwrap();
+    let (findings, _) = campaign(&script, 1, |disk| disk.skip_syncs(skips));
+    let found = findings.violations.lock().unwrap().len();
+    report(
+        "crash",
+        &format!("{name} with skipped syncs: {found} violations in {} states", findings.states()),
+    );
+    assert!(found > 0, "the judge sees nothing");
+}
+
+#[test]
+fn the_judge_notices_when_the_log_is_not_synced() {
+    finds_skipped_syncs("simple", |path| path.extension().is_some_and(|extension| extension == "wal"));
+}
+
+#[test]
+fn the_judge_notices_when_a_base_is_not_synced() {
+    finds_skipped_syncs("compaction", |path| path.extension().is_some_and(|extension| extension == "base"));
+}
+
+#[test]
+fn the_judge_notices_when_directories_are_not_synced() {
+    finds_skipped_syncs("rotation", |path| path.ends_with("db"));
+    finds_skipped_syncs("simple", |path| path == std::path::Path::new("/"));
+}
+
+#[test]
+fn the_judge_notices_when_the_manifest_is_not_synced() {
+    finds_skipped_syncs("compaction", |path| path.to_string_lossy().contains("MANIFEST"));
+}
+
+/// The calls that process 0 makes in a script, as their numbers among all calls.
+fn calls_of_first(script: &Script, start: &SimFs) -> Vec<u64> {
+    let disk = start.clone_disk();
+    let mut world = World::new(&disk, script.modes);
+    world.run(&script.steps).unwrap();
+    let first = disk.log().first().unwrap().process;
+    disk.log().iter().filter(|call| call.process == first).map(|call| call.number).collect()
+}
+
+#[test]
+fn a_process_killed_at_any_call_harms_nobody() {
+    let findings = Findings::default();
+    let mut killed = 0;
+    for script in scripts().iter().filter(|script| script.modes.len() == 2) {
+        let disk = SimFs::new();
+        for number in calls_of_first(script, &disk) {
+            for fault in [Fault::Kill, Fault::KillInside] {
+                let disk = disk.clone_disk();
+                disk.fail_at(number, fault);
+                let mut world = World::new(&disk, script.modes);
+                world.faulty = true;
+                let place = format!("{}: {fault:?} at call {number}", script.name);
+                findings.note(&place, world.run(&script.steps));
+                let mut oracle = world.oracle().clone();
+                oracle.lose_power();
+                let lost = disk.power_loss(number);
+                findings.note(&place, findings.judge(&lost, oracle, number));
+                killed += 1;
+            }
+        }
+    }
+    report("crash", &format!("{killed} kills, {} states", findings.states()));
+    let violations = findings.violations.lock().unwrap();
+    assert!(violations.is_empty(), "{} violations, the first: {}", violations.len(), violations[0]);
+}
+
+#[test]
+fn threads_that_share_syncs_lose_no_acknowledged_write_to_a_power_loss() {
+    const THREADS: usize = 4;
+    const WRITES: u64 = 40;
+    let disk = SimFs::new();
+    let db = open(&disk);
+    let issued: Arc<Vec<AtomicU64>> = Arc::new((0..THREADS).map(|_| AtomicU64::new(0)).collect());
+    let acknowledged: Arc<Vec<AtomicU64>> = Arc::new((0..THREADS).map(|_| AtomicU64::new(0)).collect());
+    let states = Arc::new(AtomicU64::new(0));
+    let random = Mutex::new(Random(1));
+    let at_least = Arc::clone(&acknowledged);
+    let (at_most, counted) = (Arc::clone(&issued), Arc::clone(&states));
+    disk.set_observer(Arc::new(move |_, disk| {
+        let least: Vec<u64> = at_least.iter().map(|count| count.load(Ordering::SeqCst)).collect();
+        let lost = disk.power_loss(random.lock().unwrap().next());
+        let survivor = open(&lost);
+        for (thread, least) in least.iter().enumerate() {
+            let found = survivor.get(format!("t{thread}")).unwrap();
+            let found = found.map_or(0, |value| u64::from_le_bytes(value[..8].try_into().unwrap()));
+            let most = at_most[thread].load(Ordering::SeqCst);
+            assert!((*least..=most).contains(&found), "thread {thread}: {least} <= {found} <= {most}");
+        }
+        counted.fetch_add(1, Ordering::Relaxed);
+    }));
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (db, issued, acknowledged) = (&db, &issued, &acknowledged);
+            scope.spawn(move || {
+                for write in 1..=WRITES {
+                    issued[thread].store(write, Ordering::SeqCst);
+                    db.set(format!("t{thread}"), write.to_le_bytes().repeat(200)).unwrap();
+                    acknowledged[thread].store(write, Ordering::SeqCst);
+                }
+            });
+        }
+    });
+    report("crash", &format!("threads: {} states", states.load(Ordering::Relaxed)));
+}

@@ -1,0 +1,334 @@
+//! A system call that fails costs an error at most: no panic, no acknowledged batch, no wrong answer, no lock left held.
+//!
+//! Scripts run once to count their calls, and then once for every call and every way in which it can fail. After an error the
+//! handle either goes on, having applied nothing of what failed, or says that it stopped; a fresh process sees every
+//! acknowledged batch either way, and so does what a power loss leaves. Releasing a lock is not made to fail: the kernel
+//! does not refuse it.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::world::{Step, World, set, value};
+use super::{fail_next, open, report, seeds, try_open};
+use crate::db::Db;
+use crate::error::Error;
+use crate::options::Options;
+use crate::storage::fs::sim::{Call, Fault, Op, SimFs};
+use crate::types::{Batch, SyncMode};
+
+use SyncMode::{Each, Group};
+
+fn batch(mark: u64) -> Batch {
+    let mut batch = Batch::new();
+    batch.set("x", value(30, mark)).delete("a").set(format!("k{}", mark % 5), value(600, mark + 1));
+    batch
+}
+
+fn turn(who: usize, mark: u64) -> Step {
+    Step::Turn(who, (0..3).map(|n| batch(mark + n)).collect())
+}
+
+fn fill(who: usize, mark: u64) -> Step {
+    Step::Write(who, set(&format!("f{}", mark % 3), 22_000, mark))
+}
+
+/// Process 0 does what is made to fail; process 1 gives it something to catch up with.
+fn scripts() -> Vec<(&'static str, Vec<Step>)> {
+    vec![
+        (
+            "create, write, read",
+            vec![
+                Step::Write(0, set("a", 5, 1)),
+                turn(0, 10),
+                Step::Look(0),
+                Step::Stats(0),
+                Step::Abandon(0, batch(20)),
+                Step::Transaction(0, batch(30)),
+                Step::Write(0, set("b", 1_000, 40)),
+                Step::Look(0),
+            ],
+        ),
+        (
+            "rotate",
+            vec![
+                fill(0, 100),
+                fill(0, 101),
+                fill(0, 102),
+                turn(0, 110),
+                Step::Write(0, set("large", 300_000, 120)),
+                Step::Look(0),
+                Step::Write(0, batch(130)),
+            ],
+        ),
+        (
+            "compact",
+            vec![
+                fill(0, 200),
+                Step::Compact(0),
+                Step::Write(0, batch(210)),
+                Step::Compact(0),
+                Step::Stats(0),
+                turn(0, 220),
+                Step::Look(0),
+            ],
+        ),
+        (
+            "follow a rotation",
+            vec![
+                Step::Write(1, set("a", 5, 300)),
+                Step::Look(0),
+                fill(1, 310),
+                fill(1, 311),
+                fill(1, 312),
+                Step::Look(0),
+                fill(1, 313),
+                fill(1, 314),
+                fill(1, 315),
+                turn(0, 320),
+                Step::Look(1),
+                Step::Look(0),
+            ],
+        ),
+        (
+            "follow a compaction",
+            vec![
+                Step::Write(1, set("a", 5, 400)),
+                Step::Look(0),
+                Step::Compact(1),
+                turn(0, 410),
+                Step::Look(0),
+                Step::Compact(1),
+                Step::Compact(1),
+                Step::Look(0),
+                Step::Write(1, batch(420)),
+                Step::Compact(1),
+                Step::Compact(1),
+                Step::Write(0, batch(430)),
+                Step::Look(1),
+                Step::Look(0),
+            ],
+        ),
+    ]
+}
+
+fn calls_of_first(modes: &[SyncMode], steps: &[Step]) -> Vec<Call> {
+    let disk = SimFs::new();
+    let mut world = World::new(&disk, modes);
+    world.run(steps).unwrap();
+    // The first process to be made is that of the first step.
+    let first = if steps[0].who() == 0 { 1 } else { 2 };
+    disk.log().into_iter().filter(|call| call.process == first && call.op != Op::Unlock).collect()
+}
+
+#[test]
+fn every_call_can_fail_in_every_way() {
+    let mut failed = 0;
+    let mut violations = Vec::new();
+    for (name, steps) in scripts() {
+        let modes = [Group, Each];
+        for call in calls_of_first(&modes, &steps) {
+            for fault in [Fault::Eio, Fault::Enospc, Fault::Eintr, Fault::Short] {
+                let disk = SimFs::new();
+                disk.fail_at(call.number, fault);
+                let mut world = World::new(&disk, &modes);
+                world.faulty = true;
+                let mut verdict = world.run(&steps).and_then(|()| world.look_afresh());
+                for seed in 0..seeds(2) {
+                    verdict = verdict.and_then(|()| {
+                        let mut oracle = world.oracle().clone();
+                        oracle.lose_power();
+                        World::with_oracle(&disk.power_loss(seed), &modes, oracle).look_afresh()
+                    });
+                }
+                if let Err(what) = verdict {
+                    violations.push(format!("{name}, {fault:?} at {call}: {what}"));
+                }
+                failed += 1;
+            }
+        }
+    }
+    assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
+    report("faults", &format!("{failed} calls failed"));
+}
+
+#[test]
+fn a_disk_that_fails_for_good_from_any_call_on_loses_nothing() {
+    let mut failed = 0;
+    for (name, steps) in scripts() {
+        let modes = [Group, Each];
+        for call in calls_of_first(&modes, &steps) {
+            let disk = SimFs::new();
+            let mut world = World::new(&disk, &modes);
+            disk.fail_from(call.number, Fault::Eio);
+            for step in &steps {
+                if world.try_step(step).is_err() {
+                    break;
+                }
+            }
+            disk.clear_faults();
+            world.kill_all();
+            let verdict = world.look_afresh();
+            verdict.unwrap_or_else(|what| panic!("{name}, from {call} on: {what}"));
+            failed += 1;
+        }
+    }
+    report("faults", &format!("{failed} disks broken for good"));
+}
+
+fn is_poisoned(db: &Db) -> bool {
+    matches!(db.set("k", "probe"), Err(Error::Poisoned { .. }))
+}
+
+#[test]
+fn a_failed_write_or_sync_stops_the_handle_and_leaves_no_ghost() {
+    for op in [Op::Write, Op::SyncData] {
+        let disk = SimFs::new();
+        let (db, other) = (open(&disk), open(&disk));
+        db.set("k", "old").unwrap();
+        assert_eq!(other.get("k").unwrap().unwrap(), b"old");
+        fail_next(&disk, op, ".wal");
+        let error = db.set("k", "ghost").unwrap_err();
+        assert!(matches!(error, Error::Io { .. }), "{error}");
+        assert!(is_poisoned(&db), "{op:?}");
+        for reader in [other, open(&disk)] {
+            assert_eq!(reader.get("k").unwrap().unwrap(), b"old", "{op:?}");
+            assert_eq!(reader.stats().unwrap().lsn.0, 1);
+        }
+        open(&disk).set("k", "new").unwrap();
+        let [nothing_kept, _] = disk.power_loss_extremes();
+        assert_eq!(open(&nothing_kept).get("k").unwrap().unwrap(), b"new");
+        assert!(is_poisoned(&db));
+    }
+}
+
+#[test]
+fn threads_whose_shared_sync_fails_all_hear_of_it() {
+    const THREADS: usize = 6;
+    for failing in 1..12 {
+        let disk = SimFs::new();
+        let db = open(&disk);
+        db.set("k", "v").unwrap();
+        let syncs = AtomicUsize::new(0);
+        disk.set_observer(Arc::new(move |call, disk| {
+            if call.op == Op::SyncData && syncs.fetch_add(1, Ordering::Relaxed) == failing {
+                disk.fail_at(call.number, Fault::Eio);
+            }
+        }));
+        let acknowledged: Vec<Vec<String>> = std::thread::scope(|scope| {
+            let write = |thread: usize| {
+                let db = &db;
+                move || {
+                    let keys = (0..40).map(move |write| format!("{thread}/{write}"));
+                    keys.take_while(|key| db.set(key.as_str(), "v").is_ok()).collect()
+                }
+            };
+            let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(write(thread))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(is_poisoned(&db));
+        let [nothing_kept, _] = disk.power_loss_extremes();
+        let count = acknowledged.iter().map(Vec::len).sum::<usize>() as u64 + 1;
+        for disk in [&disk, &nothing_kept] {
+            let fresh = open(disk);
+            assert_eq!(
+                fresh.stats().unwrap().keys,
+                count,
+                "what failed is not there, what was acknowledged is"
+            );
+            for key in acknowledged.iter().flatten() {
+                assert!(fresh.get(key).unwrap().is_some(), "{key}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_writes_and_nothing_else() {
+    let disk = SimFs::new();
+    let (db, other) = (open(&disk), open(&disk));
+    let mut written = 0;
+    while db.stats().unwrap().log_files < 3 {
+        db.set(format!("{written:03}"), value(9_000, written)).unwrap();
+        written += 1;
+    }
+    disk.set_capacity(0);
+    let refusal = loop {
+        match db.set(format!("{written:03}"), value(9_000, written)) {
+            Ok(()) => written += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(&refusal, Error::Io { source, .. } if source.kind() == ErrorKind::StorageFull),
+        "{refusal}"
+    );
+    assert!(refusal.help().is_some());
+    for db in [&db, &other, &open(&disk)] {
+        assert_eq!(db.stats().unwrap().keys, written);
+        assert_eq!(db.get(format!("{:03}", written - 1)).unwrap().unwrap(), &value(9_000, written - 1)[..]);
+        assert!(db.set("large", value(100_000, 1)).is_err());
+        assert!(db.compact().is_err());
+    }
+    disk.set_capacity(u64::MAX);
+    for db in [&db, &other] {
+        db.set(format!("{written:03}"), value(9_000, written)).unwrap();
+        written += 1;
+    }
+    db.compact().unwrap();
+    assert_eq!(open(&disk).stats().unwrap().keys, written);
+}
+
+#[test]
+fn a_disk_that_fills_up_anywhere_loses_nothing() {
+    let mut tried = 0;
+    for blocks in 0..120 {
+        for (name, steps) in scripts() {
+            let disk = SimFs::new();
+            let mut world = World::new(&disk, &[Group, Each]);
+            world.faulty = true;
+            disk.set_capacity(blocks * 4096);
+            for step in &steps {
+                // A database that there is no room to create can't be looked at either.
+                if world.try_step(step).is_err() {
+                    world.oracle().withdraw();
+                    disk.set_capacity(u64::MAX);
+                }
+            }
+            let verdict = world.run(&steps).and_then(|()| world.look_afresh());
+            verdict.unwrap_or_else(|what| panic!("{name} on {blocks} blocks: {what}"));
+            tried += 1;
+        }
+    }
+    report("faults", &format!("{tried} full disks"));
+}
+
+/// A process reads a record whose writer is about to fail, and waits for the lock in vain. Then the record is found missing,
+/// and perhaps another one takes its place.
+#[test]
+fn what_was_read_ahead_of_a_failed_sync_is_forgotten() {
+    for replaced in [false, true] {
+        let disk = SimFs::new();
+        let writer = open(&disk);
+        writer.set("k", "first").unwrap();
+        let waiting = try_open(&disk, &Options::new().lock_timeout(Duration::from_millis(5))).unwrap();
+        assert!(waiting.get("k").unwrap().is_some());
+        let meanwhile = waiting.clone();
+        let syncs = AtomicUsize::new(0);
+        disk.set_observer(Arc::new(move |call, disk| {
+            if call.op == Op::SyncData && syncs.fetch_add(1, Ordering::Relaxed) == 0 {
+                assert!(matches!(meanwhile.set("k", "other"), Err(Error::Busy { .. })));
+                disk.fail_at(call.number, Fault::Eio);
+            }
+        }));
+        writer.set("k", "ghost").unwrap_err();
+        let healer = open(&disk);
+        assert_eq!(healer.get("k").unwrap().unwrap(), b"first");
+        if replaced {
+            healer.set("k", "truth").unwrap();
+        }
+        let expected: &[u8] = if replaced { b"truth" } else { b"first" };
+        assert_eq!(waiting.get("k").unwrap().unwrap(), expected);
+    }
+}

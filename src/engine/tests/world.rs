@@ -1,0 +1,311 @@
+//! Processes on one disk that carry out steps one at a time, each compared with the oracle.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::oracle::{Oracle, Verdict};
+use super::{DIR, Random, open_as};
+use crate::db::Db;
+use crate::error::{Error, Result};
+use crate::options::Options;
+use crate::storage::fs::sim::{SimFs, SimProcess};
+use crate::storage::fs::{Fs as _, LockKind, OpenMode};
+use crate::types::{Batch, Op, SyncMode};
+
+/// Nobody holds a lock between two steps, so whoever waits this long found one that was left held.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// One thing that process number `.0` does.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    Write(usize, Batch),
+    /// Several batches in one turn.
+    Turn(usize, Vec<Batch>),
+    /// A turn that is given back without a commit.
+    Abandon(usize, Batch),
+    Transaction(usize, Batch),
+    /// A transaction that loses against a write of process `.1`.
+    Conflict(usize, usize, Batch),
+    Compact(usize),
+    /// Looks at everything and holds it against the oracle.
+    Look(usize),
+    Stats(usize),
+    Reopen(usize),
+    Kill(usize),
+}
+
+/// A process with an open database.
+struct Handle {
+    process: Arc<SimProcess>,
+    db: Db,
+}
+
+/// A disk, its processes and its oracle.
+pub(super) struct World {
+    pub(super) disk: SimFs,
+    pub(super) oracle: Arc<Mutex<Oracle>>,
+    handles: Vec<Option<Handle>>,
+    options: Vec<Options>,
+    /// Calls are made to fail: errors are allowed, wrong answers are not.
+    pub(super) faulty: bool,
+}
+
+impl World {
+    /// As many processes as there are sync modes.
+    pub(super) fn new(disk: &SimFs, modes: &[SyncMode]) -> Self {
+        let mut oracle = Oracle::new();
+        if modes.contains(&SyncMode::None) {
+            oracle.relax();
+        }
+        Self::with_oracle(disk, modes, oracle)
+    }
+
+    pub(super) fn with_oracle(disk: &SimFs, modes: &[SyncMode], oracle: Oracle) -> Self {
+        Self {
+            disk: disk.clone(),
+            oracle: Arc::new(Mutex::new(oracle)),
+            handles: modes.iter().map(|_| None).collect(),
+            options: modes.iter().map(|mode| Options::new().sync(*mode).lock_timeout(PATIENCE)).collect(),
+            faulty: false,
+        }
+    }
+
+    pub(super) fn oracle(&self) -> MutexGuard<'_, Oracle> {
+        self.oracle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn run(&mut self, steps: &[Step]) -> Verdict {
+        for (number, step) in steps.iter().enumerate() {
+            self.step(step).map_err(|what| format!("step {number}, {}: {what}", brief(step)))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn step(&mut self, step: &Step) -> Verdict {
+        match step {
+            Step::Kill(who) => {
+                if let Some(handle) = self.handles[*who].take() {
+                    handle.process.kill();
+                }
+                return Ok(());
+            }
+            Step::Reopen(who) => self.handles[*who] = None,
+            _ => {}
+        }
+        let outcome = self.try_step(step);
+        outcome.unwrap_or_else(|error| {
+            if let Step::Conflict(_, other, _) = step {
+                // Either process may have failed, so neither goes on.
+                self.handles[*other] = None;
+                self.handles[step.who()] = None;
+            }
+            self.failed(step.who(), &error)
+        })
+    }
+
+    /// Carries out a step. Its error is not looked into.
+    pub(super) fn try_step(&mut self, step: &Step) -> Result<Verdict> {
+        self.handle(step.who()).and_then(|()| self.attempt(step))
+    }
+
+    pub(super) fn kill_all(&mut self) {
+        for handle in self.handles.iter_mut().filter_map(Option::take) {
+            handle.process.kill();
+        }
+    }
+
+    fn handle(&mut self, who: usize) -> Result<()> {
+        if self.handles[who].is_none() {
+            let process = self.disk.process();
+            let db = open_as(&process, &self.options[who])?;
+            self.handles[who] = Some(Handle { process, db });
+        }
+        Ok(())
+    }
+
+    pub(super) fn db(&self, who: usize) -> &Db {
+        &self.handles[who].as_ref().expect("the handle is open").db
+    }
+
+    /// The inner result is what is wrong with what was seen.
+    fn attempt(&self, step: &Step) -> Result<Verdict> {
+        let db = self.db(step.who());
+        match step {
+            Step::Write(_, batch) => self.write(step.who(), || db.write(batch.clone()), batch)?,
+            Step::Turn(who, batches) => {
+                let mut turn = db.turn("test")?;
+                for batch in batches {
+                    self.oracle().issue(batch);
+                    turn.write(batch.clone())?;
+                }
+                turn.commit()?;
+                self.acknowledge(*who);
+            }
+            Step::Abandon(_, batch) => {
+                db.turn("test")?.write(batch.clone())?;
+            }
+            Step::Transaction(who, batch) => {
+                let mut transaction = db.begin()?;
+                fill(&mut transaction, batch);
+                self.write(*who, || transaction.commit(), batch)?;
+            }
+            Step::Conflict(who, other, batch) => {
+                let mut transaction = db.begin()?;
+                fill(&mut transaction, batch);
+                let Some(other_db) = self.handles[*other].as_ref().map(|handle| &handle.db) else {
+                    return Ok(Ok(()));
+                };
+                let key = batch.ops()[0].key();
+                let mut winner = Batch::new();
+                winner.set(key, "winner");
+                self.write(*other, || other_db.write(winner.clone()), &winner)?;
+                match transaction.commit() {
+                    Err(Error::Conflict { .. }) => {}
+                    Err(error) => return Err(error),
+                    Ok(()) => return Ok(Err(format!("process {who} overwrote {key:?} unseen"))),
+                }
+            }
+            Step::Compact(_) => drop(db.compact()?),
+            Step::Stats(_) => {
+                db.stats()?;
+            }
+            Step::Look(_) | Step::Reopen(_) => {
+                return self.look(db);
+            }
+            Step::Kill(_) => {}
+        }
+        Ok(Ok(()))
+    }
+
+    fn write(&self, who: usize, write: impl FnOnce() -> Result<()>, batch: &Batch) -> Result<()> {
+        self.oracle().issue(batch);
+        write()?;
+        self.acknowledge(who);
+        Ok(())
+    }
+
+    fn acknowledge(&self, who: usize) {
+        self.oracle().acknowledge(self.options[who].sync != SyncMode::None);
+    }
+
+    /// An operation failed. A handle that goes on has applied nothing of it; after one that stopped, or died, a fresh
+    /// one says what there is.
+    fn failed(&mut self, who: usize, error: &Error) -> Verdict {
+        // The handle may have stopped on the kill before.
+        let killed = error.to_string().contains("process was killed");
+        let allowed = matches!(error, Error::Io { .. } | Error::Poisoned { .. });
+        if !(killed || self.faulty && allowed) {
+            return Err(format!("unexpected error: {error}"));
+        }
+        self.stop_faults();
+        self.check_locks()?;
+        let usable =
+            !killed && self.handles[who].as_ref().is_some_and(|handle| handle.db.turn("probe").is_ok());
+        if usable {
+            self.oracle().withdraw();
+        } else {
+            self.handles[who] = None;
+        }
+        self.look_afresh()?;
+        if usable { legible(self.look(self.db(who))) } else { Ok(()) }
+    }
+
+    pub(super) fn stop_faults(&self) {
+        self.disk.clear_faults();
+        self.disk.set_observer(Arc::new(|_, _| ()));
+    }
+
+    /// An operation that failed has left no lock behind.
+    fn check_locks(&self) -> Verdict {
+        let process = self.disk.process();
+        for name in ["TURN", "LOCK", "MAINT"] {
+            if let Ok(file) = process.open(&Path::new(DIR).join(name), OpenMode::Read)
+                && !file.try_lock(LockKind::Exclusive).unwrap()
+            {
+                return Err(format!("{name} was left held"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a process that opens the database now sees.
+    pub(super) fn look_afresh(&self) -> Verdict {
+        let db = open_as(&self.disk.process(), &Options::new().lock_timeout(PATIENCE));
+        legible(db.and_then(|db| self.look(&db)))
+    }
+
+    fn look(&self, db: &Db) -> Result<Verdict> {
+        let mut oracle = self.oracle().clone();
+        let verdict = oracle.observe(db)?;
+        *self.oracle() = oracle;
+        Ok(verdict)
+    }
+}
+
+/// An error where there must be none.
+fn legible(looked: Result<Verdict>) -> Verdict {
+    looked.unwrap_or_else(|error| Err(format!("it can't be read: {error}")))
+}
+
+impl Step {
+    pub(super) fn who(&self) -> usize {
+        match self {
+            Self::Write(who, _)
+            | Self::Turn(who, _)
+            | Self::Abandon(who, _)
+            | Self::Transaction(who, _)
+            | Self::Conflict(who, _, _)
+            | Self::Compact(who)
+            | Self::Look(who)
+            | Self::Stats(who)
+            | Self::Reopen(who)
+            | Self::Kill(who) => *who,
+        }
+    }
+}
+
+fn fill(transaction: &mut crate::transaction::Transaction, batch: &Batch) {
+    for op in batch.ops() {
+        match op {
+            Op::Set { key, value } => transaction.set(key, value),
+            Op::Delete { key } => transaction.delete(key),
+        }
+    }
+}
+
+/// A step without its values.
+pub(super) fn brief(step: &Step) -> String {
+    let keys = |batch: &Batch| {
+        let sizes = batch.ops().iter().map(|op| match op {
+            Op::Set { key, value } => format!("{}={}B", key.escape_ascii(), value.len()),
+            Op::Delete { key } => format!("-{}", key.escape_ascii()),
+        });
+        sizes.collect::<Vec<_>>().join(" ")
+    };
+    match step {
+        Step::Write(who, batch) => format!("{who} write {}", keys(batch)),
+        Step::Turn(who, batches) => {
+            format!("{who} turn {}", batches.iter().map(keys).collect::<Vec<_>>().join(" | "))
+        }
+        Step::Abandon(who, batch) => format!("{who} abandon {}", keys(batch)),
+        Step::Transaction(who, batch) => format!("{who} transaction {}", keys(batch)),
+        Step::Conflict(who, other, batch) => format!("{who} loses to {other} {}", keys(batch)),
+        other => format!("{other:?}"),
+    }
+}
+
+/// A batch of one `set`: the value is `len` bytes that no other batch has.
+pub(super) fn set(key: &str, len: usize, mark: u64) -> Batch {
+    let mut batch = Batch::new();
+    batch.set(key, value(len, mark));
+    batch
+}
+
+pub(super) fn value(len: usize, mark: u64) -> Vec<u8> {
+    let mut random = Random(mark);
+    let mut bytes: Vec<u8> =
+        std::iter::repeat_with(|| random.next().to_le_bytes()).take(len / 8 + 1).flatten().collect();
+    bytes.truncate(len);
+    bytes
+}
