@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use kvdb::config::{Flags, Name};
+use kvdb::config::{FLAGS, Flag, FlagValue, Flags};
 use kvdb::shell::run::Run;
 
 /// What the command line asks for.
@@ -35,29 +35,10 @@ const AFTER: &str = "\
 after `--` every argument is a plain value.
 Exit codes: 0 done, 1 negative answer, 2 usage or syntax, 3 cannot open, 4 corruption, 5 input or output failed.";
 
-/// Options that take a value: setting, flag, placeholder, help.
-const VALUED: [(Name, &str, &str, &str); 7] = [
-    (Name::Db, "--db", "DIR", "Where the database is [default: $KVDB_DIR, then ./.kvdb]"),
-    (Name::Mode, "--mode", "MODE", "How results are written: quoted, raw, json, jsonl, table, script"),
-    (Name::Sync, "--sync", "WHEN", "When writes reach the device: each, group, none"),
-    (Name::LockTimeout, "--lock-timeout", "SECONDS", "How long to wait for another process [default: 5]"),
-    (Name::Bail, "--bail", "WHEN", "Stop a script at its first error: on, off, auto"),
-    (Name::Color, "--color", "WHEN", "Colour: auto, always, never"),
-    (Name::Engine, "--engine", "ENGINE", "The engine of a database that is created: simple"),
-];
-
-/// Options that stand for a setting with one value: setting, flag, value, help.
-const SHORTHANDS: [(Name, &str, &str, &str); 4] = [
-    (Name::Mode, "--json", "json", "Same as --mode json; errors are JSON too"),
-    (Name::Mode, "--raw", "raw", "Same as --mode raw: the exact bytes"),
-    (Name::ReadOnly, "--readonly", "on", "Refuse writes"),
-    (Name::Timer, "--timer", "on", "Say how long each command took, on standard error"),
-];
-
 /// Reads the command line. What clap has to say instead (help, version, an error) is its error.
 pub(crate) fn parse(
     args: impl IntoIterator<Item = OsString>,
-    stdin_is_terminal: bool,
+    stdin_is_terminal: impl FnOnce() -> bool,
 ) -> Result<Invocation, clap::Error> {
     let mut matches = command().try_get_matches_from(args)?;
     let flags = flags(&mut matches);
@@ -78,19 +59,22 @@ fn command() -> Command {
         .disable_help_subcommand(true)
         .allow_external_subcommands(true)
         .external_subcommand_value_parser(value_parser!(OsString))
-        .args(VALUED.iter().map(|&(_, flag, placeholder, help)| valued(flag, placeholder, help)))
-        .args(SHORTHANDS.iter().map(|&(_, flag, _, help)| switch(flag, help)))
+        .args(FLAGS.iter().map(option))
         .arg(switch("--no-config", "Leave configuration files out"))
         .arg(line())
 }
 
-fn valued(flag: &'static str, placeholder: &'static str, help: &'static str) -> Arg {
-    Arg::new(&flag[2..])
-        .long(&flag[2..])
-        .value_name(placeholder)
-        .value_parser(value_parser!(OsString))
-        .overrides_with(&flag[2..])
-        .help(help)
+fn option(flag: &Flag) -> Arg {
+    match flag.value {
+        FlagValue::Fixed(_) => switch(flag.name, flag.summary),
+        FlagValue::Typed(placeholder) => Arg::new(&flag.name[2..])
+            .long(&flag.name[2..])
+            .value_name(placeholder)
+            .value_parser(value_parser!(OsString))
+            .allow_negative_numbers(true)
+            .overrides_with(&flag.name[2..])
+            .help(flag.summary),
+    }
 }
 
 fn switch(flag: &'static str, help: &'static str) -> Arg {
@@ -108,18 +92,12 @@ fn line() -> Arg {
 }
 
 fn flags(matches: &mut ArgMatches) -> Flags {
-    let mut flags = Flags::new();
-    for &(name, flag, ..) in &VALUED {
-        if let Some(value) = matches.remove_one(&flag[2..]) {
-            flags.push((name, value, flag));
-        }
-    }
-    for &(name, flag, value, _) in &SHORTHANDS {
-        if matches.get_flag(&flag[2..]) {
-            flags.push((name, value.into(), flag));
-        }
-    }
-    flags
+    let value = |flag: &Flag| match flag.value {
+        FlagValue::Typed(_) => matches.remove_one(&flag.name[2..]),
+        FlagValue::Fixed(value) => matches.get_flag(&flag.name[2..]).then(|| value.into()),
+    };
+    let given = FLAGS.iter().map(value);
+    FLAGS.iter().zip(given).filter_map(|(flag, value)| Some((flag.setting, value?, flag.name))).collect()
 }
 
 /// The verb and its arguments, as bytes.
@@ -132,7 +110,7 @@ fn verb(matches: &mut ArgMatches) -> Option<Vec<Vec<u8>>> {
 fn run(
     verb: Option<Vec<Vec<u8>>>,
     lines: Option<Vec<Vec<u8>>>,
-    stdin_is_terminal: bool,
+    stdin_is_terminal: impl FnOnce() -> bool,
 ) -> Result<Run, clap::Error> {
     match (verb, lines) {
         (Some(_), Some(_)) => {
@@ -142,17 +120,19 @@ fn run(
         (None, Some(lines)) => Ok(Run::Lines(lines)),
         (Some(verb), None) if verb == [b"-"] => Ok(Run::Script),
         (Some(verb), None) => Ok(Run::Command(verb)),
-        (None, None) if stdin_is_terminal => Ok(Run::Session),
+        (None, None) if stdin_is_terminal() => Ok(Run::Session),
         (None, None) => Ok(Run::Script),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use kvdb::config::Name;
+
     use super::*;
 
     fn parsed(args: &[&str]) -> Invocation {
-        parse(std::iter::once("kvdb").chain(args.iter().copied()).map(OsString::from), true).unwrap()
+        parse(std::iter::once("kvdb").chain(args.iter().copied()).map(OsString::from), || true).unwrap()
     }
 
     fn words(args: &[&str]) -> Run {
@@ -172,7 +152,7 @@ mod tests {
     #[test]
     fn arguments_keep_bytes_that_are_not_text() {
         let args = [b"kvdb".to_vec(), b"get".to_vec(), b"\xff\0".to_vec()].map(OsString::from_vec);
-        let run = parse(args, true).unwrap().run;
+        let run = parse(args, || true).unwrap().run;
         assert_eq!(run, Run::Command(vec![b"get".to_vec(), b"\xff\0".to_vec()]));
     }
 
@@ -180,7 +160,7 @@ mod tests {
     fn without_a_verb_standard_input_decides() {
         assert_eq!(parsed(&[]).run, Run::Session);
         assert_eq!(parsed(&["-"]).run, Run::Script);
-        assert_eq!(parse(["kvdb".into()], false).unwrap().run, Run::Script);
+        assert_eq!(parse(["kvdb".into()], || false).unwrap().run, Run::Script);
         assert_eq!(
             parsed(&["-c", "get a", "-c", "-x"]).run,
             Run::Lines(vec![b"get a".to_vec(), b"-x".to_vec()])
@@ -189,8 +169,8 @@ mod tests {
 
     #[test]
     fn a_mistyped_option_is_not_taken_for_a_verb() {
-        let error = parse(["kvdb", "--jsn", "get", "a"].map(OsString::from), true).unwrap_err();
+        let error = parse(["kvdb", "--jsn", "get", "a"].map(OsString::from), || true).unwrap_err();
         assert_eq!(error.kind(), clap::error::ErrorKind::UnknownArgument);
-        assert!(parse(["kvdb", "-c", "get a", "get", "a"].map(OsString::from), true).is_err());
+        assert!(parse(["kvdb", "-c", "get a", "get", "a"].map(OsString::from), || true).is_err());
     }
 }

@@ -1,7 +1,8 @@
 //! The shell's settings: what they are, where a value may come from, and which source wins.
 //!
-//! There are eleven. Each has one name, used in a `config.toml`, one environment variable and one flag, and every source
-//! goes through the same reading of text, so that `sync = "each"`, `KVDB_SYNC=each` and `--sync each` can't differ.
+//! There are eleven. Each has one name, used in a `config.toml`, and one environment variable; those that one may want to
+//! change for a single run have a [flag](FLAGS). Every source goes through the same reading of text, so that
+//! `sync = "each"`, `KVDB_SYNC=each` and `--sync each` can't differ.
 //! Later sources win:
 //!
 //! 1. the defaults,
@@ -17,6 +18,7 @@
 //! Nothing here touches the file system or the process's environment: [`resolve`] is given functions that do.
 
 mod file;
+mod flag;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -26,6 +28,8 @@ use std::time::Duration;
 
 use crate::shell::command::{Bail, OutputMode};
 use crate::types::{EngineKind, SyncMode};
+
+pub use flag::{FLAGS, Flag, FlagValue};
 
 /// When output is coloured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

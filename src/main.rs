@@ -4,17 +4,18 @@ mod cli;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use kvdb::config::{Color, SettingError, Settings, Sources, resolve};
 use kvdb::shell::exit::Exit;
 use kvdb::shell::files::read_text_if_any;
-use kvdb::shell::run::{Streams, run};
+use kvdb::shell::run::{Stream, Streams, run};
 
 use cli::Invocation;
 
 fn main() -> ExitCode {
-    let exit = match cli::parse(std::env::args_os(), io::stdin().is_terminal()) {
+    let exit = match cli::parse(std::env::args_os(), || io::stdin().is_terminal()) {
         Ok(invocation) => start(invocation),
         Err(answer) => answered_by_clap(&answer),
     };
@@ -44,20 +45,25 @@ fn user_file() -> Option<std::path::PathBuf> {
 }
 
 fn streams(settings: &Settings) -> Streams {
-    let stdout = io::stdout();
-    let width = stdout.is_terminal().then_some(terminal_width as fn() -> usize);
     Streams {
-        width,
-        colour_output: is_coloured(settings.color, stdout.is_terminal()),
-        colour_errors: is_coloured(settings.color, io::stderr().is_terminal()),
-        stdout: Box::new(stdout),
-        stderr: Box::new(io::stderr()),
+        output: stream(Box::new(io::stdout()), &io::stdout(), || columns(&io::stdout()), settings.color),
+        errors: stream(Box::new(io::stderr()), &io::stderr(), || columns(&io::stderr()), settings.color),
     }
 }
 
-/// Columns of the terminal; 80 where it does not say.
-fn terminal_width() -> usize {
-    match rustix::termios::tcgetwinsize(io::stdout()) {
+fn stream(
+    sink: Box<dyn Write>,
+    descriptor: &impl IsTerminal,
+    width: fn() -> usize,
+    setting: Color,
+) -> Stream {
+    let is_terminal = descriptor.is_terminal();
+    Stream { sink, width: is_terminal.then_some(width), colour: is_coloured(setting, is_terminal) }
+}
+
+/// Columns of a terminal; 80 where it does not say.
+fn columns(terminal: &impl AsFd) -> usize {
+    match rustix::termios::tcgetwinsize(terminal) {
         Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
         _ => 80,
     }

@@ -11,6 +11,7 @@
 
 use kvdb::shell::lexer::{LineEnd, tokens};
 use kvdb::shell::literal::literal;
+use kvdb::shell::look::Look;
 use kvdb::shell::{parse, table};
 
 const GRAMMAR: &str = include_str!("../grammar.md");
@@ -110,7 +111,7 @@ fn every_example_parses() {
     for line in blocks("kvdb").into_iter().flat_map(lines) {
         match parse::line(line.as_bytes()) {
             Ok(command) => commands += usize::from(command.is_some()),
-            Err(error) => panic!("{}", error.render(line.as_bytes(), None, false)),
+            Err(error) => panic!("{}", error.render(line.as_bytes(), None, Look::PLAIN)),
         }
     }
     assert!(commands > table::specs().count());
@@ -122,7 +123,7 @@ fn every_wrong_example_fails_as_shown() {
         let at = block.find("\nerror: ").expect("an error is shown");
         let (source, shown) = (&block[..at], &block[at + 1..]);
         let error = parse::line(source.as_bytes()).expect_err(source);
-        assert_eq!(error.render(source.as_bytes(), None, false), shown);
+        assert_eq!(error.render(source.as_bytes(), None, Look::PLAIN), shown);
     }
 }
 

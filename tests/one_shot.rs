@@ -57,6 +57,33 @@ fn usage_errors_are_exit_code_2_and_point_at_the_argument() {
 }
 
 #[test]
+fn options_of_the_program_behind_the_verb_are_shown_their_place() {
+    let sandbox = Sandbox::new();
+    let help = "options of kvdb stand before the command: kvdb --json get …";
+    sandbox.run(&["get", "a", "--json"]).expect("", 2).complains(help);
+    let help = "options of kvdb stand before the command: kvdb --db DIR scan …";
+    sandbox.run(&["scan", "--db=x"]).expect("", 2).complains(help);
+    sandbox.run(&["scan", "--limt", "1"]).expect("", 2).complains("did you mean \"--limit\"?");
+    sandbox.run(&["-c", "get a --json"]).expect("", 2).complains("put it in quotes");
+    sandbox.run(&["--lock-timeout", "-1", "get", "a"]).expect("", 2).complains("seconds from 0 to 86400");
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_exit_code_5_and_named_as_it_was_given() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["set", "a", "1"]).expect("OK\n", 0);
+    let no_name = "n".repeat(300);
+    for args in [&["set", "f", "--value-file", "absent"][..], &[".load", "absent"], &[".read", "absent"]] {
+        sandbox.run(args).expect("", 5).complains("cannot open absent: ");
+    }
+    sandbox.run(&[".dump", "no/dump"]).expect("", 5).complains("cannot create no/dump: ");
+    sandbox.run(&[".dump", &no_name]).expect("", 5).complains(&format!("cannot create {no_name}: "));
+    // Nobody may create files there, root included.
+    sandbox.run(&[".dump", "/proc/dump"]).expect("", 5).complains("cannot create /proc/dump: ");
+    sandbox.run(&[".load", "/proc/self/mem"]).expect("", 5);
+}
+
+#[test]
 fn output_that_cannot_be_written_is_exit_code_5() {
     let sandbox = Sandbox::new();
     sandbox.run(&["set", "a", "1"]).expect("OK\n", 0);

@@ -7,10 +7,14 @@ mod common;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
 
 use common::Sandbox;
-use rexpect::process::WaitStatus;
+use rexpect::process::{Signal, WaitStatus};
 use rexpect::session::{PtySession, spawn_command};
+use rustix::termios::{LocalModes, tcgetattr};
 
 /// Longest wait for something to appear, in milliseconds.
 const TIMEOUT_MS: u64 = 20_000;
@@ -18,11 +22,16 @@ const TIMEOUT_MS: u64 = 20_000;
 const CTRL_C: char = 'c';
 const CTRL_D: char = 'd';
 
+/// kvdb, cut off from everything but its directory.
+fn command(sandbox: &Sandbox, args: &[&str], term: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kvdb"));
+    command.args(args).current_dir(sandbox.path()).env_clear().env("TERM", term).envs(sandbox.environment());
+    command
+}
+
 /// Starts kvdb on a terminal and waits for its prompt.
 fn open(sandbox: &Sandbox, args: &[&str], term: &str) -> PtySession {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kvdb"));
-    command.args(args).current_dir(sandbox.path()).env_clear().env("TERM", term).envs(sandbox.environment());
-    let mut session = spawn_command(command, Some(TIMEOUT_MS)).unwrap();
+    let mut session = spawn_command(command(sandbox, args, term), Some(TIMEOUT_MS)).unwrap();
     session.exp_string("kvdb ").unwrap();
     session.exp_string("help lists the commands, Ctrl-D leaves").unwrap();
     session.exp_string("> ").unwrap();
@@ -153,6 +162,51 @@ fn ctrl_c_stops_long_work_and_the_session_goes_on() {
     session.exp_string("kvdb> ").unwrap();
     ask(&mut session, "count", "20000\r\n");
     assert_eq!(leave(&mut session), 0);
+}
+
+#[test]
+fn ctrl_c_ends_the_wait_for_a_pipe_that_nobody_opens() {
+    let sandbox = Sandbox::new();
+    let made = Command::new("mkfifo").arg(sandbox.file("pipe")).status().unwrap();
+    assert!(made.success());
+    let mut session = prompt(&sandbox);
+    session.send_line(".read pipe").unwrap();
+    session.exp_string("\x1b[?2004l\r\n").unwrap();
+    sleep(Duration::from_millis(300));
+    session.send_control(CTRL_C).unwrap();
+    assert!(!session.exp_string("interrupted").unwrap().contains("error"));
+    session.exp_string("kvdb> ").unwrap();
+    assert_eq!(leave(&mut session), 0);
+}
+
+#[test]
+fn ctrl_c_ends_a_one_shot_that_waits_for_its_value() {
+    for args in [&["set", "k", "-"][..], &["set", "k", "--value-file", "/dev/tty"], &[".load", "-"]] {
+        let sandbox = Sandbox::new();
+        let mut session = spawn_command(command(&sandbox, args, "xterm"), Some(TIMEOUT_MS)).unwrap();
+        sleep(Duration::from_millis(300));
+        session.send_control(CTRL_C).unwrap();
+        assert_eq!(ended(&mut session), 130, "{args:?}");
+        assert!(!sandbox.file(".kvdb").exists());
+    }
+}
+
+#[test]
+fn a_signal_that_ends_the_session_leaves_the_terminal_as_it_was_found() {
+    for signal in [Signal::SIGTERM, Signal::SIGHUP] {
+        let sandbox = Sandbox::new();
+        let mut session = prompt(&sandbox);
+        typed(&mut session, "set a 1");
+        session.exp_string("set a 1").unwrap();
+        let terminal = session.process().get_file_handle().unwrap();
+        let modes = || tcgetattr(&terminal).unwrap().local_modes;
+        assert!(!modes().contains(LocalModes::ICANON));
+        session.process_mut().signal(signal).unwrap();
+        let end = session.process().wait().unwrap();
+        assert!(matches!(end, WaitStatus::Signaled(_, by, _) if by == signal), "{end:?}");
+        assert!(modes().contains(LocalModes::ICANON | LocalModes::ISIG), "{signal}");
+        session.exp_string("\x1b[?2004l").unwrap();
+    }
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use colored::Colorize;
 use rustyline::completion::{Completer, FilenameCompleter, Pair, unescape};
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
@@ -10,18 +9,19 @@ use rustyline::validate::Validator;
 use rustyline::{Context, Helper};
 
 use super::literal::literal;
+use super::look::Look;
 use super::table::{self, Kind, Spec};
 
 /// What the editor asks when Tab is pressed.
 pub(crate) struct Completion {
     files: FilenameCompleter,
-    /// Whether the prompt stands out.
-    colour: bool,
+    /// Of the prompt.
+    look: Look,
 }
 
 impl Completion {
-    pub(crate) fn new(colour: bool) -> Self {
-        Self { files: FilenameCompleter::new(), colour }
+    pub(crate) fn new(look: Look) -> Self {
+        Self { files: FilenameCompleter::new(), look }
     }
 
     fn paths(&self, line: &str, end: usize) -> rustyline::Result<(usize, Vec<Pair>)> {
@@ -57,7 +57,7 @@ impl Hinter for Completion {
 
 impl Highlighter for Completion {
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _: bool) -> Cow<'b, str> {
-        if self.colour { prompt.bold().to_string().into() } else { prompt.into() }
+        self.look.prompt(prompt).into()
     }
 }
 

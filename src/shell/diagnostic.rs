@@ -12,6 +12,8 @@
 //! 1. What is shown never carries a control, hidden or invalid byte of the source: a script can't drive the terminal.
 //! 2. Carets stand below what they point at: positions count the columns that characters take.
 //! 3. The text is short however long the source is, and building it allocates nothing in proportion to it.
+//! 4. On a terminal the source and its carets stay within its columns; where what is said next to the carets would not, it stands
+//!    below them.
 
 use std::ops::Range;
 
@@ -19,9 +21,16 @@ use serde_json::json;
 use unicode_width::UnicodeWidthChar;
 
 use super::literal::{is_hidden, write_hex_escape, write_hidden};
+use super::look::Look;
 
 /// Widest piece of source shown, in columns.
 const EXCERPT_COLUMNS: usize = 72;
+
+/// The same on the narrowest terminal.
+const MIN_EXCERPT_COLUMNS: usize = 16;
+
+/// Columns that ` | ` takes, behind the number of the line.
+const BAR_COLUMNS: usize = 3;
 
 /// Most bytes of source looked at on either side of the place: enough for [`EXCERPT_COLUMNS`] characters.
 const EXCERPT_BYTES: usize = 4 * EXCERPT_COLUMNS;
@@ -50,13 +59,13 @@ pub struct Origin<'a> {
 
 impl Diagnostic {
     /// The error as text that ends in a newline. `source` is the text that was parsed; without `origin` (at the prompt)
-    /// no file is named. `colour` says whether to mark it up for a terminal.
+    /// no file is named.
     ///
     /// ```
-    /// use kvdb::shell::parse;
+    /// use kvdb::shell::{look::Look, parse};
     /// let source = b"gte name";
     /// let error = parse::line(source).unwrap_err();
-    /// assert_eq!(error.render(source, None, false), r#"error: unknown command "gte"
+    /// assert_eq!(error.render(source, None, Look::PLAIN), r#"error: unknown command "gte"
     ///   |
     /// 1 | gte name
     ///   | ^^^ not a command
@@ -64,28 +73,43 @@ impl Diagnostic {
     /// "#);
     /// ```
     #[must_use]
-    pub fn render(&self, source: &[u8], origin: Option<Origin<'_>>, colour: bool) -> String {
+    pub fn render(&self, source: &[u8], origin: Option<Origin<'_>>, look: Look) -> String {
         let place = Place::find(source, &self.span, origin.map_or(1, |origin| origin.line));
-        let excerpt = Excerpt::cut(place.text, &place.span);
-        let paint = Paint { on: colour };
         let line = place.line.to_string();
+        let room = look.columns.map(|columns| columns.saturating_sub(line.len() + BAR_COLUMNS));
+        let excerpt = Excerpt::cut(place.text, &place.span, room);
         let gutter = " ".repeat(line.len());
-        let bar = paint.frame("|");
+        let bar = look.frame("|");
         let arrow = origin.map(|origin| {
             let name = harmless(origin.name.as_bytes());
-            format!("{gutter}{} {name}:{line}:{}\n", paint.frame("-->"), place.column)
+            format!("{gutter}{} {name}:{}:{}\n", look.frame("-->"), place.line, place.column)
         });
-        let indent = " ".repeat(excerpt.indent_columns);
-        let carets = format!("{} {}", "^".repeat(excerpt.span_columns), self.label);
-        let help = self.help.as_ref().map(|help| format!("{gutter} {} help: {help}\n", paint.frame("=")));
+        let below = self.below(&excerpt, room).into_iter().map(|(indent, text)| {
+            format!("{gutter} {bar} {}{}\n", " ".repeat(indent), look.error(text.trim_end()))
+        });
+        let help = self.help.as_ref().map(|help| format!("{gutter} {} help: {help}\n", look.frame("=")));
         [
-            format!("{}: {}\n", paint.error("error"), self.message),
+            format!("{}: {}\n", look.error("error"), self.message),
             arrow.unwrap_or_default(),
-            format!("{gutter} {bar}\n{} {bar} {}\n", paint.frame(&line), excerpt.text),
-            format!("{gutter} {bar} {indent}{}\n", paint.error(carets.trim_end())),
+            format!("{gutter} {bar}\n{} {bar} {}\n", look.frame(&line), excerpt.text),
+            below.collect(),
             help.unwrap_or_default(),
         ]
         .concat()
+    }
+
+    /// The carets and what is said about them, with the columns before each: in one line, or two where one is too long.
+    fn below(&self, excerpt: &Excerpt, room: Option<usize>) -> Vec<(usize, String)> {
+        let carets = "^".repeat(excerpt.span_columns);
+        let label_columns = self.label.chars().count();
+        let whole = excerpt.indent_columns + excerpt.span_columns + 1 + label_columns;
+        match room {
+            Some(room) if whole > room && label_columns > 0 => {
+                let indent = excerpt.indent_columns.min(room.saturating_sub(label_columns));
+                vec![(excerpt.indent_columns, carets), (indent, self.label.clone())]
+            }
+            _ => vec![(excerpt.indent_columns, format!("{carets} {}", self.label))],
+        }
     }
 
     /// The error as one line of JSON without a newline: `error`, `line`, `column`, `label`, and where known `file` and
@@ -151,15 +175,20 @@ struct Cell {
 }
 
 impl Excerpt {
-    fn cut(text: &[u8], span: &Range<usize>) -> Self {
+    /// What is shown of `text` around `span`. `room` is the widest that fits, where the output has a width.
+    fn cut(text: &[u8], span: &Range<usize>, room: Option<usize>) -> Self {
+        const MARKS: usize = 2;
+        let wanted = room.map_or(EXCERPT_COLUMNS, |room| {
+            room.saturating_sub(MARKS).clamp(MIN_EXCERPT_COLUMNS, EXCERPT_COLUMNS)
+        });
         let left_end = char_start(text, span.start.saturating_sub(EXCERPT_BYTES));
         let right_end = (span.start + EXCERPT_BYTES).min(text.len());
         let left = cells(&text[left_end..span.start]);
         let right = cells(&text[span.start..right_end]);
-        let right_wanted = columns(&right).min(EXCERPT_COLUMNS / 2);
-        let left_taken = fitting(left.iter().rev(), EXCERPT_COLUMNS - right_wanted);
+        let right_wanted = columns(&right).min(wanted / 2);
+        let left_taken = fitting(left.iter().rev(), wanted - right_wanted);
         let left_shown = &left[left.len() - left_taken..];
-        let right_taken = fitting(right.iter(), EXCERPT_COLUMNS - columns(left_shown));
+        let right_taken = fitting(right.iter(), wanted - columns(left_shown));
         let right_shown = &right[..right_taken];
         let before = if left_end > 0 || left_taken < left.len() { "…" } else { "" };
         let after = if right_end < text.len() || right_taken < right.len() { "…" } else { "" };
@@ -237,25 +266,6 @@ fn char_start(text: &[u8], at: usize) -> usize {
     if at == 0 { 0 } else { at + continuation }
 }
 
-/// Marks text up for a terminal, or leaves it alone. Whether stderr wants colour is the caller's knowledge.
-struct Paint {
-    on: bool,
-}
-
-impl Paint {
-    fn error(&self, text: &str) -> String {
-        self.with("1;31", text)
-    }
-
-    fn frame(&self, text: &str) -> String {
-        self.with("1;34", text)
-    }
-
-    fn with(&self, style: &str, text: &str) -> String {
-        if self.on { format!("\x1b[{style}m{text}\x1b[0m") } else { text.into() }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -272,7 +282,7 @@ mod tests {
     /// The line of source and the line of carets, of a plain rendering.
     fn shown(source: &[u8], span: Range<usize>) -> (String, String) {
         let text =
-            Diagnostic { label: String::new(), help: None, ..sample(span) }.render(source, None, false);
+            Diagnostic { label: String::new(), help: None, ..sample(span) }.render(source, None, Look::PLAIN);
         let mut lines = text.lines().skip(2).map(|line| line[4..].to_owned());
         (lines.next().unwrap(), lines.next().unwrap())
     }
@@ -289,8 +299,8 @@ error: unexpected argument
    = help: set name \"Jaya Krishna\"
 ";
         let origin = Origin { name: "import.kv", line: 12 };
-        assert_eq!(sample(14..21).render(source, Some(origin), false), expected);
-        let at_prompt = sample(14..21).render(source, None, false);
+        assert_eq!(sample(14..21).render(source, Some(origin), Look::PLAIN), expected);
+        let at_prompt = sample(14..21).render(source, None, Look::PLAIN);
         assert_eq!(
             at_prompt,
             "\
@@ -306,8 +316,8 @@ error: unexpected argument
     #[test]
     fn colour_adds_marks_and_changes_no_text() {
         let source = b"set name Jaya Krishna";
-        let plain = sample(14..21).render(source, None, false);
-        let coloured = sample(14..21).render(source, None, true);
+        let plain = sample(14..21).render(source, None, Look::PLAIN);
+        let coloured = sample(14..21).render(source, None, Look { colour: true, columns: None });
         assert!(coloured.contains("\x1b[1;31merror\x1b[0m"));
         let stripped = coloured.replace("\x1b[1;31m", "").replace("\x1b[1;34m", "").replace("\x1b[0m", "");
         assert_eq!(stripped, plain);
@@ -329,7 +339,7 @@ error: unexpected argument
         assert_eq!(carets, "       ^^^^");
         assert_eq!(shown("a\u{202e}b".as_bytes(), 4..5), (r"a\u{202e}b".into(), "         ^".into()));
         let origin = Origin { name: "a\x1b\nb", line: 1 };
-        assert!(sample(0..1).render(b"x", Some(origin), false).contains(r" --> a\x1b\x0ab:1:1"));
+        assert!(sample(0..1).render(b"x", Some(origin), Look::PLAIN).contains(r" --> a\x1b\x0ab:1:1"));
     }
 
     #[test]
@@ -343,13 +353,39 @@ error: unexpected argument
         assert_eq!((line.chars().count(), carets.len()), (73, 72));
         let (line, carets) = shown(&source, 1 << 20..1 << 20);
         assert_eq!((line.chars().count(), carets.len()), (73, 74));
-        assert!(sample(500_000..500_001).render(&source, None, false).contains("1 | …"));
+        assert!(sample(500_000..500_001).render(&source, None, Look::PLAIN).contains("1 | …"));
+    }
+
+    #[test]
+    fn nothing_is_wider_than_the_terminal() {
+        let narrow = Look { colour: false, columns: Some(40) };
+        let source = b"set name Jaya Krishna and some more words to make it long";
+        let text = Diagnostic { help: None, ..sample(9..57) }.render(source, None, narrow);
+        assert_eq!(
+            text,
+            "\
+error: unexpected argument
+  |
+1 | set name Jaya Krishna and some mor…
+  |          ^^^^^^^^^^^^^^^^^^^^^^^^^
+  |     a value with spaces needs quotes
+"
+        );
+        for columns in 24..100 {
+            let look = Look { colour: false, columns: Some(columns) };
+            for at in 0..source.len() {
+                let text = Diagnostic { label: "not here".into(), help: None, ..sample(at..at + 1) }
+                    .render(source, None, look);
+                let widest = text.lines().skip(1).map(|line| line.chars().count()).max();
+                assert!(widest.unwrap() <= columns, "{columns}: {text}");
+            }
+        }
     }
 
     #[test]
     fn the_line_of_the_error_is_shown_in_a_command_of_several() {
         let source = b"set a \"x\ny\" \"z\"q\r\nget b";
-        let text = sample(15..16).render(source, Some(Origin { name: "s", line: 7 }), false);
+        let text = sample(15..16).render(source, Some(Origin { name: "s", line: 7 }), Look::PLAIN);
         assert!(text.contains(" --> s:8:7\n  |\n8 | y\" \"z\"q\n  |       ^ "), "{text}");
     }
 

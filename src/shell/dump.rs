@@ -11,17 +11,18 @@
 //! 3. Nothing is applied before header, every line, count and checksum are right; then all of it is, as one batch.
 //! 4. A dump is also a script. What was edited by hand runs with `.read`; `.load` refuses it.
 
-use std::io::{self, BufRead, Read};
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::AsFd;
 
 use super::command::{Command, Selection};
 use super::exit::Exit;
 use super::failure::Failure;
-use super::input::MAX_LINE_LEN;
+use super::files;
+use super::input::{Awaited, MAX_LINE_LEN, READ_BYTES};
 use super::interrupt::Interrupt;
 use super::literal::write_literal;
 use super::parse;
 use super::walk::{Walk, for_each};
-use crate::error::Error;
 use crate::types::Batch;
 
 const HEADER_START: &str = "# kvdb dump ";
@@ -69,7 +70,12 @@ fn trailer(count: u64, checksum: u32) -> String {
 }
 
 /// Reads and verifies a dump; returns all of it as one batch.
-pub(crate) fn read(name: &str, mut source: impl BufRead, interrupt: &Interrupt) -> Result<Batch, Failure> {
+pub(crate) fn read(name: &str, source: impl AsFd, interrupt: &Interrupt) -> Result<Batch, Failure> {
+    let source = Awaited::new(source, interrupt);
+    verified(name, BufReader::with_capacity(READ_BYTES, source), interrupt)
+}
+
+fn verified(name: &str, mut source: impl BufRead, interrupt: &Interrupt) -> Result<Batch, Failure> {
     let mut reader =
         Reader { name, number: 0, checksum: crc32fast::Hasher::new(), line: Vec::new(), batch: Batch::new() };
     reader.next(&mut source)?;
@@ -108,7 +114,7 @@ impl Reader<'_> {
         self.number += 1;
         let limit = if self.number == 1 { MAX_HEADER_LEN } else { MAX_LINE_LEN };
         let read = source.take(limit as u64).read_until(b'\n', &mut self.line);
-        read.map(drop).map_err(|error| Failure::Database(Error::io("read", self.name.as_ref(), error)))
+        read.map(drop).map_err(files::failed("read", self.name.as_ref()))
     }
 
     fn check_header(&self) -> Result<(), Failure> {
@@ -174,11 +180,6 @@ impl Reader<'_> {
     }
 }
 
-/// Standard input as a dump.
-pub(crate) fn read_stdin(interrupt: &Interrupt) -> Result<Batch, Failure> {
-    read("stdin", io::stdin().lock(), interrupt)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,14 +227,14 @@ mod tests {
         for (key, value) in records() {
             expected.set(key, value);
         }
-        assert_eq!(read("d", &dump()[..], &interrupt()).unwrap(), expected);
+        assert_eq!(verified("d", &dump()[..], &interrupt()).unwrap(), expected);
     }
 
     #[test]
     fn a_dump_cut_anywhere_is_refused() {
         let dump = short_dump();
         for len in 0..dump.len() {
-            let failure = read("d", &dump[..len], &interrupt()).unwrap_err();
+            let failure = verified("d", &dump[..len], &interrupt()).unwrap_err();
             assert_ne!(failure.exit(), Exit::DONE, "cut at {len}");
         }
     }
@@ -244,14 +245,14 @@ mod tests {
         for at in 0..dump.len() {
             let mut altered = dump.clone();
             altered[at] ^= 1 << (at % 8);
-            assert!(read("d", &altered[..], &interrupt()).is_err(), "byte {at}");
+            assert!(verified("d", &altered[..], &interrupt()).is_err(), "byte {at}");
         }
     }
 
     #[test]
     fn what_is_wrong_is_said_with_its_line() {
         let said = |bytes: &[u8]| {
-            let failure = read("d.kv", bytes, &interrupt()).unwrap_err();
+            let failure = verified("d.kv", bytes, &interrupt()).unwrap_err();
             (failure.exit(), failure.message())
         };
         let text = String::from_utf8(dump()).unwrap();

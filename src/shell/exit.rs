@@ -19,7 +19,7 @@ impl Exit {
     pub const UNAVAILABLE: Self = Self(3);
     /// Bytes are not what was written: in the database, or in a dump.
     pub const CORRUPTION: Self = Self(4);
-    /// The operating system refused: disk full, output not writable.
+    /// The operating system refused: disk full, output not writable, a named file not usable.
     pub const IO: Self = Self(5);
     /// Stopped by Ctrl-C or a termination request.
     pub const INTERRUPTED: Self = Self(130);

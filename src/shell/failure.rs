@@ -17,6 +17,8 @@ pub(crate) enum Failure {
     Line(Diagnostic),
     /// The database refused.
     Database(Error),
+    /// A file that the user named can't be used.
+    File(Error),
     /// The shell refused: the command does not fit the situation.
     Refused {
         /// What is wrong.
@@ -42,7 +44,7 @@ impl Failure {
             Self::Database(error) => Exit::of(error),
             Self::Refused { exit, .. } => *exit,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::CLOSED_PIPE,
-            Self::Output(_) => Exit::IO,
+            Self::File(_) | Self::Output(_) => Exit::IO,
         }
     }
 
@@ -66,7 +68,7 @@ impl Failure {
             Self::Database(Error::Conflict { key }) => {
                 format!("conflict: another transaction changed key {} first", brief(key, MAX_SHOWN_KEY))
             }
-            Self::Database(error) => error.to_string(),
+            Self::Database(error) | Self::File(error) => error.to_string(),
             Self::Refused { message, .. } => message.clone(),
             Self::Output(error) => format!("cannot write to standard output: {error}"),
         }
@@ -75,7 +77,7 @@ impl Failure {
     pub(crate) fn help(&self) -> Option<String> {
         match self {
             Self::Line(diagnostic) => diagnostic.help.clone(),
-            Self::Database(error) => error.help(),
+            Self::Database(error) | Self::File(error) => error.help(),
             Self::Refused { help, .. } => help.clone(),
             Self::Output(_) => None,
         }

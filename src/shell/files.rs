@@ -4,28 +4,52 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use super::failure::Failure;
+use super::input::Awaited;
+use super::interrupt::Interrupt;
+use crate::error::Error;
 
-/// Opens a file for reading.
+/// What fails here fails because of a file, which the error names as the user did, or because it was interrupted.
+type Result<T> = std::result::Result<T, Failure>;
+
+/// What to make of an error with the file `path`.
+pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Failure {
+    move |error| match error.downcast() {
+        Ok(interrupted) => Failure::Database(interrupted),
+        Err(error) => Failure::File(Error::io(action, path, error)),
+    }
+}
+
+/// Opens a file for reading. A pipe that nobody writes to yet is not waited for here, where nothing could end the wait, but
+/// where it is read.
 pub(crate) fn open(path: &Path) -> Result<File> {
-    let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
+    let at_once = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let opened = File::options().read(true).custom_flags(at_once).open(path);
+    let file = opened.map_err(failed("open", path))?;
     match file.metadata() {
-        Ok(about) if about.is_dir() => Err(Error::io("read", path, io::ErrorKind::IsADirectory.into())),
+        Ok(about) if about.is_dir() => Err(failed("read", path)(io::ErrorKind::IsADirectory.into())),
         _ => Ok(file),
     }
 }
 
-/// The first bytes of a file, `limit` of them at most.
-pub(crate) fn read_up_to(path: &Path, limit: usize) -> Result<Vec<u8>> {
-    read_stream_up_to(open(path)?, limit).map_err(|error| Error::io("read", path, error))
+/// All of a file, or as much of it as shows that it is longer than `limit`.
+pub(crate) fn read_up_to(path: &Path, limit: usize, interrupt: &Interrupt) -> Result<Vec<u8>> {
+    read_stream_up_to(open(path)?, path, limit, interrupt)
 }
 
-/// The first bytes of a stream, `limit` of them at most.
-pub(crate) fn read_stream_up_to(stream: impl Read, limit: usize) -> io::Result<Vec<u8>> {
+/// The same of standard input.
+pub(crate) fn read_stdin_up_to(limit: usize, interrupt: &Interrupt) -> Result<Vec<u8>> {
+    read_stream_up_to(io::stdin(), Path::new("standard input"), limit, interrupt)
+}
+
+fn read_stream_up_to(stream: impl AsFd, name: &Path, limit: usize, interrupt: &Interrupt) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    stream.take(limit as u64).read_to_end(&mut bytes)?;
+    let enough = limit as u64 + 1;
+    Awaited::new(stream, interrupt).take(enough).read_to_end(&mut bytes).map_err(failed("read", name))?;
     Ok(bytes)
 }
 
@@ -48,7 +72,6 @@ fn is_missing(error: &io::Error) -> bool {
 
 /// Makes a directory and those above it, for this user alone.
 pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
@@ -57,6 +80,9 @@ pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {
 /// What is named may also be there and no regular file: a pipe, a terminal, `/dev/null`. That is written to as it is, for it
 /// must not be replaced. A symbolic link stays, and the file that it leads to is replaced.
 pub(crate) struct NewFile {
+    /// What the user called it.
+    name: PathBuf,
+    /// Where that leads.
     path: PathBuf,
     /// The name under which it is written first.
     temporary: Option<PathBuf>,
@@ -64,37 +90,36 @@ pub(crate) struct NewFile {
 }
 
 impl NewFile {
-    /// Begins a file that will be `path`.
-    pub(crate) fn create(path: &Path) -> Result<Self> {
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    /// Begins a file that will be `name`.
+    pub(crate) fn create(name: &Path) -> Result<Self> {
+        let path = fs::canonicalize(name).unwrap_or_else(|_| name.to_owned());
         let is_special = fs::metadata(&path).is_ok_and(|about| !about.is_file() && !about.is_dir());
         let temporary = if is_special { None } else { Some(beside(&path)) };
-        let written = temporary.as_deref().unwrap_or(&path);
-        let file = match temporary {
-            Some(_) => File::create(written),
-            None => File::options().write(true).open(written),
+        let file = match &temporary {
+            Some(temporary) => File::create(temporary),
+            None => File::options().write(true).open(&path),
         };
-        let file = file.map_err(|error| Error::io("create", written, error))?;
-        Ok(Self { path, temporary, file })
+        let file = file.map_err(failed("create", name))?;
+        Ok(Self { name: name.to_owned(), path, temporary, file })
     }
 
     /// Appends to the file.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(|error| Error::io("write", &self.path, error))
+        self.file.write_all(bytes).map_err(failed("write", &self.name))
     }
 
     /// Makes the file durable and gives it its name.
     pub(crate) fn install(mut self) -> Result<()> {
         let Some(temporary) = &self.temporary else { return Ok(()) };
-        self.file.sync_all().map_err(|error| Error::io("sync", temporary, error))?;
-        fs::rename(temporary, &self.path).map_err(|error| Error::io("rename to", &self.path, error))?;
+        self.file.sync_all().map_err(failed("sync", &self.name))?;
+        fs::rename(temporary, &self.path).map_err(failed("replace", &self.name))?;
         self.temporary = None;
         let parent = match self.path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
         let synced = File::open(parent).and_then(|dir| dir.sync_all());
-        synced.map_err(|error| Error::io("sync", parent, error))
+        synced.map_err(failed("sync", parent))
     }
 }
 
@@ -154,7 +179,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(read_text_if_any(&dir.path().join("absent/config.toml")).unwrap(), None);
         assert!(read_text_if_any(dir.path()).is_err());
-        let error = open(dir.path()).unwrap_err().to_string();
+        let error = open(dir.path()).unwrap_err().message();
         assert!(error.contains(&dir.path().display().to_string()), "{error}");
     }
 }

@@ -20,10 +20,11 @@ use rustix::io::Errno;
 
 use super::interrupt::Interrupt;
 use super::lexer::{BOM, LineEnd};
+use crate::error::Error;
 use crate::types::{MAX_KEY_LEN, MAX_VALUE_LEN};
 
 /// Bytes asked for with one read.
-const READ_BYTES: usize = 128 << 10;
+pub(crate) const READ_BYTES: usize = 128 << 10;
 
 /// Reads after which a line that is still incomplete counts as one to wait for.
 const MAX_EAGER_READS: usize = 4;
@@ -165,17 +166,7 @@ impl Lines {
 
     /// Whether a read would return at once.
     fn is_ready(&self, may_block: bool, interrupt: &Interrupt) -> io::Result<bool> {
-        let Some(source) = &self.source else { return Ok(false) };
-        loop {
-            if interrupt.is_raised() {
-                return Ok(false);
-            }
-            match poll(source.as_fd(), interrupt.wake(), may_block) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(false) if may_block => {}
-                ready => return ready,
-            }
-        }
+        self.source.as_ref().map_or(Ok(false), |source| is_ready(source.as_fd(), may_block, interrupt))
     }
 
     /// Reads what is there into the buffer, from which the lines that are done are removed first.
@@ -199,12 +190,53 @@ impl Lines {
     }
 }
 
-/// Whether `source` can be read now; with `may_block`, once it or `wake` can be read.
-fn poll(source: BorrowedFd<'_>, wake: BorrowedFd<'_>, may_block: bool) -> io::Result<bool> {
-    let mut watched =
-        [PollFd::from_borrowed_fd(source, PollFlags::IN), PollFd::from_borrowed_fd(wake, PollFlags::IN)];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    rustix::event::poll(&mut watched, if may_block { None } else { Some(&now) })?;
+/// A descriptor that is read to its end; a raised interrupt ends a wait for more, with [`Error::Interrupted`].
+pub(crate) struct Awaited<'a, F> {
+    source: F,
+    interrupt: &'a Interrupt,
+}
+
+impl<'a, F: AsFd> Awaited<'a, F> {
+    pub(crate) const fn new(source: F, interrupt: &'a Interrupt) -> Self {
+        Self { source, interrupt }
+    }
+}
+
+impl<F: AsFd> io::Read for Awaited<'_, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if !is_ready(self.source.as_fd(), true, self.interrupt)? {
+                return Err(io::Error::other(Error::Interrupted));
+            }
+            match rustix::io::read(&self.source, &mut *buffer) {
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                result => return Ok(result?),
+            }
+        }
+    }
+}
+
+/// Whether a read would return at once. With `may_block` it waits until one would, or the interrupt is raised.
+fn is_ready(source: BorrowedFd<'_>, may_block: bool, interrupt: &Interrupt) -> io::Result<bool> {
+    let wake = if may_block { Some(interrupt.wake()?) } else { None };
+    loop {
+        if interrupt.is_raised() {
+            return Ok(false);
+        }
+        match poll(source, wake) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(false) if may_block => {}
+            ready => return ready,
+        }
+    }
+}
+
+/// Whether `source` can be read: now, or with `wake` once one of the two can be read.
+fn poll(source: BorrowedFd<'_>, wake: Option<BorrowedFd<'_>>) -> io::Result<bool> {
+    const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let watch = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+    let mut watched = [watch(source), watch(wake.unwrap_or(source))];
+    rustix::event::poll(&mut watched, if wake.is_some() { None } else { Some(&NOW) })?;
     Ok(!watched[0].revents().is_empty())
 }
 

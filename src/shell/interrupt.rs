@@ -1,13 +1,15 @@
 //! Ctrl-C and termination requests as a flag that long work looks at, and as bytes that wake a wait for input.
 //!
+//! Those bytes need a pair of descriptors, which is made when something waits for the first time: most one-shots never do.
+//!
 //! A signal never ends the process in the middle of a commit: whoever runs commands looks at the flag between them. Outside a
 //! session a second signal ends the process at once (the log survives that), for when the first one is not heard.
 
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
@@ -19,7 +21,8 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct Interrupt {
     raised: Arc<AtomicBool>,
-    wake: UnixStream,
+    signals: &'static [i32],
+    wake: OnceLock<UnixStream>,
 }
 
 impl Interrupt {
@@ -37,14 +40,11 @@ impl Interrupt {
         Self::raised_by(&[SIGINT], Arc::new(AtomicBool::new(false)))
     }
 
-    fn raised_by(signals: &[i32], raised: Arc<AtomicBool>) -> io::Result<Self> {
-        let (wake, waker) = UnixStream::pair()?;
-        wake.set_nonblocking(true)?;
+    fn raised_by(signals: &'static [i32], raised: Arc<AtomicBool>) -> io::Result<Self> {
         for &signal in signals {
             flag::register(signal, Arc::clone(&raised))?;
-            low_level::pipe::register(signal, waker.try_clone()?)?;
         }
-        Ok(Self { raised, wake })
+        Ok(Self { raised, signals, wake: OnceLock::new() })
     }
 
     pub(crate) fn is_raised(&self) -> bool {
@@ -58,13 +58,23 @@ impl Interrupt {
 
     /// Lowers the flag: what it asked for has been done.
     pub(crate) fn clear(&self) {
-        while (&self.wake).read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
+        if let Some(mut wake) = self.wake.get() {
+            while wake.read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
+        }
         self.raised.store(false, Ordering::SeqCst);
     }
 
-    /// Readable once the flag has been raised.
-    pub(crate) fn wake(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+    /// Readable once the flag is raised. It may have been raised before the first call, so look at it behind that.
+    pub(crate) fn wake(&self) -> io::Result<BorrowedFd<'_>> {
+        if let Some(wake) = self.wake.get() {
+            return Ok(wake.as_fd());
+        }
+        let (wake, waker) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        for &signal in self.signals {
+            low_level::pipe::register(signal, waker.try_clone()?)?;
+        }
+        Ok(self.wake.get_or_init(|| wake).as_fd())
     }
 }
 
@@ -79,11 +89,14 @@ mod tests {
         let raised = Arc::new(AtomicBool::new(false));
         let interrupt = Interrupt::raised_by(&[SIGUSR1], raised).unwrap();
         let is_awake = || {
-            let mut wake =
-                [rustix::event::PollFd::from_borrowed_fd(interrupt.wake(), rustix::event::PollFlags::IN)];
+            let wake = interrupt.wake().unwrap();
+            let mut wake = [rustix::event::PollFd::from_borrowed_fd(wake, rustix::event::PollFlags::IN)];
             let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
             rustix::event::poll(&mut wake, Some(&now)).unwrap() > 0
         };
+        low_level::raise(SIGUSR1).unwrap();
+        assert!(interrupt.check().is_err());
+        interrupt.clear();
         assert!(interrupt.check().is_ok() && !is_awake());
         low_level::raise(SIGUSR1).unwrap();
         assert!(interrupt.check().is_err() && is_awake());

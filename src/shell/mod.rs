@@ -25,6 +25,7 @@ mod interrupt;
 #[doc(hidden)]
 pub mod lexer;
 pub mod literal;
+pub mod look;
 mod meta;
 mod output;
 pub mod parse;
@@ -38,4 +39,5 @@ mod session;
 pub mod suggest;
 #[doc(hidden)]
 pub mod table;
+mod termination;
 mod walk;

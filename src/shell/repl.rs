@@ -29,6 +29,7 @@ use super::input::{Lines, Next};
 use super::lexer::LineEnd;
 use super::parse;
 use super::session::{Flow, Place, Session};
+use super::termination;
 use crate::error::Error;
 
 type LineEditor = Editor<Completion, FileHistory>;
@@ -44,15 +45,14 @@ enum Typed {
 }
 
 /// Runs a session at the prompt until its end.
-pub(crate) fn run(mut session: Session) -> Exit {
-    match Prompt::open(&session) {
-        Ok(mut prompt) => prompt.run(&mut session),
+pub(crate) fn run(session: &mut Session) {
+    match Prompt::open(session) {
+        Ok(mut prompt) => prompt.run(session),
         Err(error) => {
             session.flush_and_say(&format!("error: no prompt: {error}"));
             session.raise(Exit::IO);
         }
     }
-    session.finish()
 }
 
 struct Prompt {
@@ -64,6 +64,7 @@ struct Prompt {
 
 impl Prompt {
     fn open(session: &Session) -> rustyline::Result<Self> {
+        termination::restore_the_terminal_first()?;
         let settings = &session.settings;
         let config = Config::builder()
             .max_history_size(settings.history_size)?
@@ -72,7 +73,7 @@ impl Prompt {
             .completion_type(CompletionType::List)
             .build();
         let mut editor = LineEditor::with_config(config)?;
-        editor.set_helper(Some(Completion::new(session.colour_output)));
+        editor.set_helper(Some(Completion::new(session.look)));
         let dropped_nothing = Arc::new(AtomicBool::new(false));
         let on_ctrl_c = NoteEmptyLine(Arc::clone(&dropped_nothing));
         editor

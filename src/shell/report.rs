@@ -4,8 +4,6 @@
 //! 2. With `json` or `jsonl` output every line here is a JSON object: `error` with its place and `help`, or `notice`.
 //! 3. An interrupt and a closed pipe are silent: the exit code says them.
 
-use colored::Colorize;
-
 use super::command::OutputMode;
 use super::diagnostic::Origin;
 use super::failure::Failure;
@@ -31,11 +29,8 @@ impl Session {
         if let Some(block) = &mut self.block {
             block.poison(&place.text(), &failure.message());
         }
-        if self.tally.count == 0 {
-            self.tally.first = place.text();
-        }
-        self.tally.count += 1;
         if !failure.is_silent() {
+            self.tally.add(place);
             let text = self.error_text(failure, place);
             self.say(&text);
         }
@@ -52,10 +47,11 @@ impl Session {
         if self.speaks_json() {
             return error_json(failure, place) + "\n";
         }
+        let look = self.errors.look();
         if let Failure::Line(diagnostic) = failure {
-            return diagnostic.render(place.source, place.origin, self.colour_errors);
+            return diagnostic.render(place.source, place.origin, look);
         }
-        let label = if self.colour_errors { "error".red().bold().to_string() } else { "error".to_owned() };
+        let label = look.error("error");
         let arrow = place.origin.map(|Origin { name, line }| format!("  --> {name}:{line}\n"));
         let help = failure.help().map(|help| format!("  = help: {help}\n"));
         let message = failure.message();
@@ -94,7 +90,7 @@ impl Session {
 
     /// Writes to standard error. That nobody can be told that this failed is no reason to fail.
     fn say(&mut self, text: &str) {
-        drop(self.stderr.write_all(text.as_bytes()).and_then(|()| self.stderr.flush()));
+        drop(self.errors.sink.write_all(text.as_bytes()).and_then(|()| self.errors.sink.flush()));
     }
 }
 

@@ -1,10 +1,8 @@
 //! The three ways into the shell, as one function.
-//!
-//! Whether a stream is coloured is decided for each stream by whoever calls. The crate `colored` looks at standard output
-//! alone, so it is told never to decide; it only knows the codes.
 
 use std::cell::RefCell;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::AsFd;
 
 use super::command::Bail;
@@ -17,10 +15,9 @@ use super::parse::{self, ValueSource};
 use super::repl;
 use super::session::{Flow, Place, Session, Way};
 use crate::config::Settings;
-use crate::error::Error;
 use crate::types::MAX_VALUE_LEN;
 
-pub use super::session::Streams;
+pub use super::session::{Stream, Streams};
 
 /// What to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,31 +32,34 @@ pub enum Run {
     Session,
 }
 
-/// Runs the shell and tells what the process should exit with.
+/// Runs the shell and tells what the process should exit with. To be called once, at the end of a process: what the
+/// database holds in memory is left to the system, for to give it back record by record takes longer than most commands.
 ///
 /// # Errors
-/// The process can't be set up: no pipe, no signal handler, no standard input.
+/// The process can't be set up: no signal handler, no standard input.
 pub fn run(run: Run, settings: Settings, streams: Streams) -> io::Result<Exit> {
-    colored::control::set_override(true);
-    if run == Run::Session {
-        let session = Session::new(settings, Way::Prompt, streams, Interrupt::for_prompt()?);
-        return Ok(repl::run(session));
-    }
-    let way = if run == Run::Script { Way::Script } else { Way::OneShot };
-    let mut session = Session::new(settings, way, streams, Interrupt::for_run()?);
+    let (way, interrupt) = match run {
+        Run::Command(_) | Run::Lines(_) => (Way::OneShot, Interrupt::for_run()?),
+        Run::Script => (Way::Script, Interrupt::for_run()?),
+        Run::Session => (Way::Prompt, Interrupt::for_prompt()?),
+    };
+    let mut session = ManuallyDrop::new(Session::new(settings, way, streams, interrupt));
     match run {
         Run::Command(args) => command(&mut session, &args),
         Run::Lines(lines) => self::lines(&mut session, lines),
-        Run::Script | Run::Session => {
+        Run::Script => {
             session.run_stdin(io::stdin().as_fd().try_clone_to_owned()?);
         }
+        Run::Session => repl::run(&mut session),
     }
     Ok(session.finish())
 }
 
 fn command(session: &mut Session, args: &[Vec<u8>]) {
     let read_failure = RefCell::new(None);
-    let mut read_value = |source| read_value(source).map_err(|error| unread(error, &read_failure));
+    let interrupt = &session.interrupt;
+    let mut read_value =
+        |source| read_value(source, interrupt).map_err(|failure| unread(failure, &read_failure));
     let parsed = parse::argv(args, &mut read_value);
     let source = parse::command_line(args);
     let place = Place { origin: None, source: &source };
@@ -67,8 +67,8 @@ fn command(session: &mut Session, args: &[Vec<u8>]) {
         (Ok(command), _) => {
             session.run(command, place);
         }
-        (Err(_), Some(error)) => {
-            session.fail(&Failure::Database(error), place);
+        (Err(_), Some(failure)) => {
+            session.fail(&failure, place);
         }
         (Err(diagnostic), None) => {
             session.fail(&Failure::Line(diagnostic), place);
@@ -87,18 +87,17 @@ fn lines(session: &mut Session, lines: Vec<Vec<u8>>) {
     }
 }
 
-/// The value of a one-shot that is not among its arguments. One byte more than a value may have is enough to refuse it.
-fn read_value(source: ValueSource) -> Result<Vec<u8>, Error> {
+/// The value of a one-shot that is not among its arguments.
+fn read_value(source: ValueSource, interrupt: &Interrupt) -> Result<Vec<u8>, Failure> {
     match source {
-        ValueSource::Stdin => files::read_stream_up_to(io::stdin().lock(), MAX_VALUE_LEN + 1)
-            .map_err(|error| Error::io("read", "standard input".as_ref(), error)),
-        ValueSource::File(path) => files::read_up_to(&path, MAX_VALUE_LEN + 1),
+        ValueSource::Stdin => files::read_stdin_up_to(MAX_VALUE_LEN, interrupt),
+        ValueSource::File(path) => files::read_up_to(&path, MAX_VALUE_LEN, interrupt),
     }
 }
 
-/// Keeps the error of a value that could not be read, which says more than the parser could.
-fn unread(error: Error, kept: &RefCell<Option<Error>>) -> Diagnostic {
-    let message = error.to_string();
-    kept.replace(Some(error));
+/// Keeps the failure of a value that could not be read, which says more than the parser could.
+fn unread(failure: Failure, kept: &RefCell<Option<Failure>>) -> Diagnostic {
+    let message = failure.message();
+    kept.replace(Some(failure));
     Diagnostic { message, span: 0..0, label: String::new(), help: None }
 }

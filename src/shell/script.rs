@@ -158,8 +158,7 @@ impl<'a> Script<'a> {
             Ok(Next::Wait) => Step::Wait,
             Ok(Next::End) => Step::End,
             Err(error) => {
-                let failure = Failure::Database(Error::io("read", self.name.as_ref(), error));
-                self.report(&failure);
+                self.report(&files::failed("read", self.name.as_ref())(error));
                 Step::End
             }
         }

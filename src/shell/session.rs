@@ -8,7 +8,7 @@
 //! 2. An error is reported once, with its place, on standard error; it sets the exit code and poisons an open block.
 //! 3. A failed write to standard output ends the run.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Instant;
 
@@ -20,6 +20,7 @@ use super::execute::{self, Answer, Kind};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
+use super::look::Look;
 use super::output::Output;
 use super::render::{Quantity, Renderer};
 use super::walk::{self, Walk};
@@ -75,18 +76,39 @@ pub(crate) struct Tally {
     pub(crate) first: String,
 }
 
-/// The streams of a run, as the process found them.
-pub struct Streams {
-    /// Where results go.
-    pub stdout: Box<dyn Write>,
-    /// Where errors and notices go.
-    pub stderr: Box<dyn Write>,
-    /// Tells the columns of the terminal that `stdout` is, if it is one; asked anew for each table.
+impl Tally {
+    /// Counts an error.
+    pub(crate) fn add(&mut self, place: Place<'_>) {
+        if self.count == 0 {
+            self.first = place.text();
+        }
+        self.count += 1;
+    }
+}
+
+/// An output stream of a run, as the process found it.
+pub struct Stream {
+    /// Where it goes.
+    pub sink: Box<dyn Write>,
+    /// Tells the columns of the terminal that it is, if it is one; asked anew for each table and error.
     pub width: Option<fn() -> usize>,
-    /// Whether `stdout` is coloured.
-    pub colour_output: bool,
-    /// Whether `stderr` is coloured.
-    pub colour_errors: bool,
+    /// Whether it is coloured.
+    pub colour: bool,
+}
+
+impl Stream {
+    /// What it can show now.
+    pub(crate) fn look(&self) -> Look {
+        Look { colour: self.colour, columns: self.width.map(|width| width()) }
+    }
+}
+
+/// The streams of a run.
+pub struct Streams {
+    /// For results.
+    pub output: Stream,
+    /// For errors and notices.
+    pub errors: Stream,
 }
 
 /// A run of the shell.
@@ -99,9 +121,9 @@ pub(crate) struct Session {
     pub(crate) output: Output,
     pub(crate) interrupt: Interrupt,
     pub(crate) tally: Tally,
-    pub(super) stderr: Box<dyn Write>,
-    pub(crate) colour_output: bool,
-    pub(super) colour_errors: bool,
+    pub(super) errors: Stream,
+    /// What standard output could show at the start.
+    pub(crate) look: Look,
     exit: Exit,
     /// How deep `.read` is nested.
     pub(crate) depth: usize,
@@ -111,16 +133,15 @@ impl Session {
     pub(crate) fn new(settings: Settings, way: Way, streams: Streams, interrupt: Interrupt) -> Self {
         Self {
             connection: Connection::new(&settings),
-            renderer: Renderer::new(settings.mode, streams.width, way != Way::OneShot),
+            renderer: Renderer::new(settings.mode, streams.output.width, way != Way::OneShot),
             settings,
             way,
             block: None,
-            output: Output::new(streams.stdout),
+            look: streams.output.look(),
+            output: Output::new(streams.output.sink),
             interrupt,
             tally: Tally::default(),
-            stderr: streams.stderr,
-            colour_output: streams.colour_output,
-            colour_errors: streams.colour_errors,
+            errors: streams.errors,
             exit: Exit::DONE,
             depth: 0,
         }
@@ -268,7 +289,7 @@ impl Session {
             return Ok(());
         };
         let mut file = files::NewFile::create(path)?;
-        let count = dump::write(source, &self.interrupt, &mut |piece| Ok(file.write(piece)?))?;
+        let count = dump::write(source, &self.interrupt, &mut |piece| file.write(piece))?;
         file.install()?;
         self.renderer.number(&mut self.output.buffer, Quantity::Count, count);
         Ok(())
@@ -278,10 +299,9 @@ impl Session {
         self.refuse_in_block(".load")?;
         self.connection.check_writable()?;
         let batch = if path == Path::new("-") && self.way == Way::OneShot {
-            dump::read_stdin(&self.interrupt)?
+            dump::read("stdin", io::stdin(), &self.interrupt)?
         } else {
-            let file = std::io::BufReader::new(files::open(path)?);
-            dump::read(&path.display().to_string(), file, &self.interrupt)?
+            dump::read(&path.display().to_string(), files::open(path)?, &self.interrupt)?
         };
         let count = batch.len();
         self.apply(batch)?;

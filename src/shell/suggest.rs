@@ -24,6 +24,7 @@ pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
         return None;
     }
     let mut near: Vec<(usize, &str)> = candidates
+        .filter(|candidate| candidate.len().abs_diff(word.len()) <= MAX_EDITS)
         .map(|candidate| (edits(&word, &letters(candidate)), candidate))
         .filter(|&(edits, _)| edits <= MAX_EDITS && edits * 2 <= word.len())
         .collect();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::super::connection::Connection;
 use super::super::exit::Exit;
 use super::super::interrupt::Interrupt;
-use super::super::session::{Session, Streams, Way};
+use super::super::session::{Session, Stream, Streams, Way};
 use super::*;
 use crate::config::Settings;
 use crate::db::Db;
@@ -106,13 +106,8 @@ fn run(script: &str, failures: usize, sync: SyncMode) -> Outcome {
     settings.sync = sync;
     let engine = Arc::new(FailingEngine { failures_left: failures.into(), commits: 0.into() });
     let (stdout, stderr) = (Captured::default(), Captured::default());
-    let streams = Streams {
-        stdout: Box::new(stdout.clone()),
-        stderr: Box::new(stderr.clone()),
-        width: None,
-        colour_output: false,
-        colour_errors: false,
-    };
+    let stream = |to: &Captured| Stream { sink: Box::new(to.clone()), width: None, colour: false };
+    let streams = Streams { output: stream(&stdout), errors: stream(&stderr) };
     let interrupt = Interrupt::for_prompt().unwrap();
     let mut session = Session::new(settings, Way::Script, streams, interrupt);
     session.connection = Connection::to(Db::from_engine(Arc::clone(&engine) as Arc<dyn Engine>));

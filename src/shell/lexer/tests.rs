@@ -239,7 +239,7 @@ fn check_places(line: &[u8]) -> Result<(), TestCaseError> {
         prop_assert!(end <= span.start && span.start <= span.end && span.end <= line.len());
         match item {
             Ok(token) => end = token.span.end,
-            Err(error) => drop(error.explain(line).render(line, None, false)),
+            Err(error) => drop(error.explain(line).render(line, None, crate::shell::look::Look::PLAIN)),
         }
     }
     Ok(())

@@ -11,6 +11,7 @@ use super::super::lexer::Token;
 use super::super::literal::{brief, is_hidden, literal};
 use super::super::table::{Arity, Kind, Opt, Spec};
 use super::{QUOTED_LEN, ReadValue, did_you_mean};
+use crate::config::FLAGS;
 
 /// Longest joined value that a help line shows.
 const LONGEST_EXAMPLE: usize = 60;
@@ -92,12 +93,17 @@ impl<'a, 'r> Call<'a, 'r> {
             Some(_) => "to use it as a value, write -- before it: everything after -- is a value".into(),
             None => format!("to use it as a value, put it in quotes: {}", brief(&token.bytes, QUOTED_LEN)),
         };
-        let names = self.spec.options.iter().map(|opt| opt.name);
+        let misplaced = || {
+            let flag = FLAGS.iter().find(|flag| flag.name.as_bytes() == &*token.bytes)?;
+            let place = format!("kvdb {} {} …", flag.signature(), self.spec.name);
+            self.read_value.as_ref().map(|_| format!("options of kvdb stand before the command: {place}"))
+        };
+        let nearest = || did_you_mean(&token.bytes, self.spec.options.iter().map(|opt| opt.name));
         Diagnostic {
             message: format!("unknown option {}", brief(&token.bytes, QUOTED_LEN)),
             span: token.span.clone(),
             label: format!("not an option of {}", self.spec.name),
-            help: Some(did_you_mean(&token.bytes, names).unwrap_or_else(as_value)),
+            help: Some(misplaced().or_else(nearest).unwrap_or_else(as_value)),
         }
     }
 

@@ -413,7 +413,7 @@ fn check_line(bytes: &[u8]) -> Result<(), TestCaseError> {
 
 fn check_place(error: &Diagnostic, source: &[u8]) -> Result<(), TestCaseError> {
     prop_assert!(error.span.start <= error.span.end && error.span.end <= source.len(), "{:?}", error);
-    let text = error.render(source, None, false);
+    let text = error.render(source, None, crate::shell::look::Look::PLAIN);
     prop_assert!(text.lines().all(|line| !line.chars().any(is_hidden)), "{text}");
     prop_assert!(text.len() < 1000, "{text}");
     Ok(())

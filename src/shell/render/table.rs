@@ -88,6 +88,9 @@ impl Table {
         if let (Some(limit), [first, .., last]) = (self.limit, &mut widths[..]) {
             let room = limit.saturating_sub(GAP.len());
             *first = (*first).min((room / 2).max(room.saturating_sub(*last)));
+            *last = (*last).min(room.saturating_sub(*first));
+        } else if let (Some(limit), [only]) = (self.limit, &mut widths[..]) {
+            *only = (*only).min(limit);
         }
         widths
     }
@@ -155,6 +158,12 @@ mod tests {
             table(&[("key:1", &long), (&long, "short"), ("漢字漢字漢字漢字漢字漢字", &long)], Some(30));
         assert!(shown.lines().all(|line| line.width() <= 30), "{shown}");
         assert!(shown.contains("…"));
+    }
+
+    #[test]
+    fn the_rule_below_a_heading_is_as_wide_as_its_column() {
+        let shown = table(&[("k", &"v".repeat(100))], Some(20));
+        assert_eq!(shown, format!("key  value\n---  {}\nk    {}…\n", "-".repeat(15), "v".repeat(14)));
     }
 
     #[test]
