@@ -23,16 +23,17 @@
 //! 3. a lookup in the hash section of every record's key leads to that record, or says that it does not know;
 //! 4. a seek in the fences of every key leads to the page that has it, or would have it.
 //!
-//! Opening verifies the footer and maps the rest, at a cost that does not depend on the table's size. From then on no byte is
+//! Opening verifies the footer and maps the rest, at a cost that does not depend on the table's size (but for 4 bytes of roots
+//! and 128 of bits in memory per 4 MiB). From then on no byte is
 //! used before the block it lies in has verified in this process. So a bit that was flipped anywhere in the file is either
 //! never looked at, or reported; it does not make a key absent or a value another one. [`Table::verify`] looks at everything.
 //!
 //! * **get**: hash the key; read its bucket (one cache line); at the place of each matching fingerprint compare the whole key
-//!   (a second line, and those of the value). Absent keys end at the bucket but for 1 in 6,000. See [`KeyHash`] for many
-//!   tables.
+//!   (a second line, and those of the value, asked for together). Absent keys end at the bucket but for 1 in 1,000. Many tables
+//!   share one hash, and the misses of their buckets overlap: see [`Table::prefetch`].
 //! * **scan**: binary search in the fences, binary search in the page, then from record to record without copying; in
 //!   reverse the same, because a page knows where its records begin.
-//! * **first touch** of a block: a CRC-32 over 4096 bytes, some 0.3 µs, beside reading it from the device.
+//! * **first touch** of a block: a CRC-32 over 4096 bytes, a fraction of a microsecond, beside reading it from the device.
 //! * **space** beside keys and values, per record of a small key: 6 bytes of record header, 2 of its place in the page, 8.5
 //!   in the buckets; 0.1 % of checksums.
 

@@ -39,6 +39,12 @@ pub(super) const fn sums_len(covered: usize) -> usize {
     covered.div_ceil(BLOCK_LEN) * SUM_LEN
 }
 
+/// Where the block of a byte ends.
+#[inline]
+pub(super) const fn block_end(at: usize) -> usize {
+    (at / BLOCK_LEN + 1) * BLOCK_LEN
+}
+
 /// What has verified so far of a table.
 #[derive(Debug)]
 pub(super) struct Checks {
@@ -58,8 +64,15 @@ impl Checks {
         }
     }
 
-    /// Verifies a block unless that was done before.
+    /// Verifies what was not verified yet of `start..end`.
     #[inline(never)]
+    fn check_each(&self, bytes: &[u8], start: usize, end: usize) -> Checked<()> {
+        if end > self.covered {
+            return Err(Damage::new(start, "a length or an offset leads outside of the table"));
+        }
+        (start / BLOCK_LEN..end.div_ceil(BLOCK_LEN)).try_for_each(|block| self.check_block(bytes, block))
+    }
+
     fn check_block(&self, bytes: &[u8], block: usize) -> Checked<()> {
         if self.blocks.has(block) {
             return Ok(());
@@ -113,20 +126,20 @@ impl<'t> Body<'t> {
     /// damaged tables.
     #[inline]
     pub(super) fn check(self, start: usize, end: usize) -> Checked<()> {
-        let block = start / BLOCK_LEN;
-        if end <= (block + 1) * BLOCK_LEN && self.checks.blocks.has(block) {
+        if end <= block_end(start) && self.checks.blocks.has(start / BLOCK_LEN) {
             return Ok(());
         }
-        self.check_each(start, end)
+        self.checks.check_each(self.bytes, start, end)
     }
 
-    #[inline(never)]
-    fn check_each(self, start: usize, end: usize) -> Checked<()> {
-        if end > self.checks.covered {
-            return Err(Damage::new(start, "a length or an offset leads outside of the table"));
+    /// The bytes from `start` on that lie in one block for certain, because `start` is a multiple of `N`, a power of two.
+    #[inline]
+    pub(super) fn aligned<const N: usize>(self, start: usize) -> Checked<&'t [u8; N]> {
+        if !self.checks.blocks.has(start / BLOCK_LEN) {
+            self.checks.check_each(self.bytes, start, start + N)?;
         }
-        (start / BLOCK_LEN..end.div_ceil(BLOCK_LEN))
-            .try_for_each(|block| self.checks.check_block(self.bytes, block))
+        let bytes = self.bytes.get(start..).and_then(<[u8]>::first_chunk);
+        bytes.ok_or(Damage::new(start, "an offset leads outside of the table"))
     }
 
     /// The bytes `start..end`, verified.
@@ -154,8 +167,7 @@ impl<'t> Body<'t> {
 
     /// Verifies everything, also what has verified before.
     pub(super) fn check_anew(self) -> Checked<()> {
-        let afresh = Checks::new(self.checks.covered);
-        Body::new(self.bytes, &afresh).check_each(0, self.checks.covered)
+        Checks::new(self.checks.covered).check_each(self.bytes, 0, self.checks.covered)
     }
 }
 

@@ -23,7 +23,7 @@
 
 use super::blocks::sums_len;
 use super::fences::FenceSection;
-use super::hash::{self, HashSection};
+use super::hash::{self, BUCKET_LEN, HashSection};
 use crate::storage::FORMAT;
 use crate::storage::codec::{crc32, put, u32_at, u64_at};
 use crate::types::{FileId, Lsn};
@@ -184,6 +184,7 @@ impl Layout {
     fn is_possible(&self, len: usize) -> bool {
         let hash_end = self.hash.start as u64 + hash::section_len(self.hash.homes) as u64;
         self.data_end <= self.hash.start
+            && self.hash.start.is_multiple_of(BUCKET_LEN)
             && self.hash.homes > 0
             && hash_end == self.fences.start as u64
             && self.fences.end() == self.sums as u64

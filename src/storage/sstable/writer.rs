@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::blocks::{BLOCK_LEN, append_sums, sums_len};
 use super::fences::FenceBuilder;
 use super::footer::{FOOTER_LEN, Footer, Layout, MAGIC, footer_start};
-use super::hash::{self, HashBuilder, KeyHash};
+use super::hash::{self, BUCKET_LEN, HashBuilder, KeyHash};
 use super::page::PageBuilder;
 use super::record::{self, Content, Extent, MAX_HEADER_LEN};
 use super::{TableMeta, file_name};
@@ -28,9 +28,6 @@ use crate::types::{FileId, Key, Lsn, MAX_KEY_LEN, MAX_VALUE_LEN};
 
 /// Longest value that lies in its record.
 pub(super) const MAX_NEAR_VALUE_LEN: usize = 2 << 10;
-
-/// Where the hash section's buckets begin, so that each is one cache line.
-const HASH_ALIGNMENT: usize = 64;
 
 /// Writes one table.
 #[derive(Debug)]
@@ -97,7 +94,7 @@ impl TableWriter {
         let parts = [
             self.output.len(),
             self.page.len(),
-            HASH_ALIGNMENT,
+            BUCKET_LEN,
             hash::section_len_for(self.entries),
             self.fences.len(),
         ];
@@ -137,7 +134,7 @@ impl TableWriter {
     fn growth(&self, key_len: usize, value_len: usize) -> u64 {
         let own = MAX_HEADER_LEN + key_len + value_len;
         let hash = hash::section_len_for(self.entries + 1) - hash::section_len_for(self.entries);
-        (own + hash + FenceBuilder::MAX_GROWTH + sums_len(own) + 2 * HASH_ALIGNMENT) as u64
+        (own + hash + FenceBuilder::MAX_GROWTH + sums_len(own) + 2 * BUCKET_LEN) as u64
     }
 
     fn append(&mut self, key: &[u8], value: Option<&[u8]>, lsn: Lsn) -> io::Result<()> {
@@ -209,7 +206,7 @@ impl TableWriter {
             self.flush_page()?;
         }
         let data_end = self.output.len();
-        self.output.pad_to(HASH_ALIGNMENT)?;
+        self.output.pad_to(BUCKET_LEN)?;
         let hash = self.output.len();
         let (section, homes) = std::mem::take(&mut self.hashes).build();
         self.output.push(&section)?;
@@ -297,5 +294,22 @@ impl Output {
     fn take_sums(&mut self) -> io::Result<Vec<u8>> {
         self.write_out()?;
         Ok(std::mem::take(&mut self.sums))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::fs::sim::SimFs;
+
+    #[test]
+    fn a_table_never_passes_four_gib() {
+        let disk = SimFs::new();
+        let mut writer = TableWriter::create(&*disk.process(), Path::new("/"), FileId(1), 0).unwrap();
+        writer.output.written = (4 << 30) - (BUFFER_LEN + (8 << 20));
+        writer.add(b"a", Some(&[0; 100]), Lsn(1)).unwrap();
+        let refused = writer.add(b"b", Some(&vec![0; 8 << 20]), Lsn(1)).unwrap_err();
+        assert!(matches!(refused, Error::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge));
+        writer.add(b"b", Some(&[0; 100]), Lsn(1)).unwrap();
     }
 }
