@@ -16,6 +16,7 @@ pub(crate) mod sim;
 
 use std::fmt;
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -89,6 +90,41 @@ pub trait File: Send + Sync + fmt::Debug {
     /// # Errors
     /// The operating system's.
     fn drop_cache(&self) -> io::Result<()>;
+
+    /// The file's bytes in memory, as long as it is now. Only for files that nobody writes to or truncates any more:
+    /// of a truncated file, the mapping's lost pages kill the process that touches them.
+    ///
+    /// # Errors
+    /// The operating system's, for instance where the file system cannot map files.
+    fn map(&self) -> io::Result<Mapping>;
+}
+
+/// A finished file's bytes in memory. They stay readable when the file is closed or its name removed.
+pub struct Mapping(Bytes);
+
+enum Bytes {
+    Mapped(memmap2::Mmap),
+    #[cfg(test)]
+    Copied(Vec<u8>),
+}
+
+impl Deref for Mapping {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Bytes::Mapped(mapped) => mapped,
+            #[cfg(test)]
+            Bytes::Copied(copied) => copied,
+        }
+    }
+}
+
+impl fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mapping").field("len", &self.len()).finish()
+    }
 }
 
 /// A file system. [`RealFs`] in production.

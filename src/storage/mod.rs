@@ -6,6 +6,7 @@
 //! MANIFEST        what the database consists of             manifest
 //! nnnnnn.wal      a segment of the log                      wal
 //! nnnnnn.base     entries that stand for older segments     wal
+//! nnnnnn.sst      a sorted table                            sstable
 //! TURN LOCK MAINT empty files that processes lock           lock
 //! SHM             advisory notes between processes          shm
 //! config.toml     settings, if the user wrote one
@@ -16,6 +17,8 @@ pub mod fs;
 pub(crate) mod lock;
 pub(crate) mod manifest;
 pub(crate) mod shm;
+#[doc(hidden)]
+pub mod sstable;
 pub(crate) mod wal;
 
 use crate::types::FileId;

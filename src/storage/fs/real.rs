@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use super::{File, Fs, LockKind, OpenMode};
+use super::{Bytes, File, Fs, LockKind, Mapping, OpenMode};
 
 /// The operating system's file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -134,6 +134,14 @@ impl File for RealFile {
     #[cfg(not(target_os = "linux"))]
     fn drop_cache(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn map(&self) -> io::Result<Mapping> {
+        // SAFETY: bytes that change under a mapping are what makes mapping unsafe. `File::map` is for finished files:
+        // tables are written once, under a number that is never used again, by a process that maps them afterwards if
+        // at all, and then only ever unlinked, which leaves mapped pages alone.
+        let mapped = unsafe { memmap2::Mmap::map(&self.0) }?;
+        Ok(Mapping(Bytes::Mapped(mapped)))
     }
 }
 
@@ -299,6 +307,17 @@ mod tests {
         fs::write(filled.join("entry"), b"").unwrap();
         assert!(RealFs.rename(&fresh, &filled).is_err());
         assert!(filled.join("entry").exists());
+    }
+
+    #[test]
+    fn a_mapping_outlives_its_file() {
+        let (_dir, path) = scratch();
+        fs::write(&path, b"table").unwrap();
+        let mapping = RealFs.open(&path, OpenMode::Read).unwrap().map().unwrap();
+        RealFs.remove_file(&path).unwrap();
+        assert_eq!(&*mapping, b"table");
+        fs::write(&path, b"").unwrap();
+        assert!(RealFs.open(&path, OpenMode::Read).unwrap().map().unwrap().is_empty());
     }
 
     #[test]

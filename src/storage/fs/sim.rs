@@ -54,6 +54,7 @@ pub(crate) enum Op {
     TryLock(LockKind),
     Unlock,
     DropCache,
+    Map,
     Rename,
     RemoveFile,
     CreateDir,
@@ -76,7 +77,13 @@ impl Op {
             | Self::CreateDir
             | Self::RemoveDir
             | Self::SyncDir => true,
-            Self::Read | Self::Size | Self::TryLock(_) | Self::Unlock | Self::ReadDir | Self::BootId => false,
+            Self::Read
+            | Self::Size
+            | Self::Map
+            | Self::TryLock(_)
+            | Self::Unlock
+            | Self::ReadDir
+            | Self::BootId => false,
         }
     }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::super::{File, Fs, LockKind, OpenMode};
+use super::super::{Bytes, File, Fs, LockKind, Mapping, OpenMode};
+use super::image::index;
 use super::inode::InodeId;
 use super::{Call, Fault, Holder, Killed, Op, SimFs, State};
 
@@ -198,6 +199,16 @@ impl File for SimFile {
         self.process.perform(self.call(Op::DropCache), |state, _| {
             state.disk.file_mut(self.inode)?.drop_cache();
             Ok(())
+        })
+    }
+
+    /// A copy: what happens to the disk afterwards does not show in it.
+    fn map(&self) -> io::Result<Mapping> {
+        self.process.perform(self.call(Op::Map), |state, _| {
+            let file = state.disk.file(self.inode)?;
+            let mut bytes = vec![0; index(file.len())];
+            file.read(&mut bytes, 0);
+            Ok(Mapping(Bytes::Copied(bytes)))
         })
     }
 }

@@ -1,0 +1,200 @@
+//! Walking over the records of a range, forward or in reverse.
+//!
+//! A cursor stays within one page at a time and knows where in it the range ends, so that an advance is: the next place of
+//! the page, and the record there. Keys are compared when a page is entered, at most:
+//!
+//! * The near end is sought once: fences, then binary search in the page.
+//! * Forward, a page lies inside the range as a whole when the fence behind it is at or before the range's end; in reverse,
+//!   when its own fence is not at or before the range's start. Else the range ends in this page, and a binary search says where.
+
+use std::ops::Bound;
+
+use super::blocks::Body;
+use super::page::Page;
+use super::reader::{Table, value};
+use super::record::{Content, Record};
+use super::{Checked, Damage};
+use crate::error::Result;
+use crate::types::{Direction, Key, KeyRange, Lsn};
+
+/// A walk over records. What it hands out lives as long as the table, not only until the next advance.
+#[derive(Debug)]
+pub struct TableCursor<'t> {
+    table: &'t Table,
+    body: Body<'t>,
+    page: Page<'t>,
+    /// The records of the page that are still to come: the next one is at the lower end forward, at the upper in reverse.
+    next: usize,
+    end: usize,
+    direction: Direction,
+    /// The pages that are still to come after this one, the next one as above.
+    next_page: usize,
+    end_page: usize,
+    far: Bound<Key>,
+    record: Record<'t>,
+}
+
+impl<'t> TableCursor<'t> {
+    pub(super) fn new(table: &'t Table, range: &KeyRange, direction: Direction) -> Checked<Self> {
+        let record = Record { key: &[], content: Content::Tombstone, lsn: Lsn::ZERO, end: 0 };
+        let (body, end_page) = (table.body(), table.layout().fences.count);
+        let page = Page::empty();
+        let far = match direction {
+            Direction::Forward => range.end.clone(),
+            Direction::Reverse => range.start.clone(),
+        };
+        let mut cursor =
+            Self { table, body, page, next: 0, end: 0, direction, next_page: 0, end_page, far, record };
+        match direction {
+            Direction::Forward => cursor.begin_at(&range.start)?,
+            Direction::Reverse => cursor.begin_before(&range.end)?,
+        }
+        Ok(cursor)
+    }
+
+    /// Moves to the next record of the range; `false` when there is none, or after an error.
+    ///
+    /// # Errors
+    /// Corruption.
+    #[inline]
+    pub fn advance(&mut self) -> Result<bool> {
+        self.step().map_err(|damage| self.fail(damage))
+    }
+
+    /// The record's key. Before the first advance, and after the last one, it means nothing.
+    #[inline]
+    #[must_use]
+    pub fn key(&self) -> &'t [u8] {
+        self.record.key
+    }
+
+    /// The record's value; `None` when the key was deleted.
+    ///
+    /// # Errors
+    /// Corruption of a value that lies outside of its record: those are verified here, so that walking over keys does not
+    /// read them.
+    #[inline]
+    pub fn value(&self) -> Result<Option<&'t [u8]>> {
+        value(self.body, self.record.content).map_err(|damage| self.table.report(damage))
+    }
+
+    /// Whether the record says that the key was deleted.
+    #[inline]
+    #[must_use]
+    pub fn is_tombstone(&self) -> bool {
+        self.record.content == Content::Tombstone
+    }
+
+    /// The batch that stored or deleted the key.
+    #[inline]
+    #[must_use]
+    pub fn lsn(&self) -> Lsn {
+        self.record.lsn
+    }
+
+    #[inline]
+    fn step(&mut self) -> Checked<bool> {
+        while self.next == self.end {
+            if !self.turn_page()? {
+                return Ok(false);
+            }
+        }
+        let index = match self.direction {
+            Direction::Forward => {
+                self.next += 1;
+                self.next - 1
+            }
+            Direction::Reverse => {
+                self.end -= 1;
+                self.end
+            }
+        };
+        self.record = self.page.record(index)?;
+        Ok(true)
+    }
+
+    /// Ends the walk.
+    #[cold]
+    fn fail(&mut self, damage: Damage) -> crate::error::Error {
+        (self.next, self.next_page) = (self.end, self.end_page);
+        self.table.report(damage)
+    }
+
+    /// Enters the next page; `false` when no page has records of the range any more.
+    #[inline(never)]
+    fn turn_page(&mut self) -> Checked<bool> {
+        if self.next_page == self.end_page {
+            return Ok(false);
+        }
+        match self.direction {
+            Direction::Forward => {
+                self.next_page += 1;
+                self.enter(self.next_page - 1)?;
+                self.end_at_far_end(self.next_page - 1)?;
+            }
+            Direction::Reverse => {
+                self.end_page -= 1;
+                self.enter(self.end_page)?;
+                self.begin_at_far_end(self.end_page)?;
+            }
+        }
+        Ok(true)
+    }
+
+    fn enter(&mut self, page: usize) -> Checked<()> {
+        self.page = self.table.page(page)?;
+        (self.next, self.end) = (0, self.page.count());
+        Ok(())
+    }
+
+    /// How many fences are at or before `key`.
+    fn fences_up_to(&self, key: &[u8]) -> Checked<usize> {
+        self.table.layout().fences.count_up_to(self.body, key, self.table.layout().data_end)
+    }
+
+    /// Positions a forward walk.
+    fn begin_at(&mut self, start: &Bound<Key>) -> Checked<()> {
+        let (Bound::Included(key) | Bound::Excluded(key)) = start else { return Ok(()) };
+        let Some(page) = self.fences_up_to(key)?.checked_sub(1) else { return Ok(()) };
+        self.next_page = page;
+        self.turn_page()?;
+        self.next = self.page.position(key, matches!(start, Bound::Excluded(_)))?.min(self.end);
+        Ok(())
+    }
+
+    /// Positions a reverse walk.
+    fn begin_before(&mut self, end: &Bound<Key>) -> Checked<()> {
+        let (Bound::Included(key) | Bound::Excluded(key)) = end else { return Ok(()) };
+        self.end_page = self.fences_up_to(key)?;
+        if self.turn_page()? {
+            self.end = self.page.position(key, matches!(end, Bound::Included(_)))?.max(self.next);
+        }
+        Ok(())
+    }
+
+    /// Cuts the page just entered where a forward walk ends.
+    fn end_at_far_end(&mut self, page: usize) -> Checked<()> {
+        let (Bound::Included(key) | Bound::Excluded(key)) = &self.far else { return Ok(()) };
+        let layout = self.table.layout();
+        if page + 1 < layout.fences.count
+            && layout.fences.is_at_or_before(self.body, page + 1, key, layout.data_end)?
+        {
+            return Ok(());
+        }
+        self.end = self.page.position(key, matches!(self.far, Bound::Included(_)))?;
+        self.next_page = self.end_page;
+        Ok(())
+    }
+
+    /// Cuts the page just entered where a reverse walk ends.
+    fn begin_at_far_end(&mut self, page: usize) -> Checked<()> {
+        let (Bound::Included(key) | Bound::Excluded(key)) = &self.far else { return Ok(()) };
+        let layout = self.table.layout();
+        if !layout.fences.is_at_or_before(self.body, page, key, layout.data_end)? {
+            return Ok(());
+        }
+        self.next = self.page.position(key, matches!(self.far, Bound::Excluded(_)))?;
+        self.end_page = self.next_page;
+        Ok(())
+    }
+}

@@ -1,0 +1,249 @@
+//! Reading a table: opening it, and finding one key.
+
+use std::path::{Path, PathBuf};
+
+use super::blocks::{BLOCK_LEN, Body, Checks, SUM_LEN, block_end};
+use super::cursor::TableCursor;
+use super::footer::{Footer, Layout, Refusal};
+use super::hash::{KeyHash, Lookup};
+use super::page::Page;
+use super::prefetch::prefetch;
+use super::record::{self, Content, MAX_HEADER_LEN, Record};
+use super::{Checked, Damage, TableMeta, file_name, partition_point, verify};
+use crate::error::{Error, Result};
+use crate::storage::FORMAT;
+use crate::storage::fs::{Fs, Mapping, OpenMode};
+use crate::types::{Direction, Key, KeyRange, Lsn};
+
+/// Bytes of a cache line, for fetching what follows a record's first one.
+const CACHE_LINE_LEN: usize = 64;
+
+/// Bytes of a key that an error message shows.
+const SHOWN_KEY_LEN: usize = 48;
+
+/// An open table. Any number of threads may read it; what they get borrows the mapped file.
+#[derive(Debug)]
+pub struct Table {
+    path: PathBuf,
+    meta: TableMeta,
+    seed: u64,
+    layout: Layout,
+    checks: Checks,
+    mapping: Mapping,
+}
+
+/// What a table knows of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found<'t> {
+    /// The value; `None` when the key was deleted.
+    pub value: Option<&'t [u8]>,
+    /// The batch that stored or deleted it.
+    pub lsn: Lsn,
+}
+
+impl Table {
+    /// Opens the table in `dir` that `meta` describes. Reads and verifies its footer, nothing else.
+    ///
+    /// # Errors
+    /// Corruption when the file is not of the length that `meta` says, its footer is damaged, or it is another table;
+    /// `Format` when a newer kvdb wrote it; I/O.
+    pub fn open(fs: &dyn Fs, dir: &Path, meta: &TableMeta) -> Result<Self> {
+        let path = dir.join(file_name(meta.id));
+        let mapping = map(fs, &path, meta.len)?;
+        let (footer, checksum) = Footer::decode(&mapping).map_err(|refusal| match refusal {
+            Refusal::Damaged => Error::corruption(
+                &path,
+                meta.len,
+                "the footer before this place does not verify: the whole table is lost",
+            ),
+            Refusal::Format(found) => Error::Format { file: path.clone(), found, supported: FORMAT },
+        })?;
+        if (footer.id, checksum) != (meta.id, meta.checksum) {
+            let what = format!("this is not the table of {} entries that the manifest lists", meta.entries);
+            return Err(Error::corruption(&path, 0, what));
+        }
+        let (seed, layout, checks) = (footer.seed, footer.layout, Checks::new(footer.layout.sums));
+        Ok(Self { path, meta: meta.clone(), seed, layout, checks, mapping })
+    }
+
+    /// What the manifest knows of the table.
+    #[must_use]
+    pub fn meta(&self) -> &TableMeta {
+        &self.meta
+    }
+
+    /// The seed that [`KeyHash::new`] should be given for this table.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// What the table knows of `key`; `None` when it has no record of it.
+    ///
+    /// # Errors
+    /// Corruption.
+    #[inline]
+    pub fn get(&self, key: &[u8]) -> Result<Option<Found<'_>>> {
+        self.get_hashed(KeyHash::new(key, self.seed), key)
+    }
+
+    /// [`Table::get`], given the key's hash. If that was made with another seed, the key is hashed again.
+    ///
+    /// # Errors
+    /// Corruption.
+    #[inline]
+    pub fn get_hashed(&self, hash: KeyHash, key: &[u8]) -> Result<Option<Found<'_>>> {
+        self.find(hash.reseeded(key, self.seed), key).map_err(|damage| self.report(damage))
+    }
+
+    /// Starts loading what [`Table::get_hashed`] needs first. Asking all tables to do this before the first is searched
+    /// makes their cache misses overlap. Useful only for a hash of this table's seed.
+    #[inline]
+    pub fn prefetch(&self, hash: KeyHash) {
+        self.layout.hash.prefetch(&self.mapping, hash.raw());
+    }
+
+    /// The records of a range, before the first of them.
+    ///
+    /// # Errors
+    /// Corruption.
+    pub fn cursor(&self, range: &KeyRange, direction: Direction) -> Result<TableCursor<'_>> {
+        TableCursor::new(self, range, direction).map_err(|damage| self.report(damage))
+    }
+
+    /// Reads the whole file and checks that everything in it agrees: checksums, the order of keys, counts, what the hash
+    /// section and the fences say of every record, and what the manifest says of the table.
+    ///
+    /// # Errors
+    /// Corruption: the first disagreement.
+    pub fn verify(&self) -> Result<()> {
+        verify::verify(self).map_err(|damage| self.report(damage))
+    }
+
+    #[inline]
+    pub(super) fn body(&self) -> Body<'_> {
+        Body::new(&self.mapping, &self.checks)
+    }
+
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    #[inline]
+    fn find(&self, hash: u64, key: &[u8]) -> Checked<Option<Found<'_>>> {
+        let body = self.body();
+        match self.layout.hash.lookup(body, hash, |place| self.probe(body, place, key))? {
+            Lookup::Found(found) => Ok(Some(found)),
+            Lookup::Absent => Ok(None),
+            Lookup::Unknown => self.seek(key),
+        }
+    }
+
+    /// What the record at `place` says of `key`, if it is one of that key.
+    #[inline]
+    fn probe<'t>(&self, body: Body<'t>, place: usize, key: &[u8]) -> Checked<Option<Found<'t>>> {
+        prefetch(body.bytes(), place + CACHE_LINE_LEN);
+        prefetch(body.bytes(), place + 2 * CACHE_LINE_LEN);
+        body.check(place, place + MAX_HEADER_LEN)?;
+        let record = record::decode(body.bytes(), place, self.layout.data_end)
+            .ok_or(Damage::new(place, "there is no record where the hash section says so"))?;
+        if record.end > block_end(place) {
+            body.check(place, record.end)?;
+        }
+        if record.key == key { found(body, &record).map(Some) } else { Ok(None) }
+    }
+
+    /// What the table knows of `key`, found without the hash section.
+    #[cold]
+    fn seek(&self, key: &[u8]) -> Checked<Option<Found<'_>>> {
+        let body = self.body();
+        let count = self.layout.fences.count_up_to(body, key, self.layout.data_end)?;
+        let Some(index) = count.checked_sub(1) else { return Ok(None) };
+        let page = self.page(index)?;
+        let position = page.position(key, false)?;
+        if position == page.count() {
+            return Ok(None);
+        }
+        let record = page.record(position)?;
+        if record.key == key { found(body, &record).map(Some) } else { Ok(None) }
+    }
+
+    /// Page `index`, verified.
+    pub(super) fn page(&self, index: usize) -> Checked<Page<'_>> {
+        let body = self.body();
+        Page::open(body, self.layout.fences.page(body, index)?, self.layout.data_end)
+    }
+
+    /// Says what damage concerns, as far as the rest of the table can tell.
+    #[cold]
+    pub(super) fn report(&self, damage: Damage) -> Error {
+        let Layout { data_end, hash, fences, sums } = &self.layout;
+        let Damage { start, end, what } = damage;
+        let mut concerned = Vec::new();
+        if start < *data_end {
+            concerned.push(self.concerned_keys(start, end.min(*data_end)));
+        }
+        if start < fences.start && end > hash.start {
+            concerned.push("the hash section: gets fail, scans do not need it".into());
+        }
+        if start < *sums && end > fences.start {
+            concerned.push("the fences: scans fail, gets do not need them".into());
+        }
+        if end > *sums {
+            concerned.push(format!(
+                "the checksums of bytes {} and following",
+                (start - sums) / SUM_LEN * BLOCK_LEN
+            ));
+        }
+        Error::corruption(&self.path, start as u64, format!("{what} in {}", concerned.join(", and in ")))
+    }
+
+    fn concerned_keys(&self, start: usize, end: usize) -> String {
+        let (body, fences) = (self.body(), &self.layout.fences);
+        let begun_before = |limit: usize| {
+            partition_point(fences.count, |index| Ok(fences.page(body, index)? < limit)).unwrap_or_default()
+        };
+        // A distant value lies before its page, so the first page behind the damage is concerned as well.
+        let (first, behind) = (begun_before(start + 1).saturating_sub(1), begun_before(end) + 1);
+        let bound = |index: usize, or: &Key| match fences.separator(body, index) {
+            Ok(separator) if index < fences.count => show(separator),
+            _ => show(or),
+        };
+        let (from, to) = (bound(first, &self.meta.smallest), bound(behind, &self.meta.largest));
+        format!("records or values of keys from {from} to {to}")
+    }
+}
+
+fn show(key: &[u8]) -> String {
+    let more = if key.len() > SHOWN_KEY_LEN { "…" } else { "" };
+    format!("b\"{}\"{more}", key[..key.len().min(SHOWN_KEY_LEN)].escape_ascii())
+}
+
+#[inline]
+fn found<'t>(body: Body<'t>, record: &Record<'t>) -> Checked<Found<'t>> {
+    Ok(Found { value: value(body, record.content)?, lsn: record.lsn })
+}
+
+/// A record's value, verified wherever it lies; `None` for a tombstone.
+#[inline]
+pub(super) fn value<'t>(body: Body<'t>, content: Content<'t>) -> Checked<Option<&'t [u8]>> {
+    match content {
+        Content::Value(value) => Ok(Some(value)),
+        Content::Tombstone => Ok(None),
+        Content::Distant(extent) => {
+            let start = extent.offset as usize;
+            body.slice(start, start + extent.len as usize).map(Some)
+        }
+    }
+}
+
+/// Maps a file whose length must be `len`: touching a page of a mapping that the file no longer has would end the process.
+fn map(fs: &dyn Fs, path: &Path, len: u64) -> Result<Mapping> {
+    let file = fs.open(path, OpenMode::Read).map_err(|error| Error::io("open", path, error))?;
+    let size = file.size().map_err(|error| Error::io("read the length of", path, error))?;
+    if size != len {
+        let what = format!("the file has {size} bytes, the manifest says {len}");
+        return Err(Error::corruption(path, size.min(len), what));
+    }
+    file.map().map_err(|error| Error::io("map", path, error))
+}
