@@ -83,7 +83,7 @@ const SWITCH: &str = "on, off";
 /// All settings, in the order of [`Name`] and of `.show`.
 const SPECS: [Spec; 11] = [
     Spec { name: Name::Db, key: "db", variable: "KVDB_DIR", allowed: "a directory" },
-    Spec { name: Name::Engine, key: "engine", variable: "KVDB_ENGINE", allowed: "simple" },
+    Spec { name: Name::Engine, key: "engine", variable: "KVDB_ENGINE", allowed: "simple, kv" },
     Spec { name: Name::Sync, key: "sync", variable: "KVDB_SYNC", allowed: "each, group, none" },
     Spec {
         name: Name::Mode,
@@ -243,7 +243,7 @@ impl Settings {
         match name {
             Name::Db => self.db = PathBuf::from(text),
             Name::Engine => {
-                self.engine = (text == EngineKind::Simple.name()).then_some(EngineKind::Simple)?;
+                self.engine = EngineKind::from_name(text)?;
             }
             Name::Sync => self.sync = meaning(&SYNC_MODES, text)?,
             Name::Mode => self.mode = meaning(&MODES, text)?,

@@ -177,6 +177,11 @@ impl Db {
         self.engine.compact(progress)
     }
 
+    /// Does what dropping the last clone of the handle does, but keeps what is in memory: for processes that end now.
+    pub fn close(&self) {
+        self.engine.close();
+    }
+
     /// Why the database can't be written through this handle, if it can't.
     #[must_use]
     pub fn read_only(&self) -> Option<&str> {

@@ -1,5 +1,7 @@
 //! How to open a database: what a program may choose, and what happens when it does not.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::types::{EngineKind, SyncMode};
@@ -10,7 +12,7 @@ use crate::types::{EngineKind, SyncMode};
 /// let db = kvdb::Options::new().create(false).open("state.kvdb")?;
 /// # Ok::<(), kvdb::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Create the database when the directory is missing or empty. Default: yes.
     pub(crate) create: bool,
@@ -20,6 +22,8 @@ pub struct Options {
     pub(crate) sync: SyncMode,
     /// How long to wait for another process's lock. Default: 5 s.
     pub(crate) lock_timeout: Duration,
+    /// Ends a wait for another process's lock when it is raised. Default: none.
+    pub(crate) interrupt: Option<Arc<AtomicBool>>,
     /// The engine of a database that is created. An existing one remembers its own.
     pub(crate) engine: EngineKind,
 }
@@ -31,6 +35,7 @@ impl Default for Options {
             read_only: false,
             sync: SyncMode::default(),
             lock_timeout: Duration::from_secs(5),
+            interrupt: None,
             engine: EngineKind::default(),
         }
     }
@@ -68,6 +73,13 @@ impl Options {
     #[must_use]
     pub const fn lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
+        self
+    }
+
+    /// A flag that ends a wait for another process's lock with `Interrupted` when it is raised (default: none).
+    #[must_use]
+    pub fn interrupt(mut self, raised: Arc<AtomicBool>) -> Self {
+        self.interrupt = Some(raised);
         self
     }
 

@@ -382,16 +382,28 @@ pub enum SyncMode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EngineKind {
     /// Hash map in memory, log on disk.
-    #[default]
     Simple,
+    /// Log-structured merge tree: memtables in memory, sorted tables on disk.
+    #[default]
+    Kv,
 }
 
 impl EngineKind {
+    /// Every engine.
+    pub const ALL: [Self; 2] = [Self::Simple, Self::Kv];
+
+    /// The engine of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|engine| engine.name() == name)
+    }
+
     /// The name used in settings and in `.stats`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Simple => "simple",
+            Self::Kv => "kv",
         }
     }
 }

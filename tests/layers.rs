@@ -19,7 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Structures on disk that must not know of each other.
-const SEPARATE: &[&str] = &["wal", "manifest", "shm", "lock"];
+const SEPARATE: &[&str] = &["wal", "sstable", "manifest", "shm", "lock"];
 
 fn rust_files(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();

@@ -280,3 +280,14 @@ fn standard_input_is_not_touched_by_a_command_that_does_not_want_it() {
     let ran: Ran = sandbox.command(&["set", "a", "1"]).stdin(Stdio::piped()).output().unwrap().into();
     ran.expect("OK\n", 0);
 }
+
+#[test]
+fn a_file_is_no_database() {
+    let sandbox = Sandbox::new();
+    std::fs::write(sandbox.file("notes.txt"), "x").unwrap();
+    sandbox
+        .run(&["--db", "notes.txt", "get", "a"])
+        .expect("", 3)
+        .complains("is not a kvdb database: it is a file");
+    sandbox.run(&["--db", "no/where", "set", "a", "1"]).expect("", 3).complains("does not exist");
+}

@@ -153,6 +153,23 @@ fn who_waits_too_long_is_told_who_holds_the_lock() {
 }
 
 #[test]
+fn an_interrupt_ends_a_wait_for_the_lock() {
+    let (_scratch, path) = scratch();
+    let db = Db::open(&path).unwrap();
+    let turn = db.turn("test-verb").unwrap();
+    let start = Instant::now();
+    let mut waiting =
+        kvdb(&path).args(["--lock-timeout", "50", "set", "k", "v"]).stdin(Stdio::null()).spawn().unwrap();
+    thread::sleep(Duration::from_millis(300));
+    let pid = rustix::process::Pid::from_child(&waiting);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(waiting.wait().unwrap().code(), Some(130));
+    assert!(start.elapsed() < Duration::from_secs(20), "it waited for the lock all the same");
+    drop(turn);
+    assert_eq!(text(&run(&path, &["get", "k"]).stdout), "null\n");
+}
+
+#[test]
 fn of_many_creators_all_end_up_in_one_database() {
     const CREATORS: usize = 8;
     let (scratch, path) = scratch();

@@ -45,7 +45,7 @@ pub const FLAGS: [Flag; 11] = [
     ),
     typed("--bail", Name::Bail, "WHEN", "Stop a script at its first error: on, off, auto"),
     typed("--color", Name::Color, "WHEN", "Colour: auto, always, never"),
-    typed("--engine", Name::Engine, "ENGINE", "The engine of a database that is created: simple"),
+    typed("--engine", Name::Engine, "ENGINE", "The engine of a database that is created: simple, kv"),
     fixed("--json", Name::Mode, "json", "Same as --mode json; errors are JSON too"),
     fixed("--raw", Name::Mode, "raw", "Same as --mode raw: the exact bytes"),
     fixed("--readonly", Name::ReadOnly, "on", "Refuse writes"),

@@ -12,6 +12,8 @@
 //!   the handle, some of the batches may be found later, by everybody, in order and each of them whole.
 //! * One batch is one record in the log: applied whole or not at all, whatever crashes when.
 
+mod kv_engine;
+mod lsm;
 #[cfg(test)]
 pub(crate) mod model;
 mod simple_engine;
@@ -24,8 +26,10 @@ use std::sync::Arc;
 
 use crate::error::{Notice, Result};
 use crate::options::Options;
-use crate::storage::fs::RealFs;
+use crate::storage::Place;
+use crate::storage::fs::{Fs, RealFs};
 use crate::types::{Batch, Direction, EngineKind, Entry, KeyRange, Lsn, Value};
+use kv_engine::KvEngine;
 use simple_engine::SimpleEngine;
 
 /// A database as the shell and the library see it.
@@ -61,6 +65,10 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// As [`Engine::turn`]; `Interrupted` when `progress` said stop, after which the database is as before.
     fn compact(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Compaction>;
+
+    /// Ends what is under way in the background, and leaves the files so that the next process has little to read. For processes
+    /// that end without dropping the handle, which does the same. What goes wrong here is left for the next process.
+    fn close(&self) {}
 
     /// Why the handle can't write, if it can't.
     fn read_only(&self) -> Option<&str>;
@@ -142,16 +150,22 @@ pub struct Compaction {
 pub struct Stats {
     /// Which engine keeps the data.
     pub engine: EngineKind,
-    /// Keys stored (exact).
+    /// Keys stored.
     pub keys: u64,
     /// Bytes of those keys and their values.
     pub live_bytes: u64,
+    /// Whether these two were counted: of a large database they are estimates, outdated versions included.
+    pub is_exact: bool,
     /// The newest committed batch.
     pub lsn: Lsn,
     /// Files of the log, the base included.
     pub log_files: u64,
     /// Bytes of records in the log, the base included.
     pub log_bytes: u64,
+    /// Runs of sorted tables; each is one more place where a read may have to look.
+    pub runs: u64,
+    /// Sorted tables.
+    pub tables: u64,
     /// Bytes of all the database's files on disk, preallocated space included.
     pub disk_bytes: u64,
     /// Batches this handle committed.
@@ -164,10 +178,20 @@ pub struct Stats {
     pub lock_waits: u64,
 }
 
-/// Opens the engine of the database in `dir`.
+/// Opens the engine of the database in `dir`, and creates it first if it is missing and `options` say so.
 ///
 /// # Errors
 /// As [`Options::open`].
 pub(crate) fn open(dir: &Path, options: &Options) -> Result<Arc<dyn Engine>> {
-    Ok(Arc::new(SimpleEngine::open(Arc::new(RealFs), dir, options)?))
+    open_on(Arc::new(RealFs), dir, options)
+}
+
+/// The same on a file system of choice.
+fn open_on(fs: Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Arc<dyn Engine>> {
+    let manifest = wal_engine::find_or_create(&*fs, dir, options)?;
+    let place = Place { fs, dir: dir.to_owned() };
+    Ok(match manifest.engine {
+        EngineKind::Simple => Arc::new(SimpleEngine::open(place, manifest, options)?),
+        EngineKind::Kv => Arc::new(KvEngine::open(place, manifest, options)?),
+    })
 }

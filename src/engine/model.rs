@@ -57,7 +57,7 @@ impl Engine for ModelEngine {
     fn stats(&self) -> Result<Stats> {
         let contents = self.contents();
         let keys = contents.map.len() as u64;
-        Ok(Stats { keys, lsn: contents.lsn, ..Stats::default() })
+        Ok(Stats { keys, is_exact: true, lsn: contents.lsn, ..Stats::default() })
     }
 
     fn compact(&self, _progress: &mut dyn FnMut(Progress) -> bool) -> Result<Compaction> {

@@ -8,17 +8,20 @@
 //! entries — when it holds more than twice as many bytes as they do: each written byte is then written about three times
 //! in all.
 
+mod base;
+
 use std::collections::{BTreeSet, HashMap, btree_set};
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::wal_engine::{Memory, WalEngine, WalTurn};
+use super::wal_engine::{Maintenance, Memory, Sealed, WalEngine, WalTurn};
 use super::{Compaction, Cursor, Engine, Progress, Snapshot, Stats, Turn};
 use crate::error::{Error, Notice, Result};
 use crate::options::Options;
-use crate::storage::fs::Fs;
-use crate::types::{Batch, Direction, EngineKind, Entry, Key, KeyRange, Lsn, Op, Value};
+use crate::storage::manifest::Manifest;
+use crate::storage::{Life, Place};
+use crate::types::{Batch, Direction, EngineKind, Entry, FileId, Key, KeyRange, Lsn, Op, Value};
+use base::BaseWriter;
 
 /// A log smaller than this is never rebased of its own accord.
 const MIN_REBASE_BYTES: u64 = 8 << 20;
@@ -64,6 +67,18 @@ impl Contents {
 }
 
 impl Memory for Arc<Contents> {
+    fn load(place: &Place, manifest: &Manifest) -> Result<Self> {
+        let mut contents = Self::default();
+        base::load(place, manifest, |lsn, op| contents.apply(lsn, op))?;
+        Ok(contents)
+    }
+
+    fn segment_begins(&mut self, _id: FileId) {}
+
+    fn adopt(&mut self, _place: &Place, _manifest: &Manifest) -> Result<()> {
+        Ok(())
+    }
+
     fn apply(&mut self, lsn: Lsn, op: Op) {
         let contents = Self::make_mut(self);
         match op {
@@ -85,12 +100,13 @@ pub(crate) struct SimpleEngine {
 }
 
 impl SimpleEngine {
-    /// Opens the database in `dir`.
+    /// Opens the database at `place`, which has `manifest`.
     ///
     /// # Errors
     /// As [`WalEngine::open`].
-    pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Self> {
-        Ok(Self { log: WalEngine::open(fs, dir, options)?, rebase_bytes: AtomicU64::new(MIN_REBASE_BYTES) })
+    pub(crate) fn open(place: Place, manifest: Manifest, options: &Options) -> Result<Self> {
+        let log = WalEngine::open(place, manifest, options)?;
+        Ok(Self { log, rebase_bytes: AtomicU64::new(MIN_REBASE_BYTES) })
     }
 
     fn view(&self) -> Result<View> {
@@ -108,24 +124,42 @@ impl SimpleEngine {
         if log_bytes / 2 < live_bytes {
             return;
         }
-        let failed = !self.log.maintenance_is_free() || self.rebase(&mut |_| true).is_err();
-        let next = if failed { log_bytes.saturating_mul(2) } else { MIN_REBASE_BYTES };
+        let rebased = match self.log.try_maintain() {
+            Ok(Some(mut maintenance)) => rebase(&mut maintenance, &mut |_| true).is_ok(),
+            _ => false,
+        };
+        let next = if rebased { MIN_REBASE_BYTES } else { log_bytes.saturating_mul(2) };
         self.rebase_bytes.store(next, Ordering::Relaxed);
     }
+}
 
-    fn rebase(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<()> {
-        self.log.rebase(Arc::clone, |contents, base| {
-            let total = contents.map.len() as u64;
-            for (done, (key, entry)) in (0..).zip(&contents.map) {
-                if done % PROGRESS_STEP == 0 && !progress(Progress { done, total }) {
-                    return Err(Error::Interrupted);
-                }
-                base.add(key, &entry.value, entry.lsn)?;
-            }
-            progress(Progress { done: total, total });
-            Ok(())
-        })
+/// Replaces the log by a base of the live entries.
+fn rebase(
+    maintenance: &mut Maintenance<'_, Arc<Contents>>,
+    progress: &mut dyn FnMut(Progress) -> bool,
+) -> Result<()> {
+    let sealed = maintenance.seal(Arc::clone)?;
+    let place = maintenance.place().clone();
+    let base = write_base(&place, &sealed, progress).inspect_err(|_| base::discard(&place, sealed.first))?;
+    let manifest = maintenance.manifest().clone();
+    maintenance.install(Manifest { base: Some(base), flushed: sealed.lsn, first: sealed.first, ..manifest })
+}
+
+fn write_base(
+    place: &Place,
+    sealed: &Sealed<Arc<Contents>>,
+    progress: &mut dyn FnMut(Progress) -> bool,
+) -> Result<Life> {
+    let total = sealed.view.map.len() as u64;
+    let mut base = BaseWriter::create(place, sealed.first, sealed.lsn)?;
+    for (done, (key, entry)) in (0..).zip(&sealed.view.map) {
+        if done % PROGRESS_STEP == 0 && !progress(Progress { done, total }) {
+            return Err(Error::Interrupted);
+        }
+        base.add(key, &entry.value, entry.lsn)?;
     }
+    progress(Progress { done: total, total });
+    base.finish(sealed.first)
 }
 
 impl Engine for SimpleEngine {
@@ -150,9 +184,12 @@ impl Engine for SimpleEngine {
             engine: EngineKind::Simple,
             keys: contents.map.len() as u64,
             live_bytes: contents.live_bytes,
+            is_exact: true,
             lsn,
             log_files: files.of_log,
             log_bytes: self.log.log_bytes() + files.base_bytes,
+            runs: 0,
+            tables: 0,
             disk_bytes: files.bytes,
             commits: count(&counters.commits),
             syncs: count(&counters.syncs),
@@ -163,7 +200,7 @@ impl Engine for SimpleEngine {
 
     fn compact(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Compaction> {
         let bytes_before = self.log.files()?.bytes;
-        self.rebase(progress)?;
+        rebase(&mut self.log.maintain()?, progress)?;
         Ok(Compaction { bytes_before, bytes_after: self.log.files()?.bytes })
     }
 

@@ -24,33 +24,53 @@
 //! 6. A handle whose position no longer exists (the log was compacted meanwhile), or whose reading broke off on an error,
 //!    starts again from the manifest. Until it has caught up nothing of its memory is shown.
 //!
-//! [`follow`] reads, [`turn`] writes, [`chain`] makes databases and segments and replaces what a base stands for.
+//! [`follow`] reads, [`turn`] writes, [`chain`] makes databases and segments, [`maintain`] replaces the log by other files.
 
 mod chain;
 mod follow;
+mod maintain;
 mod turn;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::time::Instant;
 
 use crate::error::{Error, Notice, Result, is_refusal};
 use crate::options::Options;
+use crate::storage::Place;
 use crate::storage::codec::random_u64;
-use crate::storage::fs::{File, Fs, LockKind, OpenMode};
-use crate::storage::lock::LockFile;
-use crate::storage::manifest;
+use crate::storage::fs::{File, LockKind, OpenMode};
+use crate::storage::lock::{LockFile, Patience};
+use crate::storage::manifest::{self, Manifest};
 use crate::storage::shm::Notes;
 use crate::storage::wal::record::HEADER_LEN;
-use crate::types::{Entry, Lsn, Op, SyncMode};
+use crate::types::{Entry, FileId, Lsn, Op, SyncMode};
 use follow::Follower;
 use turn::Group;
 
+pub(crate) use chain::find_or_create;
+pub(crate) use maintain::{Maintenance, Sealed};
 pub(crate) use turn::WalTurn;
 
-/// What an engine keeps of the log in memory. It is fed every operation in log order.
-pub(crate) trait Memory: Default + Send + Sync {
+/// What the log adds up to, as an engine keeps it: on top of what the manifest's files hold, it is fed every operation in log
+/// order.
+pub(crate) trait Memory: Send + Sync + Sized {
+    /// What the files that the manifest names hold, without the log.
+    ///
+    /// # Errors
+    /// Corruption; I/O, `NotFound` when another process replaced a file meanwhile.
+    fn load(place: &Place, manifest: &Manifest) -> Result<Self>;
+
+    /// The log goes on in the segment `id`.
+    fn segment_begins(&mut self, id: FileId);
+
+    /// Another manifest is in force. Its files stand for the log before its first segment, all of which was taken in.
+    ///
+    /// # Errors
+    /// As [`Memory::load`].
+    fn adopt(&mut self, place: &Place, manifest: &Manifest) -> Result<()>;
+
     /// Takes in one operation of the batch `lsn`.
     fn apply(&mut self, lsn: Lsn, op: Op);
 
@@ -63,15 +83,16 @@ pub(crate) trait Memory: Default + Send + Sync {
 
 /// A handle on the shared log of one database.
 pub(crate) struct WalEngine<M> {
-    fs: Arc<dyn Fs>,
-    dir: PathBuf,
+    place: Place,
     sync: SyncMode,
-    lock_timeout: Duration,
+    patience: Patience,
     /// Why the handle can't write, if it can't.
     read_only: Option<String>,
     turnstile: LockFile,
     lock: LockFile,
     maintenance: LockFile,
+    /// `MAINT` belongs to the handle: this keeps its threads apart.
+    maintaining: Mutex<()>,
     notes: Notes,
     /// Drawn once: see the nonce of a record.
     nonce: u32,
@@ -138,28 +159,26 @@ impl Counters {
 }
 
 impl<M: Memory> WalEngine<M> {
-    /// Opens the database in `dir`, and creates it first if it is missing and `options` say so. What the manifest leads to is
-    /// loaded; the end of the log is looked at by the first command.
+    /// Opens the database at `place`, which has `manifest`. What it leads to is loaded; the end of the log is looked at by the
+    /// first command.
     ///
     /// # Errors
-    /// `NoDatabase`, `NotADatabase`, `Format`, corruption, I/O.
-    pub(crate) fn open(fs: Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Self> {
-        let manifest = chain::find_or_create(&*fs, dir, options)?;
-        let read_only = read_only_reason(&*fs, dir, options)?;
-        let open_lock = |name| LockFile::open(&*fs, dir, name);
-        let boot_id = fs.boot_id().map_err(|error| Error::io("read the boot id for", dir, error))?;
-        let notes = Notes::new(open_notes(&*fs, dir, read_only.is_some()), boot_id);
-        let mut memory = M::default();
-        let writable = read_only.is_none();
-        let follower = Follower::load(&fs, dir, writable, manifest, &mut memory)?;
+    /// `Format`, corruption, I/O.
+    pub(crate) fn open(place: Place, manifest: Manifest, options: &Options) -> Result<Self> {
+        let read_only = read_only_reason(&place, options)?;
+        let open_lock = |name| LockFile::open(&*place.fs, &place.dir, name);
+        let boot_id =
+            place.fs.boot_id().map_err(|error| Error::io("read the boot id for", &place.dir, error))?;
+        let notes = Notes::new(open_notes(&place, read_only.is_some()), boot_id);
+        let (follower, memory) = Follower::load(&place, read_only.is_none(), manifest)?;
         Ok(Self {
             turnstile: open_lock(chain::TURNSTILE)?,
             lock: open_lock(chain::LOCK)?,
             maintenance: open_lock(chain::MAINTENANCE)?,
-            fs,
-            dir: dir.to_owned(),
+            maintaining: Mutex::default(),
+            place,
             sync: options.sync,
-            lock_timeout: options.lock_timeout,
+            patience: Patience { timeout: options.lock_timeout, interrupt: options.interrupt.clone() },
             read_only,
             notes,
             #[expect(clippy::cast_possible_truncation, reason = "any 32 random bits do")]
@@ -215,6 +234,16 @@ impl<M: Memory> WalEngine<M> {
         self.notices.lock().unwrap_or_else(PoisonError::into_inner).push(notice);
     }
 
+    /// Looks at the memory as it is, without catching up.
+    pub(crate) fn peek<R>(&self, look: impl FnOnce(&M) -> R) -> R {
+        look(&self.published().memory)
+    }
+
+    /// Has the next command start again from the manifest: something that it leads to is gone.
+    pub(crate) fn start_again(&self) {
+        self.set_adrift(&mut self.inner());
+    }
+
     /// Bytes of records that the log holds behind the base.
     pub(crate) fn log_bytes(&self) -> u64 {
         self.published().log_bytes
@@ -224,7 +253,7 @@ impl<M: Memory> WalEngine<M> {
     /// `ReadOnly`.
     fn check_writable(&self) -> Result<()> {
         match &self.read_only {
-            Some(reason) => Err(Error::ReadOnly { dir: self.dir.clone(), reason: reason.clone() }),
+            Some(reason) => Err(Error::ReadOnly { dir: self.place.dir.clone(), reason: reason.clone() }),
             None => Ok(()),
         }
     }
@@ -244,11 +273,12 @@ impl<M: Memory> WalEngine<M> {
     /// Takes `LOCK`, queueing at the turnstile, and says who has it now.
     fn acquire(&self, kind: LockKind, verb: &str) -> Result<()> {
         let holder = || self.notes.holder();
+        let start = Instant::now();
         if !self.turnstile.try_acquire(LockKind::Exclusive)? {
             Counters::add(&self.counters.lock_waits, 1);
-            self.turnstile.acquire(LockKind::Exclusive, self.lock_timeout, holder)?;
+            self.turnstile.acquire(LockKind::Exclusive, &self.patience, start, holder)?;
         }
-        let acquired = self.lock.acquire(kind, self.lock_timeout, holder);
+        let acquired = self.lock.acquire(kind, &self.patience, start, holder);
         self.turnstile.release();
         acquired?;
         self.notes.sign(verb);
@@ -277,24 +307,19 @@ fn is_behind<M>(published: &Published<M>) -> Result<bool> {
 }
 
 /// Why the database can only be read: the caller wants it so, or the system does.
-fn read_only_reason(fs: &dyn Fs, dir: &Path, options: &Options) -> Result<Option<String>> {
+fn read_only_reason(place: &Place, options: &Options) -> Result<Option<String>> {
     if options.read_only {
         return Ok(Some("it was opened so".into()));
     }
-    let path = dir.join(manifest::NAME);
-    match fs.open(&path, OpenMode::Write) {
+    let path = place.path(manifest::NAME);
+    match place.fs.open(&path, OpenMode::Write) {
         Ok(_) => Ok(None),
         Err(error) if is_refusal(&error) => Ok(Some(error.to_string())),
         Err(error) => Err(Error::io("open", &path, error)),
     }
 }
 
-fn open_notes(fs: &dyn Fs, dir: &Path, read_only: bool) -> Option<Arc<dyn File>> {
+fn open_notes(place: &Place, read_only: bool) -> Option<Arc<dyn File>> {
     let mode = if read_only { OpenMode::Read } else { OpenMode::OpenOrCreate };
-    fs.open(&dir.join(chain::NOTES), mode).ok()
-}
-
-/// Opens a file of the log, for writing if the handle may.
-fn open_log_file(fs: &dyn Fs, path: &Path, writable: bool) -> std::io::Result<Arc<dyn File>> {
-    fs.open(path, if writable { OpenMode::Write } else { OpenMode::Read })
+    place.open(chain::NOTES, mode).ok()
 }

@@ -6,6 +6,8 @@
 //!    files this process may not write opens as well, and says so when something is to be written.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::config::Settings;
 use crate::db::Db;
@@ -22,11 +24,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings, interrupt: Arc<AtomicBool>) -> Self {
         let options = Options::new()
             .read_only(settings.readonly)
             .sync(settings.sync)
             .lock_timeout(settings.lock_timeout)
+            .interrupt(interrupt)
             .engine(settings.engine);
         let read_only = settings.readonly.then(|| "the setting readonly is on".to_owned());
         Self { dir: settings.db.clone(), options, read_only, db: None }
@@ -35,7 +38,7 @@ impl Connection {
     /// A connection to a database that is open.
     #[cfg(test)]
     pub(crate) fn to(db: Db) -> Self {
-        Self { db: Some(db), ..Self::new(&Settings::default()) }
+        Self { db: Some(db), ..Self::new(&Settings::default(), Arc::default()) }
     }
 
     /// The database for reading; it is not created.
@@ -66,6 +69,13 @@ impl Connection {
     /// What the library wants the user to be told.
     pub(crate) fn take_notices(&self) -> Vec<Notice> {
         self.db.as_ref().map(Db::take_notices).unwrap_or_default()
+    }
+
+    /// Leaves the files so that the next process has little to read.
+    pub(crate) fn close(&self) {
+        if let Some(db) = &self.db {
+            db.close();
+        }
     }
 
     fn open(&mut self, create: bool) -> Result<Db> {

@@ -47,6 +47,11 @@ impl Interrupt {
         Ok(Self { raised, signals, wake: OnceLock::new() })
     }
 
+    /// The flag itself, for what looks at it by its own means.
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.raised)
+    }
+
     pub(crate) fn is_raised(&self) -> bool {
         self.raised.load(Ordering::SeqCst)
     }

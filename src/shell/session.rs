@@ -132,7 +132,7 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(settings: Settings, way: Way, streams: Streams, interrupt: Interrupt) -> Self {
         Self {
-            connection: Connection::new(&settings),
+            connection: Connection::new(&settings, interrupt.flag()),
             renderer: Renderer::new(settings.mode, streams.output.width, way != Way::OneShot),
             settings,
             way,
@@ -356,6 +356,7 @@ impl Session {
         if let Err(error) = self.output.flush() {
             self.fail(&Failure::Output(error), Place::NONE);
         }
+        self.connection.close();
         self.exit
     }
 }

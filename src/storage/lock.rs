@@ -10,6 +10,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,20 @@ use crate::error::{Error, Holder, Result};
 const EAGER: Duration = Duration::from_millis(2);
 const SHORTEST_SLEEP: Duration = Duration::from_micros(20);
 const LONGEST_SLEEP: Duration = Duration::from_millis(5);
+
+/// How long a process waits for others.
+#[derive(Clone, Debug)]
+pub(crate) struct Patience {
+    pub timeout: Duration,
+    /// Raised by whoever wants the wait to end.
+    pub interrupt: Option<Arc<AtomicBool>>,
+}
+
+impl Patience {
+    fn is_interrupted(&self) -> bool {
+        self.interrupt.as_ref().is_some_and(|raised| raised.load(Ordering::Relaxed))
+    }
+}
 
 /// One lock file, opened by one handle.
 #[derive(Debug)]
@@ -48,19 +63,23 @@ impl LockFile {
         self.file.try_lock(kind).map_err(|error| Error::io("lock", &self.path, error))
     }
 
-    /// Waits for the lock.
+    /// Waits for the lock, as one has waited since `start`.
     ///
     /// # Errors
-    /// `Busy` with what `holder` knows, after `timeout`; I/O.
+    /// `Busy` with what `holder` knows, after the timeout; `Interrupted`; I/O.
     pub(crate) fn acquire(
         &self,
         kind: LockKind,
-        timeout: Duration,
+        patience: &Patience,
+        start: Instant,
         holder: impl Fn() -> Option<Holder>,
     ) -> Result<()> {
-        let start = Instant::now();
+        let timeout = patience.timeout;
         while !self.try_acquire(kind)? {
             let waited = start.elapsed();
+            if patience.is_interrupted() {
+                return Err(Error::Interrupted);
+            }
             if waited >= timeout {
                 return Err(Error::Busy { lock: self.name, waited, holder: holder() });
             }

@@ -1,28 +1,35 @@
 //! The manifest: the one file that says what a database consists of.
 //!
 //! ```text
-//!  0                8        12       16       20               24               32               40
-//!  ┌────────────────┬────────┬────────┬────────┬────────────────┬────────────────┬────────────────┐
-//!  │ "kvdbman\n"    │ format │ crc    │ engine │       0        │ base id        │ base salt      │
-//!  ├────────────────┼────────┴────────┼────────┴────────────────┼────────────────┴────────────────┘
-//!  │ base LSN       │ first segment   │ its salt                │
-//!  └────────────────┴─────────────────┴─────────────────────────┘
-//!  40               48                56                        64
-//!   crc   CRC-32 over the file with these four bytes left out
-//!   base  0, 0, 0 when the log alone holds everything
+//!  0                8        12       16       20       24               32               40               48
+//!  ┌────────────────┬────────┬────────┬────────┬────────┬────────────────┬────────────────┬────────────────┐
+//!  │ "kvdbman\n"    │ format │ crc    │ engine │ runs   │ first segment  │ its salt       │ flushed LSN    │
+//!  ├────────────────┼────────┴────────┼────────┴────────┼────────────────┼────────────────┴────────────────┘
+//!  │ base id        │ base salt       │ next table      │ hash seed      │  then the runs from 80 on, newest first
+//!  └────────────────┴─────────────────┴─────────────────┴────────────────┘
+//!  48               56                64                72               80
+//!
+//!  run     u32 number of tables, then each:
+//!  table   u64 id, length, entries, tombstones, payload bytes, smallest LSN, largest LSN; u32 checksum;
+//!          u16 length of the smallest key, u16 of the largest; both keys
+//!
+//!   crc      CRC-32 over the file with these four bytes left out
+//!   flushed  every batch up to this LSN is in the base or the runs; the log's first segment begins behind it
+//!   base     0, 0 when there is none
 //! ```
 //!
-//! It names the base and the first live segment of the log; the chain of seals names the other segments. It is replaced
-//! as a whole: a new file is written and synced beside it, renamed over it, and the directory synced. Files that it does
-//! not lead to are leftovers of a crash.
+//! It names the base or the tables, and the first live segment of the log; the chain of seals names the other segments. It
+//! is replaced as a whole: a new file is written and synced beside it, renamed over it, and the directory synced.
+//! Files that it does not lead to are leftovers of a crash.
 
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
-use super::codec::{crc32, put, u32_at, u64_at};
+use super::codec::{crc32, put, u16_at, u32_at, u64_at};
 use super::fs::{Fs, OpenMode, read_full_at, remove_if_present, write_all_at};
-use super::{FORMAT, Life};
+use super::{FORMAT, Life, TableMeta};
 use crate::error::{Error, Result};
-use crate::types::{EngineKind, FileId, Lsn};
+use crate::types::{EngineKind, FileId, Key, Lsn};
 
 /// Its name in the database directory.
 pub(crate) const NAME: &str = "MANIFEST";
@@ -32,57 +39,83 @@ const MAGIC: &[u8; 8] = b"kvdbman\n";
 const VERSION: usize = MAGIC.len();
 const CRC: usize = VERSION + 4;
 const ENGINE: usize = CRC + 4;
-const BASE_ID: usize = ENGINE + 8;
-const BASE_SALT: usize = BASE_ID + 8;
-const BASE_LSN: usize = BASE_SALT + 8;
-const FIRST_ID: usize = BASE_LSN + 8;
+const RUNS: usize = ENGINE + 4;
+const FIRST_ID: usize = RUNS + 4;
 const FIRST_SALT: usize = FIRST_ID + 8;
-const LEN: usize = FIRST_SALT + 8;
+const FLUSHED: usize = FIRST_SALT + 8;
+const BASE_ID: usize = FLUSHED + 8;
+const BASE_SALT: usize = BASE_ID + 8;
+const NEXT_TABLE: usize = BASE_SALT + 8;
+const SEED: usize = NEXT_TABLE + 8;
+const HEADER_LEN: usize = SEED + 8;
 
-/// Entries that stand for every batch up to an LSN.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Base {
-    pub life: Life,
-    pub lsn: Lsn,
-}
+/// Places in a table's entry behind its seven numbers, and its length without the keys.
+const CHECKSUM: usize = 7 * 8;
+const SMALLEST_LEN: usize = CHECKSUM + 4;
+const LARGEST_LEN: usize = SMALLEST_LEN + 2;
+const TABLE_LEN: usize = LARGEST_LEN + 2;
+
+/// A manifest larger than this is none: a million tables have room.
+const MAX_LEN: u64 = 1 << 30;
 
 /// What a database consists of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Manifest {
     pub engine: EngineKind,
-    pub base: Option<Base>,
-    /// The first live segment of the log: everything behind the base.
+    /// The first live segment of the log: everything behind `flushed`.
     pub first: Life,
+    /// Every batch up to here is in the base or the runs.
+    pub flushed: Lsn,
+    /// The file that stands for the log up to `flushed`, of an engine that keeps everything in memory.
+    pub base: Option<Life>,
+    /// The tables that stand for the log up to `flushed`, newest run first.
+    pub runs: Vec<Vec<TableMeta>>,
+    /// The number of the next table.
+    pub next_table: FileId,
+    /// Seeds the hashes of keys in tables.
+    pub seed: u64,
 }
 
 impl Manifest {
-    fn encode(&self) -> [u8; LEN] {
-        let mut bytes = [0; LEN];
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER_LEN];
+        let base = self.base.unwrap_or_default();
         put(&mut bytes, 0, MAGIC);
         put(&mut bytes, VERSION, &FORMAT.to_le_bytes());
         put(&mut bytes, ENGINE, &engine_code(self.engine).to_le_bytes());
-        if let Some(base) = &self.base {
-            put(&mut bytes, BASE_ID, &base.life.id.0.to_le_bytes());
-            put(&mut bytes, BASE_SALT, &base.life.salt.to_le_bytes());
-            put(&mut bytes, BASE_LSN, &base.lsn.0.to_le_bytes());
-        }
+        put(&mut bytes, RUNS, &count(self.runs.len()));
         put(&mut bytes, FIRST_ID, &self.first.id.0.to_le_bytes());
         put(&mut bytes, FIRST_SALT, &self.first.salt.to_le_bytes());
+        put(&mut bytes, FLUSHED, &self.flushed.0.to_le_bytes());
+        put(&mut bytes, BASE_ID, &base.id.0.to_le_bytes());
+        put(&mut bytes, BASE_SALT, &base.salt.to_le_bytes());
+        put(&mut bytes, NEXT_TABLE, &self.next_table.0.to_le_bytes());
+        put(&mut bytes, SEED, &self.seed.to_le_bytes());
+        for run in &self.runs {
+            bytes.extend_from_slice(&count(run.len()));
+            for table in run {
+                encode_table(&mut bytes, table);
+            }
+        }
         let crc = checksum(&bytes);
         put(&mut bytes, CRC, &crc.to_le_bytes());
         bytes
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != LEN || u32_at(bytes, CRC)? != checksum(bytes) {
+        if u32_at(bytes, CRC)? != checksum(bytes) {
             return None;
         }
         let life = |id, salt| Some(Life { id: FileId(u64_at(bytes, id)?), salt: u64_at(bytes, salt)? });
-        let base = Base { life: life(BASE_ID, BASE_SALT)?, lsn: Lsn(u64_at(bytes, BASE_LSN)?) };
+        let base = life(BASE_ID, BASE_SALT)?;
         Some(Self {
             engine: engine_from_code(u32_at(bytes, ENGINE)?)?,
-            base: (base.life.id != FileId::default()).then_some(base),
             first: life(FIRST_ID, FIRST_SALT)?,
+            flushed: Lsn(u64_at(bytes, FLUSHED)?),
+            base: (base != Life::default()).then_some(base),
+            runs: decode_runs(u32_at(bytes, RUNS)?, bytes.get(HEADER_LEN..)?)?,
+            next_table: FileId(u64_at(bytes, NEXT_TABLE)?),
+            seed: u64_at(bytes, SEED)?,
         })
     }
 
@@ -92,14 +125,12 @@ impl Manifest {
     /// Corruption, `Format`, I/O.
     pub(crate) fn read(fs: &dyn Fs, dir: &Path) -> Result<Option<Self>> {
         let path = dir.join(NAME);
-        let file = match fs.open(&path, OpenMode::Read) {
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound) => return Ok(None),
-            opened => opened.map_err(|error| Error::io("open", &path, error))?,
+        let bytes = match read_file(fs, &path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(|error| Error::io("open", &path, error))?,
         };
-        let mut bytes = [0; LEN + 1];
-        let len = read_full_at(&*file, &mut bytes, 0).map_err(|error| Error::io("read", &path, error))?;
-        check_format(&bytes[..len], path.clone())?;
-        match Self::decode(&bytes[..len]) {
+        check_format(&bytes, &path)?;
+        match Self::decode(&bytes) {
             Some(manifest) => Ok(Some(manifest)),
             None => Err(Error::corruption(&path, 0, "the manifest does not verify")),
         }
@@ -127,11 +158,84 @@ impl Manifest {
     }
 }
 
+fn read_file(fs: &dyn Fs, path: &Path) -> io::Result<Vec<u8>> {
+    let file = fs.open(path, OpenMode::Read)?;
+    let len = usize::try_from(file.size()?.min(MAX_LEN)).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; len];
+    let read = read_full_at(&*file, &mut bytes, 0)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+fn encode_table(bytes: &mut Vec<u8>, table: &TableMeta) {
+    let (smallest, largest) = (&table.smallest, &table.largest);
+    for field in [
+        table.id.0,
+        table.len,
+        table.entries,
+        table.tombstones,
+        table.payload_bytes,
+        table.smallest_lsn.0,
+        table.largest_lsn.0,
+    ] {
+        bytes.extend_from_slice(&field.to_le_bytes());
+    }
+    bytes.extend_from_slice(&table.checksum.to_le_bytes());
+    bytes.extend_from_slice(&key_len(smallest));
+    bytes.extend_from_slice(&key_len(largest));
+    bytes.extend_from_slice(smallest);
+    bytes.extend_from_slice(largest);
+}
+
+fn decode_runs(count: u32, mut rest: &[u8]) -> Option<Vec<Vec<TableMeta>>> {
+    let mut runs = Vec::new();
+    for _ in 0..count {
+        let tables = u32_at(rest, 0)?;
+        rest = &rest[4..];
+        let mut run = Vec::new();
+        for _ in 0..tables {
+            let (table, behind) = decode_table(rest)?;
+            run.push(table);
+            rest = behind;
+        }
+        runs.push(run);
+    }
+    rest.is_empty().then_some(runs)
+}
+
+fn decode_table(bytes: &[u8]) -> Option<(TableMeta, &[u8])> {
+    let (fixed, keys) = bytes.split_at_checked(TABLE_LEN)?;
+    let field = |index: usize| u64_at(fixed, index * 8);
+    let (smallest, rest) = keys.split_at_checked(usize::from(u16_at(fixed, SMALLEST_LEN)?))?;
+    let (largest, rest) = rest.split_at_checked(usize::from(u16_at(fixed, LARGEST_LEN)?))?;
+    let table = TableMeta {
+        id: FileId(field(0)?),
+        len: field(1)?,
+        entries: field(2)?,
+        tombstones: field(3)?,
+        payload_bytes: field(4)?,
+        smallest: Key::from(smallest),
+        largest: Key::from(largest),
+        smallest_lsn: Lsn(field(5)?),
+        largest_lsn: Lsn(field(6)?),
+        checksum: u32_at(fixed, CHECKSUM)?,
+    };
+    Some((table, rest))
+}
+
+fn count(len: usize) -> [u8; 4] {
+    u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes()
+}
+
+fn key_len(key: &Key) -> [u8; 2] {
+    u16::try_from(key.len()).unwrap_or(u16::MAX).to_le_bytes()
+}
+
 /// A newer format is not corruption, if the file says so intact.
-fn check_format(bytes: &[u8], file: PathBuf) -> Result<()> {
+fn check_format(bytes: &[u8], path: &Path) -> Result<()> {
     match u32_at(bytes, VERSION) {
         Some(found) if found > FORMAT && u32_at(bytes, CRC) == Some(checksum(bytes)) => {
-            Err(Error::Format { file, found, supported: FORMAT })
+            Err(Error::Format { file: path.to_owned(), found, supported: FORMAT })
         }
         _ => Ok(()),
     }
@@ -144,12 +248,14 @@ fn checksum(bytes: &[u8]) -> u32 {
 const fn engine_code(engine: EngineKind) -> u32 {
     match engine {
         EngineKind::Simple => 1,
+        EngineKind::Kv => 2,
     }
 }
 
 const fn engine_from_code(code: u32) -> Option<EngineKind> {
     match code {
         1 => Some(EngineKind::Simple),
+        2 => Some(EngineKind::Kv),
         _ => None,
     }
 }
@@ -158,30 +264,54 @@ const fn engine_from_code(code: u32) -> Option<EngineKind> {
 mod tests {
     use super::*;
 
+    fn table(id: u64, smallest: &str, largest: &str) -> TableMeta {
+        TableMeta {
+            id: FileId(id),
+            len: 4096,
+            entries: 9,
+            tombstones: 1,
+            payload_bytes: 99,
+            smallest: smallest.into(),
+            largest: largest.into(),
+            smallest_lsn: Lsn(id),
+            largest_lsn: Lsn(id + 5),
+            checksum: 7,
+        }
+    }
+
     fn manifest() -> Manifest {
         Manifest {
             engine: EngineKind::Simple,
-            base: Some(Base { life: Life { id: FileId(4), salt: 11 }, lsn: Lsn(900) }),
             first: Life { id: FileId(5), salt: 12 },
+            flushed: Lsn(900),
+            base: Some(Life { id: FileId(4), salt: 11 }),
+            runs: Vec::new(),
+            next_table: FileId(1),
+            seed: 3,
         }
+    }
+
+    fn with_runs() -> Manifest {
+        let runs = vec![vec![table(9, "a", "")], vec![table(3, "", "b"), table(4, "c", "d")], Vec::new()];
+        Manifest { engine: EngineKind::Kv, base: None, runs, ..manifest() }
     }
 
     #[test]
     fn a_manifest_reads_back_as_it_was_written() {
-        assert_eq!(Manifest::decode(&manifest().encode()), Some(manifest()));
-        let fresh = Manifest { base: None, ..manifest() };
-        assert_eq!(Manifest::decode(&fresh.encode()), Some(fresh));
+        for manifest in [manifest(), with_runs(), Manifest { base: None, ..manifest() }] {
+            assert_eq!(Manifest::decode(&manifest.encode()), Some(manifest));
+        }
     }
 
     #[test]
     fn every_flipped_bit_and_every_cut_is_noticed() {
-        let bytes = manifest().encode();
-        for bit in 0..LEN * 8 {
-            let mut flipped = bytes;
+        let bytes = with_runs().encode();
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(Manifest::decode(&flipped), None, "bit {bit}");
         }
-        for len in 0..LEN {
+        for len in 0..bytes.len() {
             assert_eq!(Manifest::decode(&bytes[..len]), None, "cut at {len}");
         }
     }
@@ -190,9 +320,9 @@ mod tests {
     fn a_newer_format_is_told_from_damage() {
         let mut bytes = manifest().encode();
         put(&mut bytes, VERSION, &(FORMAT + 1).to_le_bytes());
-        assert!(check_format(&bytes, NAME.into()).is_ok(), "the checksum is wrong: damage");
+        assert!(check_format(&bytes, Path::new(NAME)).is_ok(), "the checksum is wrong: damage");
         let crc = checksum(&bytes);
         put(&mut bytes, CRC, &crc.to_le_bytes());
-        assert!(matches!(check_format(&bytes, NAME.into()), Err(Error::Format { found: 2, .. })));
+        assert!(matches!(check_format(&bytes, Path::new(NAME)), Err(Error::Format { found: 2, .. })));
     }
 }

@@ -21,7 +21,12 @@ pub(crate) mod shm;
 pub mod sstable;
 pub(crate) mod wal;
 
-use crate::types::FileId;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::types::{FileId, Key, Lsn};
+use fs::{File, Fs, OpenMode};
 
 /// Newest format of the files in a database directory that this build reads, and the one that it writes.
 pub(crate) const FORMAT: u32 = 1;
@@ -33,4 +38,58 @@ pub(crate) struct Life {
     pub id: FileId,
     /// Drawn at random when the file was made.
     pub salt: u64,
+}
+
+/// What has to be known of a table to open it, and to decide whether to. Of a table without records, the keys are empty and
+/// the LSNs zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableMeta {
+    /// The file's number.
+    pub id: FileId,
+    /// The file's length in bytes.
+    pub len: u64,
+    /// Records, tombstones included.
+    pub entries: u64,
+    /// Records that say that a key was deleted.
+    pub tombstones: u64,
+    /// Bytes of all keys and values.
+    pub payload_bytes: u64,
+    /// The first key.
+    pub smallest: Key,
+    /// The last key.
+    pub largest: Key,
+    /// The smallest LSN of a record.
+    pub smallest_lsn: Lsn,
+    /// The largest LSN of a record.
+    pub largest_lsn: Lsn,
+    /// The footer's checksum, which depends on every byte of the file.
+    pub checksum: u32,
+}
+
+/// Where a database lies: its file system and its directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub fs: Arc<dyn Fs>,
+    pub dir: PathBuf,
+}
+
+impl Place {
+    /// A file of the directory.
+    pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Opens a file of the directory.
+    ///
+    /// # Errors
+    /// I/O, `NotFound` among them.
+    pub(crate) fn open(&self, name: impl AsRef<Path>, mode: OpenMode) -> Result<Arc<dyn File>> {
+        let path = self.path(name);
+        self.fs.open(&path, mode).map_err(|error| Error::io("open", &path, error))
+    }
+
+    /// Removes a file of the directory if that is possible: what nothing refers to harms nobody.
+    pub(crate) fn discard(&self, name: impl AsRef<Path>) {
+        drop(self.fs.remove_file(&self.path(name)));
+    }
 }

@@ -56,33 +56,9 @@ pub use self::hash::KeyHash;
 pub use self::reader::{Found, Table};
 pub use self::writer::TableWriter;
 
-use crate::types::{FileId, Key, Lsn};
+use crate::types::FileId;
 
-/// What has to be known of a table to open it, and to decide whether to. Of a table without records, the keys are empty and
-/// the LSNs zero.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableMeta {
-    /// The file's number.
-    pub id: FileId,
-    /// The file's length in bytes.
-    pub len: u64,
-    /// Records, tombstones included.
-    pub entries: u64,
-    /// Records that say that a key was deleted.
-    pub tombstones: u64,
-    /// Bytes of all keys and values.
-    pub payload_bytes: u64,
-    /// The first key.
-    pub smallest: Key,
-    /// The last key.
-    pub largest: Key,
-    /// The smallest LSN of a record.
-    pub smallest_lsn: Lsn,
-    /// The largest LSN of a record.
-    pub largest_lsn: Lsn,
-    /// The footer's checksum, which depends on every byte of the file.
-    pub checksum: u32,
-}
+pub use super::TableMeta;
 
 /// The name of the table file of this number.
 #[must_use]

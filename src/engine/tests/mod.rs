@@ -1,40 +1,39 @@
 //! The engine contract, held against a simulated disk.
 
-mod basics;
-mod crash;
-mod damage;
-mod faults;
-mod histories;
-mod locking;
+mod agreement;
 mod oracle;
-mod threads;
 mod world;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::simple_engine::SimpleEngine;
 use crate::db::Db;
 use crate::error::Result;
 use crate::options::Options;
 use crate::storage::fs::sim::{Fault, Op, SimFs, SimProcess};
-use crate::types::{Direction, Key, KeyRange, Value};
+use crate::types::{Key, Value};
+
+#[path = "."]
+mod simple {
+    const ENGINE: crate::types::EngineKind = crate::types::EngineKind::Simple;
+
+    mod suite;
+}
+
+#[path = "."]
+mod kv {
+    const ENGINE: crate::types::EngineKind = crate::types::EngineKind::Kv;
+
+    #[allow(clippy::duplicate_mod, reason = "the suite runs on each engine")]
+    mod suite;
+}
 
 /// Where the databases of these tests lie.
 const DIR: &str = "/db";
 
 fn open_as(process: &Arc<SimProcess>, options: &Options) -> Result<Db> {
-    let engine = SimpleEngine::open(Arc::clone(process) as _, Path::new(DIR), options)?;
-    Ok(Db::from_engine(Arc::new(engine)))
-}
-
-fn try_open(disk: &SimFs, options: &Options) -> Result<Db> {
-    open_as(&disk.process(), options)
-}
-
-fn open(disk: &SimFs) -> Db {
-    try_open(disk, &Options::new()).unwrap()
+    Ok(Db::from_engine(super::open_on(Arc::clone(process) as _, Path::new(DIR), options)?))
 }
 
 /// Everything that the database holds, in order.

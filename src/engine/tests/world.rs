@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::oracle::{Oracle, Verdict};
 use super::{DIR, Random, open_as};
@@ -11,10 +11,10 @@ use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::storage::fs::sim::{SimFs, SimProcess};
 use crate::storage::fs::{Fs as _, LockKind, OpenMode};
-use crate::types::{Batch, Op, SyncMode};
+use crate::types::{Batch, EngineKind, Op, SyncMode};
 
-/// Nobody holds a lock between two steps, so whoever waits this long found one that was left held.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// Between two steps only a merge in the background holds a lock, so whoever waits this long found one that was left held.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One thing that process number `.0` does.
 #[derive(Clone, Debug)]
@@ -53,20 +53,21 @@ pub(super) struct World {
 
 impl World {
     /// As many processes as there are sync modes.
-    pub(super) fn new(disk: &SimFs, modes: &[SyncMode]) -> Self {
+    pub(super) fn new(disk: &SimFs, engine: EngineKind, modes: &[SyncMode]) -> Self {
         let mut oracle = Oracle::new();
         if modes.contains(&SyncMode::None) {
             oracle.relax();
         }
-        Self::with_oracle(disk, modes, oracle)
+        Self::with_oracle(disk, engine, modes, oracle)
     }
 
-    pub(super) fn with_oracle(disk: &SimFs, modes: &[SyncMode], oracle: Oracle) -> Self {
+    pub(super) fn with_oracle(disk: &SimFs, engine: EngineKind, modes: &[SyncMode], oracle: Oracle) -> Self {
+        let options = Options::new().engine(engine).lock_timeout(PATIENCE);
         Self {
             disk: disk.clone(),
             oracle: Arc::new(Mutex::new(oracle)),
             handles: modes.iter().map(|_| None).collect(),
-            options: modes.iter().map(|mode| Options::new().sync(*mode).lock_timeout(PATIENCE)).collect(),
+            options: modes.iter().map(|mode| options.clone().sync(*mode)).collect(),
             faulty: false,
         }
     }
@@ -220,10 +221,15 @@ impl World {
     fn check_locks(&self) -> Verdict {
         let process = self.disk.process();
         for name in ["TURN", "LOCK", "MAINT"] {
-            if let Ok(file) = process.open(&Path::new(DIR).join(name), OpenMode::Read)
-                && !file.try_lock(LockKind::Exclusive).unwrap()
-            {
-                return Err(format!("{name} was left held"));
+            if let Ok(file) = process.open(&Path::new(DIR).join(name), OpenMode::Read) {
+                let start = Instant::now();
+                while !file.try_lock(LockKind::Exclusive).unwrap() {
+                    if start.elapsed() > PATIENCE {
+                        return Err(format!("{name} was left held"));
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                file.unlock().unwrap();
             }
         }
         Ok(())
@@ -231,7 +237,7 @@ impl World {
 
     /// What a process that opens the database now sees.
     pub(super) fn look_afresh(&self) -> Verdict {
-        let db = open_as(&self.disk.process(), &Options::new().lock_timeout(PATIENCE));
+        let db = open_as(&self.disk.process(), &self.options[0].clone().sync(SyncMode::Group));
         legible(db.and_then(|db| self.look(&db)))
     }
 

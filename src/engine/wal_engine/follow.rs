@@ -7,19 +7,18 @@
 //! 4. What is not known to be durable is synced and read back from the device. If it is not there, start again.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::chain::{base_path, segment_path};
-use super::{Inner, Memory, Published, Tail, WalEngine, open_log_file};
+use super::chain::segment_name;
+use super::{Inner, Memory, Published, Tail, WalEngine};
 use crate::error::{Error, Notice, Result};
-use crate::storage::Life;
-use crate::storage::fs::{Fs, LockKind};
+use crate::storage::fs::{LockKind, OpenMode};
 use crate::storage::manifest::Manifest;
 use crate::storage::shm::Durable;
 use crate::storage::wal::reader::{Mark, SegmentReader, Step};
 use crate::storage::wal::record::{self, Header, Kind, Record};
 use crate::storage::wal::segment;
+use crate::storage::{Life, Place};
 use crate::types::Lsn;
 
 /// How often a reader starts again before it takes a missing file for a lost one.
@@ -27,8 +26,7 @@ const MAX_RESTARTS: usize = 20;
 
 /// A position in the log and what is known about it.
 pub(super) struct Follower {
-    fs: Arc<dyn Fs>,
-    dir: PathBuf,
+    place: Place,
     writable: bool,
     /// The first segment of the log when the follower began. Segments go away only after another one is first.
     first: Life,
@@ -56,67 +54,50 @@ enum Stop {
 }
 
 impl Follower {
-    /// Loads the base, if there is one, into `memory` and stands at the start of the log behind it.
+    /// Loads what the manifest's files hold and stands at the start of the log behind it.
     pub(super) fn load<M: Memory>(
-        fs: &Arc<dyn Fs>,
-        dir: &Path,
+        place: &Place,
         writable: bool,
         mut manifest: Manifest,
-        memory: &mut M,
-    ) -> Result<Self> {
+    ) -> Result<(Self, M)> {
         for _ in 0..MAX_RESTARTS {
-            *memory = M::default();
-            match Self::load_once(fs, dir, writable, &manifest, memory) {
+            match Self::load_once(place, writable, &manifest) {
                 Err(Error::Io { source, path, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                    let now = read_manifest(&**fs, dir)?;
+                    let now = read_manifest(place)?;
                     if now == manifest {
-                        return Err(Error::corruption(
-                            &path,
-                            0,
-                            "the file is missing, and the manifest needs it",
-                        ));
+                        let what = "the file is missing, and the manifest needs it";
+                        return Err(Error::corruption(&path, 0, what));
                     }
                     manifest = now;
                 }
                 loaded => return loaded,
             }
         }
-        Err(Error::corruption(dir, 0, "the manifest keeps changing faster than it can be followed"))
+        let what = "the manifest keeps changing faster than it can be followed";
+        Err(Error::corruption(&place.dir, 0, what))
     }
 
-    fn load_once<M: Memory>(
-        fs: &Arc<dyn Fs>,
-        dir: &Path,
-        writable: bool,
-        manifest: &Manifest,
-        memory: &mut M,
-    ) -> Result<Self> {
-        let base_lsn = match &manifest.base {
-            Some(base) => {
-                load_base(&**fs, &base_path(dir, base.life.id), base.life, manifest.first, memory)?;
-                base.lsn
-            }
-            None => Lsn::ZERO,
-        };
-        let path = segment_path(dir, manifest.first.id);
-        let segment = open_segment(&**fs, path, manifest.first, writable)?;
-        if segment.position().lsn != base_lsn {
-            let what =
-                format!("it begins behind LSN {}, the base ends at {base_lsn}", segment.position().lsn);
+    fn load_once<M: Memory>(place: &Place, writable: bool, manifest: &Manifest) -> Result<(Self, M)> {
+        let memory = M::load(place, manifest)?;
+        let segment = open_segment(place, manifest.first, writable)?;
+        let flushed = manifest.flushed;
+        if segment.position().lsn != flushed {
+            let lsn = segment.position().lsn;
+            let what = format!("it begins behind LSN {lsn}, what the manifest names ends at {flushed}");
             return Err(Error::corruption(segment.path(), 0, what));
         }
-        Ok(Self {
-            fs: Arc::clone(fs),
-            dir: dir.to_owned(),
+        let follower = Self {
+            place: place.clone(),
             writable,
             first: manifest.first,
-            durable: base_lsn,
-            synced: base_lsn,
+            durable: flushed,
+            synced: flushed,
             confirmed: segment.mark(),
             stale_end: 0,
             log_bytes: 0,
             segment,
-        })
+        };
+        Ok((follower, memory))
     }
 
     /// Reads on until something is not the next record. With the lock held the seal before an empty segment is made sure of;
@@ -134,10 +115,11 @@ impl Follower {
                 return Err(self.corruption(format!("LSN {} is malformed", self.segment.position().lsn)));
             };
             self.account(before, &taken);
-            if let Some(successor) = taken.successor
-                && let Some(stop) = self.cross(before, successor, locked, note)?
-            {
-                return Ok(stop);
+            if let Some(successor) = taken.successor {
+                if let Some(stop) = self.cross(before, successor, locked, note)? {
+                    return Ok(stop);
+                }
+                memory.segment_begins(successor.id);
             }
         }
     }
@@ -162,10 +144,9 @@ impl Follower {
         locked: bool,
         note: Option<&Durable>,
     ) -> Result<Option<Stop>> {
-        let path = segment_path(&self.dir, life.id);
-        let mut next = match open_segment(&*self.fs, path, life, self.writable) {
+        let mut next = match open_segment(&self.place, life, self.writable) {
             Err(Error::Io { source, path, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                if read_manifest(&*self.fs, &self.dir)?.first == self.first {
+                if read_manifest(&self.place)?.first == self.first {
                     return Err(Error::corruption(
                         &path,
                         0,
@@ -263,8 +244,8 @@ impl Follower {
     /// Whether the next segment's file continues this one and holds records: then this one was sealed. A file that does not
     /// verify is the leftover of a rotation that was cut short.
     fn successor_is_in_use(&self) -> Result<bool> {
-        let path = segment_path(&self.dir, self.segment.life().id.next());
-        let file = match open_log_file(&*self.fs, &path, false) {
+        let path = self.place.path(segment_name(self.segment.life().id.next()));
+        let file = match self.place.fs.open(&path, OpenMode::Read) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             opened => opened.map_err(|error| Error::io("open", &path, error))?,
         };
@@ -308,9 +289,12 @@ impl Follower {
         self.stale_end
     }
 
-    /// Takes note that a base now stands for what was in the log until a moment ago.
-    pub(super) const fn rebased(&mut self) {
-        self.log_bytes = 0;
+    /// Takes note that other files now stand for the log before the first segment of `manifest`.
+    pub(super) fn rebased(&mut self, manifest: &Manifest) {
+        self.first = manifest.first;
+        if manifest.first == self.segment.life() {
+            self.log_bytes = self.segment.position().offset - segment::HEADER_LEN as u64;
+        }
     }
 
     /// The bytes of a seal at the position.
@@ -356,31 +340,15 @@ fn take_in<M: Memory>(record: &Record<'_>, memory: &mut M) -> Option<Taken> {
     Some(Taken { header: record.header, successor })
 }
 
-/// Reads a base. Unlike a log it was complete before anything referred to it, so whatever does not verify is corruption.
-fn load_base<M: Memory>(fs: &dyn Fs, path: &Path, life: Life, first: Life, memory: &mut M) -> Result<()> {
-    let mut base = open_segment(fs, path.to_owned(), life, false)?;
-    loop {
-        let offset = base.position().offset;
-        let damaged = |what: &str| Error::corruption(path, offset, what);
-        let Step::Record(record) = base.next()? else {
-            return Err(damaged("the base breaks off here: entries behind this place can't be read"));
-        };
-        match record.header.kind {
-            Kind::Base => record::for_each_op(&record, |lsn, op| memory.apply(lsn, op)),
-            Kind::Seal if record::decode_successor(record.payload) == Some(first) => return Ok(()),
-            _ => None,
-        }
-        .ok_or_else(|| damaged("this record does not belong into a base of this manifest"))?;
-    }
-}
-
-fn open_segment(fs: &dyn Fs, path: PathBuf, life: Life, writable: bool) -> Result<SegmentReader> {
-    let file = open_log_file(fs, &path, writable).map_err(|error| Error::io("open", &path, error))?;
+fn open_segment(place: &Place, life: Life, writable: bool) -> Result<SegmentReader> {
+    let path = place.path(segment_name(life.id));
+    let mode = if writable { OpenMode::Write } else { OpenMode::Read };
+    let file = place.fs.open(&path, mode).map_err(|error| Error::io("open", &path, error))?;
     SegmentReader::open(file, path, life)
 }
 
-fn read_manifest(fs: &dyn Fs, dir: &Path) -> Result<Manifest> {
-    Manifest::read(fs, dir)?.ok_or_else(|| Error::NoDatabase { dir: dir.to_owned() })
+pub(super) fn read_manifest(place: &Place) -> Result<Manifest> {
+    Manifest::read(&*place.fs, &place.dir)?.ok_or_else(|| Error::NoDatabase { dir: place.dir.clone() })
 }
 
 impl<M: Memory> WalEngine<M> {
@@ -400,7 +368,7 @@ impl<M: Memory> WalEngine<M> {
     }
 
     /// Has the next command begin again from the manifest.
-    fn set_adrift(&self, inner: &mut Inner) {
+    pub(super) fn set_adrift(&self, inner: &mut Inner) {
         inner.adrift = true;
         self.published_mut().tail = None;
     }
@@ -431,6 +399,7 @@ impl<M: Memory> WalEngine<M> {
     fn catch_up_locked(&self, inner: &mut Inner) -> Result<()> {
         let mut published = self.published_mut();
         let note = self.notes.durable();
+        let before = inner.follower.segment.life();
         let mut suspicious = inner.adrift || !inner.follower.segment.last_is_unchanged()?;
         if suspicious {
             self.restart(inner, &mut published)?;
@@ -441,6 +410,9 @@ impl<M: Memory> WalEngine<M> {
                 let dropped = inner.follower.settle(stop, note.as_ref(), suspicious)?;
                 if inner.follower.make_durable(note.as_ref())? {
                     self.report(inner, note.as_ref(), dropped);
+                    if inner.follower.segment.life() != before {
+                        self.look_for_a_manifest(inner, &mut published)?;
+                    }
                     published.show(&inner.follower, inner.follower.tail()?);
                     return Ok(());
                 }
@@ -451,13 +423,22 @@ impl<M: Memory> WalEngine<M> {
         Err(inner.follower.corruption("the log changes while it is locked".into()))
     }
 
+    /// Takes up what another process made of the log that is behind us. The log went on to another segment: it may have.
+    fn look_for_a_manifest(&self, inner: &mut Inner, published: &mut Published<M>) -> Result<()> {
+        let manifest = read_manifest(&self.place)?;
+        if manifest.first != inner.follower.first {
+            inner.follower.rebased(&manifest);
+            published.memory.adopt(&self.place, &manifest)?;
+        }
+        Ok(())
+    }
+
     /// Begins again from the manifest.
     fn restart(&self, inner: &mut Inner, published: &mut Published<M>) -> Result<()> {
         published.tail = None;
         inner.adrift = true;
-        let manifest = read_manifest(&*self.fs, &self.dir)?;
-        let writable = self.read_only.is_none();
-        inner.follower = Follower::load(&self.fs, &self.dir, writable, manifest, &mut published.memory)?;
+        let manifest = read_manifest(&self.place)?;
+        (inner.follower, published.memory) = Follower::load(&self.place, self.read_only.is_none(), manifest)?;
         inner.adrift = false;
         Ok(())
     }

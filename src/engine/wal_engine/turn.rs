@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::chain::{self, Growth};
+use super::follow;
 use super::{Counters, Inner, Memory, WalEngine};
 use crate::error::{Error, Result};
 use crate::storage::fs::{LockKind, write_all_at};
@@ -157,7 +158,7 @@ impl<M: Memory> WalEngine<M> {
 
     fn commit(&self, inner: &mut Inner, staged: Staged) -> Result<()> {
         if inner.follower.segment.position().lsn == Lsn::ZERO {
-            chain::sync_name(&*self.fs, &self.dir)?;
+            chain::sync_name(&self.place)?;
         }
         if inner.follower.segment.room() < staged.len + record::SEAL_LEN as u64 {
             self.rotate(inner, staged.len, Growth::Larger)?;
@@ -256,6 +257,16 @@ impl<M: Memory> WalTurn<'_, M> {
             Some(entry) => Ok(entry.clone()),
             None => self.engine.published().memory.entry(key),
         }
+    }
+
+    /// Has the memory take up the manifest that is in force, which nobody else can replace during the turn.
+    ///
+    /// # Errors
+    /// Corruption and I/O errors.
+    pub(crate) fn take_up_manifest(&self) -> Result<()> {
+        let place = &self.engine.place;
+        let manifest = follow::read_manifest(place)?;
+        self.engine.published_mut().memory.adopt(place, &manifest)
     }
 
     pub(crate) fn write(&mut self, batch: Batch) -> Result<Lsn> {

@@ -11,6 +11,7 @@ use super::*;
 use crate::error::{Error, Result};
 use crate::storage::fs::Fs;
 use crate::storage::fs::sim::{Fault, SimFs};
+use crate::types::Lsn;
 use crate::types::{Direction, Key, KeyRange};
 
 const SEED: u64 = 42;

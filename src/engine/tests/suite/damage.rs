@@ -1,6 +1,6 @@
 //! Damaged files give the right answer or an error that names file and offset, never a wrong value or a silent loss.
 //!
-//! A small database has a base, a sealed segment, a segment in use, deletes, and behind its last record the beginning of a write
+//! A small database has a base and a sealed segment, or a table of each, a segment in use, deletes, and behind its last record the beginning of a write
 //! that a kill cut short. Every bit of its files is flipped, every file is cut at every byte, every sector filled with zeros, each
 //! for processes of the same boot and of the next one. (Inside one large value, and in what was never written, bits and
 //! cuts are samples.) Only the last record of the log may be taken for a write that was never acknowledged, only after a
@@ -9,15 +9,17 @@
 use std::ops::Range;
 use std::path::Path;
 
-use super::oracle::Oracle;
-use super::world::{Step, World, set, value};
-use super::{DIR, contents, open, report, try_open};
+use super::{ENGINE, new_world, open, report, try_open};
+use crate::engine::tests::oracle::Oracle;
+use crate::engine::tests::world::{Step, set, value};
+use crate::engine::tests::{DIR, contents};
 use crate::error::Error;
 use crate::options::Options;
 use crate::storage::fs::Fs as _;
 use crate::storage::fs::sim::{Fault, Op, SimFs};
-use crate::types::{Batch, SyncMode};
+use crate::types::{Batch, EngineKind, SyncMode};
 
+const IS_KV: bool = matches!(ENGINE, EngineKind::Kv);
 const LARGE: usize = 66_000;
 const SECTOR: usize = 512;
 
@@ -29,14 +31,16 @@ struct Sample {
     last: Range<usize>,
 }
 
-const BASE: &str = "000001.base";
-const SEALED: &str = "000002.wal";
+/// What the compaction wrote.
+const BASE: &str = if IS_KV { "000001.sst" } else { "000001.base" };
+/// The segment that was full, or the table that it was flushed to.
+const SEALED: &str = if IS_KV { "000002.sst" } else { "000002.wal" };
 const CURRENT: &str = "000003.wal";
 
 impl Sample {
     fn new() -> Self {
         let disk = SimFs::new();
-        let mut world = World::new(&disk, &[SyncMode::Group]);
+        let mut world = new_world(&disk, &[SyncMode::Group]);
         let mut delete = Batch::new();
         delete.delete("b").set("c", "3").delete("none");
         world
@@ -111,7 +115,7 @@ fn names(error: &Error, file: &str) -> Result<(), String> {
 /// Every place up to the last byte in use, samples behind it and in the large value.
 fn places(bytes: &[u8]) -> impl Iterator<Item = usize> {
     let used = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-    let large = 300..used.min(LARGE);
+    let large = if used > LARGE { 300..LARGE } else { 0..0 };
     (0..bytes.len()).filter(move |place| {
         let dense = *place < used + 64 && !large.contains(place);
         dense || place.is_multiple_of(1021)

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{DIR, contents, open, open_as, report, try_open};
+use super::{open, open_as, report, try_open};
+use crate::engine::tests::{DIR, contents};
 use crate::error::Error;
 use crate::options::Options;
 use crate::storage::fs::sim::SimFs;

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::world::{Step, World, set, value};
-use super::{fail_next, open, report, seeds, try_open};
+use super::{new_world, open, report, segments, try_open, world_with};
 use crate::db::Db;
+use crate::engine::tests::world::{Step, set, value};
+use crate::engine::tests::{fail_next, seeds};
 use crate::error::Error;
 use crate::options::Options;
 use crate::storage::fs::sim::{Call, Fault, Op, SimFs};
@@ -115,7 +116,7 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
 
 fn calls_of_first(modes: &[SyncMode], steps: &[Step]) -> Vec<Call> {
     let disk = SimFs::new();
-    let mut world = World::new(&disk, modes);
+    let mut world = new_world(&disk, modes);
     world.run(steps).unwrap();
     // The first process to be made is that of the first step.
     let first = if steps[0].who() == 0 { 1 } else { 2 };
@@ -132,14 +133,14 @@ fn every_call_can_fail_in_every_way() {
             for fault in [Fault::Eio, Fault::Enospc, Fault::Eintr, Fault::Short] {
                 let disk = SimFs::new();
                 disk.fail_at(call.number, fault);
-                let mut world = World::new(&disk, &modes);
+                let mut world = new_world(&disk, &modes);
                 world.faulty = true;
                 let mut verdict = world.run(&steps).and_then(|()| world.look_afresh());
                 for seed in 0..seeds(2) {
                     verdict = verdict.and_then(|()| {
                         let mut oracle = world.oracle().clone();
                         oracle.lose_power();
-                        World::with_oracle(&disk.power_loss(seed), &modes, oracle).look_afresh()
+                        world_with(&disk.power_loss(seed), &modes, oracle).look_afresh()
                     });
                 }
                 if let Err(what) = verdict {
@@ -160,7 +161,7 @@ fn a_disk_that_fails_for_good_from_any_call_on_loses_nothing() {
         let modes = [Group, Each];
         for call in calls_of_first(&modes, &steps) {
             let disk = SimFs::new();
-            let mut world = World::new(&disk, &modes);
+            let mut world = new_world(&disk, &modes);
             disk.fail_from(call.number, Fault::Eio);
             for step in &steps {
                 if world.try_step(step).is_err() {
@@ -249,7 +250,7 @@ fn a_full_disk_refuses_writes_and_nothing_else() {
     let disk = SimFs::new();
     let (db, other) = (open(&disk), open(&disk));
     let mut written = 0;
-    while db.stats().unwrap().log_files < 3 {
+    while segments(&disk) < 3 {
         db.set(format!("{written:03}"), value(9_000, written)).unwrap();
         written += 1;
     }
@@ -286,7 +287,7 @@ fn a_disk_that_fills_up_anywhere_loses_nothing() {
     for blocks in 0..120 {
         for (name, steps) in scripts() {
             let disk = SimFs::new();
-            let mut world = World::new(&disk, &[Group, Each]);
+            let mut world = new_world(&disk, &[Group, Each]);
             world.faulty = true;
             disk.set_capacity(blocks * 4096);
             for step in &steps {

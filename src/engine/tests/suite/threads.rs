@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::{contents, fail_next, open, open_as};
+use super::{open, open_as};
+use crate::engine::tests::{contents, fail_next};
 use crate::error::Error;
 use crate::options::Options;
 use crate::storage::fs::sim::{Fault, Op, SimFs};

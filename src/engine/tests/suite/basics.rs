@@ -1,8 +1,16 @@
 //! What every engine does on a good day: one process, several, small values and large.
 
-use super::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::{ENGINE, files, open, segments, try_open};
+use crate::db::Db;
+use crate::engine::tests::contents;
 use crate::error::Error;
-use crate::types::{Batch, SyncMode};
+use crate::options::Options;
+use crate::storage::fs::sim::SimFs;
+use crate::types::{Batch, Direction, EngineKind, KeyRange, SyncMode};
 
 fn get(db: &Db, key: &str) -> Option<String> {
     db.get(key).unwrap().map(|value| String::from_utf8(value.to_vec()).unwrap())
@@ -50,8 +58,9 @@ fn a_log_of_many_segments_reads_back() {
         assert_eq!(db.stats().unwrap().keys, 52);
         assert_eq!(db.get("key 049").unwrap().unwrap(), &vec![49; 7_000][..]);
         assert_eq!(db.get("large").unwrap().unwrap().len(), 9 << 20);
-        assert!(db.stats().unwrap().log_files > 3, "the log was meant to be rotated");
     }
+    assert!(segments(&disk) > 3, "the log was meant to be rotated");
+    assert_eq!(files(&disk, ".sst").is_empty(), ENGINE == EngineKind::Simple);
 }
 
 #[test]
@@ -78,6 +87,75 @@ fn compaction_keeps_what_is_live_and_other_handles_go_on() {
     assert_eq!(frozen, before);
     db.compact().unwrap();
     assert_eq!(contents(&open(&disk)), contents(&db));
+}
+
+#[test]
+fn a_snapshot_outlives_merges_by_another_process() {
+    let disk = SimFs::new();
+    let (db, other) = (open(&disk), open(&disk));
+    for round in 0..30_u8 {
+        db.set(format!("{}", round % 7), vec![round; 20_000]).unwrap();
+    }
+    db.delete("3").unwrap();
+    let snapshot = db.snapshot().unwrap();
+    let before = contents(&db);
+    for mark in 100..103_u8 {
+        for key in 0..7 {
+            other.set(format!("{key}"), vec![mark; 20_000]).unwrap();
+        }
+        other.delete("5").unwrap();
+        other.compact().unwrap();
+    }
+    for key in 0..7_u8 {
+        let expected = before.iter().find(|(name, _)| **name == *format!("{key}").as_bytes());
+        assert_eq!(
+            snapshot.get(format!("{key}")).unwrap(),
+            expected.map(|(_, value)| value.clone()),
+            "{key}"
+        );
+    }
+    let mut backwards: Vec<_> =
+        snapshot.into_scan(KeyRange::all(), Direction::Reverse).map(Result::unwrap).collect();
+    backwards.reverse();
+    assert_eq!(backwards, before);
+    assert_eq!(contents(&db), contents(&open(&disk)));
+    assert_eq!(contents(&db).len(), 6);
+}
+
+/// Before every call that changes the disk, while a writer fills segments, flushes and compacts, another process reads.
+#[test]
+fn a_reader_goes_on_while_another_process_flushes_and_merges() {
+    let disk = SimFs::new();
+    let writer = open(&disk);
+    writer.set("fixed", "value").unwrap();
+    let reader = try_open(&disk, &Options::new().lock_timeout(Duration::from_millis(1))).unwrap();
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let reads = Arc::new(AtomicU64::new(0));
+    let (least, counted) = (Arc::clone(&acknowledged), Arc::clone(&reads));
+    disk.set_observer_of_all(Arc::new(move |call, _| {
+        if call.process != 1 {
+            return;
+        }
+        let least = least.load(Ordering::SeqCst);
+        let found = match reader.get("round") {
+            Ok(found) => found.map_or(0, |value| u64::from_le_bytes(value[..8].try_into().unwrap())),
+            Err(Error::Busy { .. }) => return,
+            Err(error) => panic!("before {call}: {error}"),
+        };
+        assert!((least..=least + 1).contains(&found), "before {call}: {found} after {least}");
+        assert_eq!(reader.get("fixed").unwrap().unwrap(), b"value");
+        counted.fetch_add(1, Ordering::Relaxed);
+    }));
+    for round in 1..=30_u64 {
+        writer.set("round", round.to_le_bytes().repeat(2_500)).unwrap();
+        acknowledged.store(round, Ordering::SeqCst);
+        if round % 12 == 0 {
+            writer.compact().unwrap();
+        }
+    }
+    drop(writer);
+    assert!(segments(&disk) > 3);
+    assert!(reads.load(Ordering::Relaxed) > 50, "{reads:?} reads");
 }
 
 #[test]

@@ -7,11 +7,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::oracle::Oracle;
-use super::world::{Step, World, brief, value};
-use super::{Random, report, seeds};
+use super::{report, world_with};
 use crate::db::Db;
 use crate::engine::model::ModelEngine;
+use crate::engine::tests::oracle::Oracle;
+use crate::engine::tests::world::{Step, World, brief, value};
+use crate::engine::tests::{Random, seeds};
 use crate::error::Error;
 use crate::storage::fs::sim::{Fault, SimFs};
 use crate::transaction::Transaction;
@@ -102,7 +103,7 @@ fn run(seed: u64, story: &mut Vec<String>) -> Result<(), String> {
     if relaxed {
         oracle.relax();
     }
-    let mut world = World::with_oracle(&disk, &modes, oracle);
+    let mut world = world_with(&disk, &modes, oracle);
     for _ in 0..STEPS {
         if random.below(25) == 0 {
             let seed = random.next();
@@ -112,10 +113,10 @@ fn run(seed: u64, story: &mut Vec<String>) -> Result<(), String> {
                 if seed.is_multiple_of(2) { disk.power_loss(seed) } else { disk.power_loss_unordered(seed) };
             story.push(format!("power loss {seed}"));
             // A copy is asked what was lost: whoever opens the disk itself next is the first to do so.
-            let copy = World::with_oracle(&disk.clone_disk(), &modes, oracle);
+            let copy = world_with(&disk.clone_disk(), &modes, oracle);
             copy.look_afresh()?;
             let oracle = copy.oracle().clone();
-            world = World::with_oracle(&disk, &modes, oracle);
+            world = world_with(&disk, &modes, oracle);
         }
         world.faulty = plan_fault(&mut random, &world, relaxed, story);
         let step = step(&mut random, modes.len() as u64);

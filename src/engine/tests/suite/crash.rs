@@ -10,11 +10,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use super::oracle::{Oracle, Verdict};
-use super::world::{Step, World, set, value};
-use super::{Random, open, report, seeds};
+use super::{ENGINE, new_world, open, report, world_with};
+use crate::engine::tests::oracle::{Oracle, Verdict};
+use crate::engine::tests::world::{Step, World, set, value};
+use crate::engine::tests::{Random, seeds};
 use crate::storage::fs::sim::{Fault, SimFs};
-use crate::types::{Batch, SyncMode};
+use crate::types::{Batch, EngineKind, SyncMode};
 
 use SyncMode::{Each, Group, None as Unsynced};
 
@@ -23,6 +24,8 @@ use SyncMode::{Each, Group, None as Unsynced};
 struct Findings {
     states: AtomicU64,
     violations: Mutex<Vec<String>>,
+    /// Held while the disks of one moment are judged: meanwhile no thread of a process changes the disk.
+    watching: Mutex<()>,
 }
 
 impl Findings {
@@ -40,7 +43,7 @@ impl Findings {
     fn judge(&self, disk: &SimFs, mut oracle: Oracle, seed: u64) -> Verdict {
         let see = |disk: &SimFs, oracle: &mut Oracle| {
             self.states.fetch_add(1, Ordering::Relaxed);
-            let world = World::with_oracle(disk, &[Group], oracle.clone());
+            let world = world_with(disk, &[Group], oracle.clone());
             let verdict = world.look_afresh();
             *oracle = world.oracle().clone();
             verdict
@@ -50,7 +53,7 @@ impl Findings {
         let mut after = oracle.clone();
         after.lose_power();
         see(&nothing_kept, &mut after).map_err(|what| format!("what was seen is not durable: {what}"))?;
-        let mut world = World::with_oracle(disk, &[Group, Group], oracle);
+        let mut world = world_with(disk, &[Group, Group], oracle);
         let mark = seed.wrapping_mul(1000);
         world.run(&[
             Step::Look(1),
@@ -73,6 +76,7 @@ impl Findings {
     fn watch(self: &Arc<Self>, world: &World, seeds: u64) {
         let (oracle, findings) = (Arc::clone(&world.oracle), Arc::clone(self));
         world.disk.set_observer(Arc::new(move |call, disk| {
+            let _watching = findings.watching.lock().unwrap();
             let live = oracle.lock().unwrap().clone();
             let mut lost = live.clone();
             lost.lose_power();
@@ -138,11 +142,27 @@ fn scripts() -> Vec<Script> {
     let mut unsynced: Vec<Step> = (0..6).map(|n| Step::Write(n % 2, batch(800 + n as u64 * 5))).collect();
     unsynced.extend(fill(1, 6, 850));
     unsynced.extend([Step::Write(0, batch(900)), Step::Compact(1), Step::Write(1, batch(910))]);
+    let mut merging: Vec<Step> = Vec::new();
+    for round in 0..6 {
+        merging.extend([Step::Write(0, set(&format!("m{}", round % 4), 50_000, 1_000 + round * 10))]);
+        merging.extend([Step::Write(0, batch(1_001 + round * 10))]);
+        merging.extend([Step::Write(0, set("n", 40_000, 1_007 + round * 10)), Step::Look(1)]);
+    }
+    merging.extend([Step::Compact(1), Step::Write(0, batch(1_100)), Step::Reopen(0)]);
+    merging.extend([Step::Write(1, set("n", 60_000, 1_200)), Step::Compact(0), Step::Look(1)]);
+    // Segments grow fourfold, and each is filled with versions of one key: four small runs call for a merge.
+    let sizes = [60_000; 5].into_iter().chain([250_000; 4]).chain([1_000_000; 5]);
+    let mut background: Vec<Step> =
+        sizes.zip(0..).map(|(len, mark)| Step::Write(0, set("n", len, 1_300 + mark))).collect();
+    background.insert(1, Step::Write(0, batch(1_320)));
+    background.extend([Step::Write(0, batch(1_330)), Step::Reopen(0), Step::Write(0, batch(1_340))]);
     vec![
         Script { name: "simple", modes: &[Group], steps: simple },
         Script { name: "rotation", modes: &[Each], steps: rotation.collect() },
         Script { name: "compaction", modes: &[Group], steps: compaction },
         Script { name: "two processes", modes: &[Group, Each], steps: two },
+        Script { name: "merging", modes: &[Group, Group], steps: merging },
+        Script { name: "background", modes: &[Group], steps: background },
         Script { name: "unsynced", modes: &[Group, Unsynced], steps: unsynced },
     ]
 }
@@ -151,16 +171,16 @@ fn scripts() -> Vec<Script> {
 fn campaign(script: &Script, seeds: u64, prepare: impl Fn(&SimFs)) -> (Arc<Findings>, Verdict) {
     let disk = SimFs::new();
     prepare(&disk);
-    let mut world = World::new(&disk, script.modes);
+    let mut world = new_world(&disk, script.modes);
     let findings = Arc::<Findings>::default();
     findings.watch(&world, seeds);
     let verdict = world.run(&script.steps);
     (findings, verdict)
 }
 
-fn must_hold(name: &str) {
+fn must_hold(name: &str, default_seeds: u64) {
     let script = scripts().into_iter().find(|script| script.name == name).unwrap();
-    let (findings, verdict) = campaign(&script, seeds(4), |_| ());
+    let (findings, verdict) = campaign(&script, seeds(default_seeds), |_| ());
     verdict.unwrap();
     report("crash", &format!("{name}: {} states", findings.states()));
     let violations = findings.violations.lock().unwrap();
@@ -169,27 +189,44 @@ fn must_hold(name: &str) {
 
 #[test]
 fn nothing_is_lost_at_any_call_of_single_writes_and_turns() {
-    must_hold("simple");
+    must_hold("simple", 3);
 }
 
 #[test]
 fn nothing_is_lost_at_any_call_of_a_rotation() {
-    must_hold("rotation");
+    must_hold("rotation", 3);
 }
 
 #[test]
 fn nothing_is_lost_at_any_call_of_a_compaction() {
-    must_hold("compaction");
+    must_hold("compaction", 3);
 }
 
 #[test]
 fn nothing_is_lost_at_any_call_of_two_processes() {
-    must_hold("two processes");
+    must_hold("two processes", 3);
+}
+
+#[test]
+fn nothing_is_lost_at_any_call_of_flushes_and_merges() {
+    must_hold("merging", 3);
+}
+
+#[test]
+fn nothing_is_lost_at_any_call_of_a_merge_in_the_background() {
+    let script = scripts().into_iter().find(|script| script.name == "background").unwrap();
+    let disk = SimFs::new();
+    let mut world = new_world(&disk, script.modes);
+    world.run(&script.steps).unwrap();
+    drop(world);
+    let merged = disk.log().iter().filter(|call| call.path.ends_with("000005.sst")).count();
+    assert_eq!(merged > 0, ENGINE == EngineKind::Kv, "four runs were meant to be merged into a fifth");
+    must_hold("background", 0);
 }
 
 #[test]
 fn writes_without_sync_survive_kills_and_are_lost_only_from_the_end() {
-    must_hold("unsynced");
+    must_hold("unsynced", 3);
 }
 
 /// Whether the judge finds fault with a disk that skips these syncs.
@@ -210,8 +247,12 @@ fn the_judge_notices_when_the_log_is_not_synced() {
 }
 
 #[test]
-fn the_judge_notices_when_a_base_is_not_synced() {
-    finds_skipped_syncs("compaction", |path| path.extension().is_some_and(|extension| extension == "base"));
+fn the_judge_notices_when_a_base_or_a_table_is_not_synced() {
+    let is_compacted = |path: &std::path::Path| {
+        path.extension().is_some_and(|extension| extension == "base" || extension == "sst")
+    };
+    finds_skipped_syncs("compaction", is_compacted);
+    finds_skipped_syncs("merging", is_compacted);
 }
 
 #[test]
@@ -228,7 +269,7 @@ fn the_judge_notices_when_the_manifest_is_not_synced() {
 /// The calls that process 0 makes in a script, as their numbers among all calls.
 fn calls_of_first(script: &Script, start: &SimFs) -> Vec<u64> {
     let disk = start.clone_disk();
-    let mut world = World::new(&disk, script.modes);
+    let mut world = new_world(&disk, script.modes);
     world.run(&script.steps).unwrap();
     let first = disk.log().first().unwrap().process;
     disk.log().iter().filter(|call| call.process == first).map(|call| call.number).collect()
@@ -244,7 +285,7 @@ fn a_process_killed_at_any_call_harms_nobody() {
             for fault in [Fault::Kill, Fault::KillInside] {
                 let disk = disk.clone_disk();
                 disk.fail_at(number, fault);
-                let mut world = World::new(&disk, script.modes);
+                let mut world = new_world(&disk, script.modes);
                 world.faulty = true;
                 let place = format!("{}: {fault:?} at call {number}", script.name);
                 findings.note(&place, world.run(&script.steps));

@@ -1,0 +1,313 @@
+//! The tables of an LSM tree at one moment: runs of tables, newest run first.
+//!
+//! ```text
+//!  run 0   ┌──────────┐                      newest: one flush
+//!  run 1   ┌────────────────┐                a merge of flushes
+//!  run 2   ┌──────┐┌──────┐┌──────┐┌──────┐  oldest: disjoint tables, each key at most once
+//! ```
+//!
+//! 1. The tables of a run are disjoint and in key order.
+//! 2. Where tables of two runs overlap, everything in the newer run is newer: its LSNs are all larger.
+//! 3. A version never changes; a flush or a merge makes a new one that shares the tables that stay.
+//!
+//! Tables are opened when they are first read, and stay open as long as a version has them: an open table is readable even
+//! after another process has removed its file.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use super::merge::Source;
+use crate::error::{Error, Result};
+use crate::storage::sstable::{Found, KeyHash, Table, TableCursor};
+use crate::storage::{Place, TableMeta};
+use crate::types::{Direction, KeyRange, Lsn};
+
+/// A table, opened when it is first used.
+#[derive(Debug)]
+pub(crate) struct LazyTable {
+    meta: TableMeta,
+    place: Place,
+    table: OnceLock<Table>,
+}
+
+impl LazyTable {
+    pub(crate) fn meta(&self) -> &TableMeta {
+        &self.meta
+    }
+
+    /// The open table.
+    ///
+    /// # Errors
+    /// Corruption; I/O, `NotFound` when another process replaced it meanwhile.
+    pub(crate) fn open(&self) -> Result<&Table> {
+        if let Some(table) = self.table.get() {
+            return Ok(table);
+        }
+        let opened = Table::open(&*self.place.fs, &self.place.dir, &self.meta)?;
+        Ok(self.table.get_or_init(|| opened))
+    }
+
+    fn covers(&self, key: &[u8]) -> bool {
+        &self.meta.smallest[..] <= key && key <= &self.meta.largest[..]
+    }
+
+    fn overlaps(&self, other: &Self) -> bool {
+        self.meta.smallest <= other.meta.largest && other.meta.smallest <= self.meta.largest
+    }
+}
+
+/// Disjoint tables in key order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Run(pub(crate) Vec<Arc<LazyTable>>);
+
+impl Run {
+    /// The one table that may hold `key`.
+    fn table_for(&self, key: &[u8]) -> Option<&Arc<LazyTable>> {
+        let at = self.0.partition_point(|table| &table.meta.largest[..] < key);
+        self.0.get(at).filter(|table| table.covers(key))
+    }
+
+    /// Bytes of its tables.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.iter().map(|table| table.meta.len).sum()
+    }
+
+    /// Records in its tables.
+    pub(crate) fn entries(&self) -> u64 {
+        self.0.iter().map(|table| table.meta.entries).sum()
+    }
+}
+
+/// The runs, newest first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Version {
+    pub(crate) runs: Vec<Run>,
+    /// All tables hash keys with this seed, so that a key is hashed once.
+    pub(crate) seed: u64,
+}
+
+impl Version {
+    /// The version that a manifest lists, sharing the tables that `previous` has.
+    ///
+    /// # Errors
+    /// Corruption when the runs contradict the rules above.
+    pub(crate) fn new(
+        runs: &[Vec<TableMeta>],
+        seed: u64,
+        place: &Place,
+        previous: Option<&Self>,
+    ) -> Result<Self> {
+        let table = |meta: &TableMeta| {
+            let known = previous.and_then(|version| version.tables().find(|table| table.meta == *meta));
+            known.cloned().unwrap_or_else(|| {
+                Arc::new(LazyTable { meta: meta.clone(), place: place.clone(), table: OnceLock::new() })
+            })
+        };
+        let runs = runs.iter().map(|run| Run(run.iter().map(table).collect())).collect();
+        let version = Self { runs, seed };
+        version.verify(&place.dir)?;
+        Ok(version)
+    }
+
+    /// Bytes of each run.
+    pub(crate) fn sizes(&self) -> Vec<u64> {
+        self.runs.iter().map(Run::bytes).collect()
+    }
+
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &Arc<LazyTable>> {
+        self.runs.iter().flat_map(|run| &run.0)
+    }
+
+    /// Opens every table, so that the version stays readable whatever others remove.
+    ///
+    /// # Errors
+    /// As [`LazyTable::open`].
+    pub(crate) fn open_all(&self) -> Result<()> {
+        self.tables().try_for_each(|table| table.open().map(drop))
+    }
+
+    /// The newest change to `key`, handed to `found`: `None` where no table knows it.
+    ///
+    /// # Errors
+    /// As [`LazyTable::open`].
+    pub(crate) fn get<R>(&self, key: &[u8], found: impl FnOnce(Found<'_>) -> R) -> Result<Option<R>> {
+        let hash = KeyHash::new(key, self.seed);
+        for run in &self.runs {
+            if let Some(table) = run.table_for(key).and_then(|table| table.table.get()) {
+                table.prefetch(hash);
+            }
+        }
+        for run in &self.runs {
+            if let Some(table) = run.table_for(key)
+                && let Some(hit) = table.open()?.get_hashed(hash, key)?
+            {
+                return Ok(Some(found(hit)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Checks rules 1 and 2.
+    fn verify(&self, dir: &Path) -> Result<()> {
+        let wrong = |what: String| Err(Error::corruption(&dir.join("MANIFEST"), 0, what));
+        for run in &self.runs {
+            for pair in run.0.windows(2) {
+                if pair[0].meta.largest >= pair[1].meta.smallest {
+                    return wrong(format!(
+                        "tables {} and {} of one run overlap",
+                        pair[0].meta.id, pair[1].meta.id
+                    ));
+                }
+            }
+        }
+        for (newer, run) in self.runs.iter().enumerate() {
+            for (table, older) in run.0.iter().flat_map(|table| {
+                self.runs[newer + 1..]
+                    .iter()
+                    .flat_map(move |older| older.overlapping(table).map(move |o| (table, o)))
+            }) {
+                if table.meta.smallest_lsn <= older.meta.largest_lsn {
+                    return wrong(format!(
+                        "table {} lies above the newer table {}",
+                        table.meta.id, older.meta.id
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Run {
+    /// The tables that share keys with `table`.
+    fn overlapping<'a>(&'a self, table: &'a LazyTable) -> impl Iterator<Item = &'a Arc<LazyTable>> + 'a {
+        let from = self.0.partition_point(|other| other.meta.largest < table.meta.smallest);
+        self.0[from..].iter().take_while(|other| other.overlaps(table))
+    }
+
+    /// A walk over the changes of a range.
+    pub(crate) fn walk(&self, range: &KeyRange, direction: Direction) -> RunWalk<'_> {
+        let touches = |table: &&Arc<LazyTable>| {
+            let all = KeyRange::from(table.meta.smallest.clone()..=table.meta.largest.clone());
+            !all.intersect(range.clone()).is_empty()
+        };
+        let mut tables: Vec<&LazyTable> = self.0.iter().filter(touches).map(|table| &**table).collect();
+        if direction == Direction::Forward {
+            tables.reverse();
+        }
+        RunWalk { tables, range: range.clone(), direction, cursor: None }
+    }
+}
+
+/// A walk over the tables of a run, one after the other.
+pub(crate) struct RunWalk<'a> {
+    /// Those to come, the next one last.
+    tables: Vec<&'a LazyTable>,
+    range: KeyRange,
+    direction: Direction,
+    cursor: Option<TableCursor<'a>>,
+}
+
+impl Source for RunWalk<'_> {
+    fn advance(&mut self) -> Result<bool> {
+        loop {
+            if let Some(cursor) = &mut self.cursor
+                && cursor.advance()?
+            {
+                return Ok(true);
+            }
+            let Some(table) = self.tables.pop() else {
+                self.cursor = None;
+                return Ok(false);
+            };
+            self.cursor = Some(table.open()?.cursor(&self.range, self.direction)?);
+        }
+    }
+
+    fn key(&self) -> &[u8] {
+        self.cursor.as_ref().map_or(&[], TableCursor::key)
+    }
+
+    fn is_tombstone(&self) -> bool {
+        self.cursor.as_ref().is_some_and(TableCursor::is_tombstone)
+    }
+
+    fn value(&self) -> Result<Option<&[u8]>> {
+        self.cursor.as_ref().map_or(Ok(None), TableCursor::value)
+    }
+
+    fn lsn(&self) -> Lsn {
+        self.cursor.as_ref().map_or(Lsn::ZERO, TableCursor::lsn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::fs::sim::SimFs;
+    use crate::types::FileId;
+
+    /// A table with these keys and LSNs. Nobody reads it.
+    fn table(id: u64, keys: [&str; 2], lsns: [u64; 2]) -> TableMeta {
+        TableMeta {
+            id: FileId(id),
+            len: 4096,
+            entries: 2,
+            tombstones: 0,
+            payload_bytes: 2,
+            smallest: keys[0].into(),
+            largest: keys[1].into(),
+            smallest_lsn: Lsn(lsns[0]),
+            largest_lsn: Lsn(lsns[1]),
+            checksum: 0,
+        }
+    }
+
+    /// What the verifier says against these runs.
+    fn refusal(runs: &[Vec<TableMeta>]) -> Option<String> {
+        let place = Place { fs: SimFs::new().process(), dir: "/db".into() };
+        let error = Version::new(runs, 0, &place, None).err()?;
+        assert!(matches!(&error, Error::Corruption { file, .. } if file.ends_with("MANIFEST")), "{error}");
+        Some(error.to_string())
+    }
+
+    #[test]
+    fn newer_runs_above_older_ones_are_accepted() {
+        let newest = vec![table(4, ["c", "p"], [9, 12])];
+        let oldest = vec![table(1, ["a", "f"], [1, 7]), table(2, ["g", "m"], [2, 8])];
+        assert_eq!(refusal(&[]), None);
+        assert_eq!(refusal(&[newest, oldest]), None);
+    }
+
+    #[test]
+    fn an_older_run_above_a_newer_one_is_refused() {
+        let newer = vec![table(4, ["c", "p"], [9, 12])];
+        let older = vec![table(1, ["a", "b"], [1, 7]), table(2, ["p", "z"], [2, 8])];
+        let what = refusal(&[older, newer]).unwrap();
+        assert!(what.contains("table 000002 lies above the newer table 000004"), "{what}");
+    }
+
+    #[test]
+    fn runs_that_share_keys_and_an_lsn_are_refused() {
+        let what = refusal(&[
+            vec![table(9, ["x", "y"], [20, 21])],
+            vec![table(4, ["a", "c"], [8, 12])],
+            vec![table(1, ["c", "d"], [1, 8])],
+        ]);
+        assert!(what.unwrap().contains("table 000004 lies above the newer table 000001"));
+    }
+
+    #[test]
+    fn runs_without_a_common_key_may_be_of_any_age() {
+        assert_eq!(refusal(&[vec![table(1, ["a", "b"], [1, 2])], vec![table(2, ["c", "d"], [3, 4])]]), None);
+    }
+
+    #[test]
+    fn tables_of_one_run_that_overlap_are_refused() {
+        for second in [["c", "d"], ["b", "z"], ["a", "a"]] {
+            let run = vec![table(1, ["a", "c"], [1, 2]), table(2, second, [3, 4])];
+            let what = refusal(&[run]).unwrap();
+            assert!(what.contains("tables 000001 and 000002 of one run overlap"), "{what}");
+        }
+    }
+}
