@@ -14,22 +14,23 @@
 //! table is gone because another process merged it, the handle starts again from the manifest.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use super::lsm::memtable::{Memtable, Slot};
-use super::lsm::merge::{Entries, Merge, Source};
+use super::lsm::memtable::Memtable;
+use super::lsm::merge::{Merge, Source};
 use super::lsm::plan::plan;
 use super::lsm::tables;
-use super::lsm::version::Version;
+use super::lsm::tree::Tree;
+use super::lsm::view::View;
 use super::wal_engine::{Maintenance, Memory, Sealed, WalEngine, WalTurn};
-use super::{Compaction, Cursor, Engine, Progress, Snapshot, Stats, Turn};
+use super::{Compaction, Engine, Progress, Snapshot, Stats, Turn};
 use crate::error::{Error, Notice, Result};
 use crate::options::Options;
 use crate::storage::Place;
 use crate::storage::manifest::Manifest;
-use crate::types::{Batch, Direction, EngineKind, Entry, FileId, KeyRange, Lsn, Op, Value};
+use crate::types::{Batch, Direction, EngineKind, Entry, FileId, KeyRange, Lsn, Value};
 
 /// How often a reader starts again before it takes a missing table for a lost one.
 const MAX_RESTARTS: usize = 20;
@@ -42,72 +43,6 @@ const MAX_LEFT_BYTES: u64 = 256 << 10;
 
 /// `.stats` counts so many keys; of more it gives an estimate.
 const MAX_COUNTED: u64 = 1 << 20;
-
-/// What the log and the tables add up to.
-struct Tree {
-    version: Arc<Version>,
-    /// Memtables of segments that are full, oldest first, with the number of their segment.
-    sealed: Vec<(FileId, Arc<Memtable>)>,
-    active: Arc<Memtable>,
-    /// The segment that the active memtable is of.
-    segment: FileId,
-}
-
-impl Memory for Tree {
-    fn load(place: &Place, manifest: &Manifest) -> Result<Self> {
-        let version = Version::new(&manifest.runs, manifest.seed, place, None)?;
-        Ok(Self {
-            version: Arc::new(version),
-            sealed: Vec::new(),
-            active: Arc::default(),
-            segment: manifest.first.id,
-        })
-    }
-
-    fn segment_begins(&mut self, id: FileId) {
-        if self.active.len() > 0 {
-            self.sealed.push((self.segment, std::mem::take(&mut self.active)));
-        }
-        self.segment = id;
-    }
-
-    fn adopt(&mut self, place: &Place, manifest: &Manifest) -> Result<()> {
-        self.version = Arc::new(Version::new(&manifest.runs, manifest.seed, place, Some(&self.version))?);
-        self.sealed.retain(|(segment, _)| *segment >= manifest.first.id);
-        Ok(())
-    }
-
-    fn apply(&mut self, lsn: Lsn, op: Op) {
-        Arc::make_mut(&mut self.active).apply(lsn, op);
-    }
-
-    fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
-        find(self.memtables(), &self.version, key)
-    }
-}
-
-impl Tree {
-    /// Newest first.
-    fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
-        std::iter::once(&self.active).chain(self.sealed.iter().rev().map(|(_, memtable)| memtable))
-    }
-}
-
-/// The newest version of `key` in memtables, newest first, and below them in tables.
-fn find<'a>(
-    mut memtables: impl Iterator<Item = &'a Arc<Memtable>>,
-    version: &Version,
-    key: &[u8],
-) -> Result<Option<Entry>> {
-    if let Some(Slot { lsn, value }) = memtables.find_map(|memtable| memtable.get(key)) {
-        return Ok(value.clone().map(|value| Entry { value, lsn: *lsn }));
-    }
-    let entry = version.get(key, |found| {
-        let value = found.value.map(Value::from);
-        value.map(|value| Entry { value, lsn: found.lsn })
-    })?;
-    Ok(entry.flatten())
-}
 
 /// The LSM tree of one database.
 pub(crate) struct KvEngine {
@@ -131,16 +66,12 @@ impl KvEngine {
         Ok(Self { shared: Arc::new(Shared { log }), merging: Mutex::default() })
     }
 
-    /// Flushes sealed memtables, unless somebody else is at it and few wait, and sees to it that runs are merged. The write that led here is durable:
-    /// what goes wrong is left for the next time.
     fn view(&self) -> Result<View> {
-        self.shared.read(|tree, lsn| {
-            tree.version.open_all()?;
-            let memtables = tree.memtables().filter(|memtable| memtable.len() > 0).cloned().collect();
-            Ok(View { memtables, version: Arc::clone(&tree.version), lsn })
-        })
+        self.shared.read(View::of)
     }
 
+    /// Flushes sealed memtables, unless somebody else is at it and few wait, and sees to it that runs are merged. The write that
+    /// led here is durable: what goes wrong is left for the next time.
     fn maintain(&self) {
         let log = &self.shared.log;
         let maintenance = match log.peek(|tree| tree.sealed.len()) {
@@ -174,6 +105,7 @@ impl KvEngine {
         }
     }
 
+    /// Starts a thread that merges runs, if there is something to merge and none is at it.
     fn merge_in_background(&self) {
         let mut merging = self.merging.lock().unwrap_or_else(PoisonError::into_inner);
         if merging.as_ref().is_some_and(|thread| !thread.is_finished()) {
@@ -289,32 +221,24 @@ impl Engine for KvEngine {
 
     fn stats(&self) -> Result<Stats> {
         let view = self.view()?;
-        let files = self.shared.log.files()?;
-        let counters = self.shared.log.counters();
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let estimate = view.estimate();
         let is_exact = estimate.0 <= MAX_COUNTED;
         let (keys, live_bytes) = if is_exact { view.count()? } else { estimate };
+        let runs = &view.version().runs;
         Ok(Stats {
             engine: EngineKind::Kv,
             keys,
             live_bytes,
             is_exact,
-            lsn: view.lsn,
-            log_files: files.of_log,
-            log_bytes: self.shared.log.log_bytes(),
-            runs: view.version.runs.len() as u64,
-            tables: view.version.tables().count() as u64,
-            disk_bytes: files.bytes,
-            commits: count(&counters.commits),
-            syncs: count(&counters.syncs),
-            sync_micros: count(&counters.sync_micros),
-            lock_waits: count(&counters.lock_waits),
+            lsn: view.lsn(),
+            runs: runs.len() as u64,
+            tables: runs.iter().map(|run| run.0.len() as u64).sum(),
+            ..self.shared.log.stats()?
         })
     }
 
     fn compact(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Compaction> {
-        let bytes_before = self.shared.log.files()?.bytes;
+        let bytes_before = self.shared.log.stats()?.disk_bytes;
         let mut maintenance = self.shared.log.maintain()?;
         let sealed = maintenance.seal(sealed_memtables)?;
         flush(&mut maintenance, &sealed, progress)?;
@@ -324,7 +248,7 @@ impl Engine for KvEngine {
             tables::merge(&mut maintenance, 0..runs, progress)?;
         }
         drop(maintenance);
-        Ok(Compaction { bytes_before, bytes_after: self.shared.log.files()?.bytes })
+        Ok(Compaction { bytes_before, bytes_after: self.shared.log.stats()?.disk_bytes })
     }
 
     /// Flushes a log that would take the next process long to read, and waits for a merge that is under way: processes that are
@@ -344,63 +268,6 @@ impl Engine for KvEngine {
 
     fn take_notices(&self) -> Vec<Notice> {
         self.shared.log.take_notices()
-    }
-}
-
-/// A frozen view: memtables and tables as they were. Memtables are copied by who changes them, tables never change.
-struct View {
-    /// Newest first.
-    memtables: Vec<Arc<Memtable>>,
-    version: Arc<Version>,
-    lsn: Lsn,
-}
-
-impl View {
-    /// Keys and bytes, outdated versions and deleted keys included.
-    fn estimate(&self) -> (u64, u64) {
-        let tables = || self.version.tables().map(|table| table.meta());
-        let in_memory =
-            |size: fn(&Memtable) -> u64| self.memtables.iter().map(|memtable| size(memtable)).sum::<u64>();
-        let keys =
-            tables().map(|meta| meta.entries).sum::<u64>() + in_memory(|memtable| memtable.len() as u64);
-        (keys, tables().map(|meta| meta.payload_bytes).sum::<u64>() + in_memory(Memtable::bytes))
-    }
-
-    /// Keys and bytes, by looking at each.
-    fn count(&self) -> Result<(u64, u64)> {
-        let mut entries = self.scan(&KeyRange::all(), Direction::Forward)?;
-        let (mut keys, mut bytes) = (0, 0);
-        while let Some((key, value)) = entries.next()? {
-            keys += 1;
-            bytes += (key.len() + value.len()) as u64;
-        }
-        Ok((keys, bytes))
-    }
-}
-
-impl Snapshot for View {
-    fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
-        find(self.memtables.iter(), &self.version, key)
-    }
-
-    fn scan(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn Cursor + '_>> {
-        let mut sources: Vec<Box<dyn Source + '_>> = Vec::new();
-        for memtable in &self.memtables {
-            sources.push(Box::new(memtable.walk(range, direction)));
-        }
-        for run in &self.version.runs {
-            sources.push(Box::new(run.walk(range, direction)));
-        }
-        if sources.len() == 1
-            && let Some(only) = sources.pop()
-        {
-            return Ok(Box::new(Entries::new(only)));
-        }
-        Ok(Box::new(Entries::new(Box::new(Merge::new(sources, direction)?))))
-    }
-
-    fn lsn(&self) -> Lsn {
-        self.lsn
     }
 }
 

@@ -4,4 +4,6 @@ pub(crate) mod memtable;
 pub(crate) mod merge;
 pub(crate) mod plan;
 pub(crate) mod tables;
+pub(crate) mod tree;
 pub(crate) mod version;
+pub(crate) mod view;

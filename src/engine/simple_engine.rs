@@ -177,31 +177,20 @@ impl Engine for SimpleEngine {
 
     fn stats(&self) -> Result<Stats> {
         let View { contents, lsn } = self.view()?;
-        let files = self.log.files()?;
-        let counters = self.log.counters();
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Ok(Stats {
             engine: EngineKind::Simple,
             keys: contents.map.len() as u64,
             live_bytes: contents.live_bytes,
             is_exact: true,
             lsn,
-            log_files: files.of_log,
-            log_bytes: self.log.log_bytes() + files.base_bytes,
-            runs: 0,
-            tables: 0,
-            disk_bytes: files.bytes,
-            commits: count(&counters.commits),
-            syncs: count(&counters.syncs),
-            sync_micros: count(&counters.sync_micros),
-            lock_waits: count(&counters.lock_waits),
+            ..self.log.stats()?
         })
     }
 
     fn compact(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Compaction> {
-        let bytes_before = self.log.files()?.bytes;
+        let bytes_before = self.log.stats()?.disk_bytes;
         rebase(&mut self.log.maintain()?, progress)?;
-        Ok(Compaction { bytes_before, bytes_after: self.log.files()?.bytes })
+        Ok(Compaction { bytes_before, bytes_after: self.log.stats()?.disk_bytes })
     }
 
     fn read_only(&self) -> Option<&str> {

@@ -36,6 +36,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
+use crate::engine::Stats;
 use crate::error::{Error, Notice, Result, is_refusal};
 use crate::options::Options;
 use crate::storage::Place;
@@ -155,6 +156,17 @@ pub(crate) struct Counters {
 impl Counters {
     fn add(counter: &AtomicU64, count: u64) {
         counter.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn stats(&self) -> Stats {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            commits: count(&self.commits),
+            syncs: count(&self.syncs),
+            sync_micros: count(&self.sync_micros),
+            lock_waits: count(&self.lock_waits),
+            ..Stats::default()
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Inner, Memory, WalEngine};
+use crate::engine::Stats;
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::storage::codec::random_u64;
@@ -181,37 +182,21 @@ impl<M: Memory> WalEngine<M> {
     }
 }
 
-/// The files of a database, counted.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Files {
-    /// Bytes of all files.
-    pub(crate) bytes: u64,
-    /// Bytes of the base.
-    pub(crate) base_bytes: u64,
-    /// Segments of the log, and the base.
-    pub(crate) of_log: u64,
-}
-
 impl<M: Memory> WalEngine<M> {
-    /// Counts the files of the database; one that goes away meanwhile does not count.
+    /// Figures about the files, and about what this handle did. A file that goes away meanwhile does not count.
     ///
     /// # Errors
     /// I/O.
-    pub(crate) fn files(&self) -> Result<Files> {
-        let names = self
-            .place
-            .fs
-            .read_dir(&self.place.dir)
-            .map_err(|error| Error::io("list", &self.place.dir, error))?;
-        let mut files = Files::default();
-        for name in names {
+    pub(crate) fn stats(&self) -> Result<Stats> {
+        let Place { fs, dir } = &self.place;
+        let mut stats = Stats { log_bytes: self.log_bytes(), ..self.counters.stats() };
+        for name in fs.read_dir(dir).map_err(|error| Error::io("list", dir, error))? {
             let bytes = self.place.open(&name, OpenMode::Read).map_or(0, |file| file.size().unwrap_or(0));
-            let is_base = name.extension().is_some_and(|extension| extension == "base");
-            files.bytes += bytes;
-            files.base_bytes += if is_base { bytes } else { 0 };
-            files.of_log +=
-                u64::from(is_base || name.extension().is_some_and(|extension| extension == "wal"));
+            let is_a = |kind| name.extension().is_some_and(|extension| extension == kind);
+            stats.disk_bytes += bytes;
+            stats.log_bytes += if is_a("base") { bytes } else { 0 };
+            stats.log_files += u64::from(is_a("base") || is_a("wal"));
         }
-        Ok(files)
+        Ok(stats)
     }
 }
