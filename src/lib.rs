@@ -1,4 +1,26 @@
 //! kvdb: an embedded, crash-safe, ordered key-value store that any number of processes share, and the shell over it.
+//!
+//! ```
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let path = dir.path().join("state");
+//! let db = kvdb::Db::open(path)?;
+//! db.set("user:1", "Ann")?; // durable when it returns
+//! assert_eq!(db.get("user:1")?.unwrap(), b"Ann");
+//! # Ok::<(), kvdb::Error>(())
+//! ```
+//!
+//! * [`Db`] is the front door: [`Db::get`], [`Db::set`], [`Db::delete`], [`Db::scan`], [`Db::write`] for a [`Batch`],
+//!   [`Db::begin`] for a [`Transaction`], [`Db::snapshot`], [`Db::turn`] for changes that depend on what is there,
+//!   [`Db::stats`], [`Db::compact`]. [`Options`] opens it otherwise than by default. Threads share a handle.
+//! * [`engine`] is the contract of what keeps the data: what is acknowledged is durable, whole, and seen by every process.
+//! * [`shell`] is the command language with its three ways in, [`config`] its settings; the binary is a thin `main` over
+//!   them.
+//!
+//! ```text
+//!  main, cli ──► shell ──► db, transaction ──► engine ──► storage ──► types, error
+//! ```
+//!
+//! Dependencies point to the right only, one file owns each structure on disk, and every file begins with what it is for.
 
 pub mod config;
 pub mod db;
@@ -17,3 +39,8 @@ pub use transaction::Transaction;
 pub use types::{
     Batch, Direction, EngineKind, Key, KeyRange, Lsn, MAX_KEY_LEN, MAX_VALUE_LEN, SyncMode, Value,
 };
+
+/// The examples of the README are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
