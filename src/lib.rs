@@ -40,7 +40,7 @@ pub use types::{
     Batch, Direction, EngineKind, Key, KeyRange, Lsn, MAX_KEY_LEN, MAX_VALUE_LEN, SyncMode, Value,
 };
 
-/// The examples of the README are compiled and run.
+/// The example of the README is compiled; `examples/embed.rs` is one that runs.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 pub struct Readme;
