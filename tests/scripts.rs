@@ -210,7 +210,9 @@ fn a_failed_command_poisons_its_transaction() {
 fn a_transaction_left_open_is_rolled_back_and_said() {
     let sandbox = Sandbox::new();
     let ran = sandbox.script("set a 1\nbegin\nset a 2\n");
-    ran.expect("OK\nOK\nOK\n", 2).complains("begun at stdin:2 was left open and is rolled back");
+    ran.expect("OK\nOK\nOK\n", 2)
+        .complains("begun at stdin:2 was left open and is rolled back")
+        .complains("kvdb: 1 error\n");
     sandbox.run(&["get", "a"]).expect("\"1\"\n", 0);
     sandbox.run(&["-c", "begin", "-c", "set a 3"]).expect("OK\nOK\n", 2).complains("left open");
     sandbox.run(&["-c", "begin", "-c", "set a 3", "-c", "commit"]).expect("OK\nOK\nOK\n", 0).quiet();

@@ -105,6 +105,14 @@ impl KvEngine {
         }
     }
 
+    fn wait_for_merge(&self) {
+        let merging = self.merging.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = merging {
+            // A merge that failed has changed nothing.
+            drop(thread.join());
+        }
+    }
+
     /// Starts a thread that merges runs, if there is something to merge and none is at it.
     fn merge_in_background(&self) {
         let mut merging = self.merging.lock().unwrap_or_else(PoisonError::into_inner);
@@ -251,15 +259,12 @@ impl Engine for KvEngine {
         Ok(Compaction { bytes_before, bytes_after: self.shared.log.stats()?.disk_bytes })
     }
 
-    /// Flushes a log that would take the next process long to read, and waits for a merge that is under way: processes that are
-    /// killed lose its work, but others should not.
+    /// Waits for a merge that is under way (processes that are killed lose its work, but others should not), and flushes a log
+    /// that would take the next process long to read.
     fn close(&self) {
+        self.wait_for_merge();
         self.flush_what_is_left();
-        let merging = self.merging.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = merging {
-            // A merge that failed has changed nothing.
-            drop(thread.join());
-        }
+        self.wait_for_merge();
     }
 
     fn read_only(&self) -> Option<&str> {
@@ -320,6 +325,20 @@ mod tests {
         let runs = maintenance.manifest().runs.len();
         assert!(runs > 0);
         tables::merge(&mut maintenance, 0..runs, &mut |_| true).unwrap();
+    }
+
+    #[test]
+    fn a_handle_that_is_closed_after_much_writing_leaves_a_short_log() {
+        let disk = SimFs::new();
+        let engine = open(&disk);
+        let db = Db::from_engine(engine.clone());
+        for number in 0..400_u32 {
+            db.set(number.to_be_bytes().to_vec(), vec![7; 20_000]).unwrap();
+        }
+        engine.close();
+        assert!(engine.shared.log.log_bytes() < MAX_LEFT_BYTES);
+        assert!(engine.stats().unwrap().runs > 0);
+        assert_eq!(open(&disk).stats().unwrap().keys, 400);
     }
 
     #[test]

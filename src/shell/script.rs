@@ -81,7 +81,8 @@ impl Session {
         let Tally { count, first } = self.tally.clone();
         if count > 0 && !self.is_cut_short() {
             let errors = if count == 1 { "error" } else { "errors" };
-            self.note(&format!("{count} {errors}, the first{first}"));
+            let first = if first.is_empty() { first } else { format!(", the first{first}") };
+            self.note(&format!("{count} {errors}{first}"));
         }
         if before.count > 0 {
             self.tally = Tally { count: before.count + count, first: before.first.clone() };
