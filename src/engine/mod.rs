@@ -12,6 +12,7 @@
 //!   the handle, some of the batches may be found later, by everybody, in order and each of them whole.
 //! * One batch is one record in the log: applied whole or not at all, whatever crashes when.
 
+mod key_map;
 mod kv_engine;
 mod lsm;
 #[cfg(test)]

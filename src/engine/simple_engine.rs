@@ -10,10 +10,10 @@
 
 mod base;
 
-use std::collections::{BTreeSet, HashMap, btree_set};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
+use super::key_map::{KeyMap, Walk};
 use super::wal_engine::{Maintenance, Memory, Sealed, WalEngine, WalTurn};
 use super::{Compaction, Cursor, Engine, Progress, Snapshot, Stats, Turn};
 use crate::error::{Error, Notice, Result};
@@ -32,37 +32,23 @@ const PROGRESS_STEP: u64 = 4096;
 /// What the log adds up to.
 #[derive(Clone, Default)]
 struct Contents {
-    map: HashMap<Key, Entry>,
-    /// The keys in order, once a scan has asked for it.
-    order: OnceLock<BTreeSet<Key>>,
+    map: KeyMap<Entry>,
     live_bytes: u64,
 }
 
 impl Contents {
     fn set(&mut self, key: Key, entry: Entry) {
-        let new_key = key.clone();
-        self.live_bytes += (key.len() + entry.value.len()) as u64;
-        match self.map.insert(key, entry) {
-            Some(old) => self.live_bytes -= (new_key.len() + old.value.len()) as u64,
-            None => {
-                if let Some(order) = self.order.get_mut() {
-                    order.insert(new_key);
-                }
-            }
+        let key_len = key.len();
+        self.live_bytes += (key_len + entry.value.len()) as u64;
+        if let Some(old) = self.map.insert(key, entry) {
+            self.live_bytes -= (key_len + old.value.len()) as u64;
         }
     }
 
     fn delete(&mut self, key: &Key) {
         if let Some(old) = self.map.remove(key) {
             self.live_bytes -= (key.len() + old.value.len()) as u64;
-            if let Some(order) = self.order.get_mut() {
-                order.remove(key);
-            }
         }
-    }
-
-    fn order(&self) -> &BTreeSet<Key> {
-        self.order.get_or_init(|| self.map.keys().cloned().collect())
     }
 }
 
@@ -152,7 +138,7 @@ fn write_base(
 ) -> Result<Life> {
     let total = sealed.view.map.len() as u64;
     let mut base = BaseWriter::create(place, sealed.first, sealed.lsn)?;
-    for (done, (key, entry)) in (0..).zip(&sealed.view.map) {
+    for (done, (key, entry)) in (0..).zip(sealed.view.map.iter()) {
         if done % PROGRESS_STEP == 0 && !progress(Progress { done, total }) {
             return Err(Error::Interrupted);
         }
@@ -214,8 +200,7 @@ impl Snapshot for View {
     }
 
     fn scan(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn Cursor + '_>> {
-        let keys = (!range.is_empty()).then(|| self.contents.order().range::<[u8], _>(range.as_bounds()));
-        Ok(Box::new(Walk { map: &self.contents.map, keys, direction }))
+        Ok(Box::new(EntryWalk(self.contents.map.walk(range, direction))))
     }
 
     fn lsn(&self) -> Lsn {
@@ -223,20 +208,11 @@ impl Snapshot for View {
     }
 }
 
-/// A walk over the keys in order, looking each up.
-struct Walk<'a> {
-    map: &'a HashMap<Key, Entry>,
-    keys: Option<btree_set::Range<'a, Key>>,
-    direction: Direction,
-}
+struct EntryWalk<'a>(Walk<'a, Entry>);
 
-impl Cursor for Walk<'_> {
+impl Cursor for EntryWalk<'_> {
     fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
-        let key = self.keys.as_mut().and_then(|keys| match self.direction {
-            Direction::Forward => keys.next(),
-            Direction::Reverse => keys.next_back(),
-        });
-        Ok(key.and_then(|key| Some((&key[..], &self.map.get(key)?.value[..]))))
+        Ok(self.0.next().map(|(key, entry)| (&key[..], &entry.value[..])))
     }
 }
 

@@ -1,13 +1,10 @@
 //! The newest changes of an LSM tree, in memory: one memtable per log segment.
 //!
-//! Point reads are hash look-ups. The first ordered read sorts the keys; from then on the order is kept up to date. A
-//! memtable is shared by snapshots and copied when it must change under one (its size is bounded by its log segment's).
+//! A memtable is shared by snapshots and copied when it must change under one (its size is bounded by its log segment's).
 //! Deletions are kept as tombstones: they hide what older memtables and tables hold.
 
-use std::collections::{BTreeSet, HashMap, btree_set};
-use std::sync::OnceLock;
-
 use super::merge::Source;
+use crate::engine::key_map::{KeyMap, Walk};
 use crate::error::Result;
 use crate::types::{Direction, Key, KeyRange, Lsn, Op, Value};
 
@@ -23,9 +20,7 @@ pub(crate) struct Slot {
 /// Changes by key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memtable {
-    slots: HashMap<Key, Slot>,
-    /// The keys in order, once an ordered read has asked for them.
-    order: OnceLock<BTreeSet<Key>>,
+    slots: KeyMap<Slot>,
     bytes: u64,
 }
 
@@ -37,11 +32,6 @@ impl Memtable {
             Op::Delete { key } => (key, None),
         };
         self.bytes += (key.len() + value.as_ref().map_or(0, |value| value.len())) as u64;
-        if let Some(order) = self.order.get_mut()
-            && !self.slots.contains_key(&key)
-        {
-            order.insert(key.clone());
-        }
         self.slots.insert(key, Slot { lsn, value });
     }
 
@@ -62,27 +52,19 @@ impl Memtable {
 
     /// The changes of a range, in order.
     pub(crate) fn walk(&self, range: &KeyRange, direction: Direction) -> MemtableWalk<'_> {
-        let order = self.order.get_or_init(|| self.slots.keys().cloned().collect());
-        let keys = (!range.is_empty()).then(|| order.range::<[u8], _>(range.as_bounds()));
-        MemtableWalk { memtable: self, keys, direction, current: None }
+        MemtableWalk { changes: self.slots.walk(range, direction), current: None }
     }
 }
 
 /// A walk over a memtable.
 pub(crate) struct MemtableWalk<'a> {
-    memtable: &'a Memtable,
-    keys: Option<btree_set::Range<'a, Key>>,
-    direction: Direction,
+    changes: Walk<'a, Slot>,
     current: Option<(&'a Key, &'a Slot)>,
 }
 
 impl Source for MemtableWalk<'_> {
     fn advance(&mut self) -> Result<bool> {
-        let key = self.keys.as_mut().and_then(|keys| match self.direction {
-            Direction::Forward => keys.next(),
-            Direction::Reverse => keys.next_back(),
-        });
-        self.current = key.and_then(|key| Some((key, self.memtable.get(key)?)));
+        self.current = self.changes.next();
         Ok(self.current.is_some())
     }
 

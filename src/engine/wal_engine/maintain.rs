@@ -13,9 +13,10 @@ use std::path::Path;
 use std::sync::{MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
+use super::chain::Growth;
+use super::follow::read_manifest;
 use super::{Inner, Memory, WalEngine};
-use crate::engine::wal_engine::chain::Growth;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::storage::fs::LockKind;
 use crate::storage::manifest::Manifest;
 use crate::storage::{Life, Place};
@@ -72,9 +73,7 @@ impl<'a, M: Memory> Maintenance<'a, M> {
     /// Reads the manifest, which nobody else replaces from now on. `MAINT` is held.
     fn begin(engine: &'a WalEngine<M>, alone: MutexGuard<'a, ()>) -> Result<Self> {
         let place = &engine.place;
-        let manifest = Manifest::read(&*place.fs, &place.dir)
-            .and_then(|manifest| manifest.ok_or_else(|| Error::NoDatabase { dir: place.dir.clone() }))
-            .inspect_err(|_| engine.maintenance.release())?;
+        let manifest = read_manifest(place).inspect_err(|_| engine.maintenance.release())?;
         Ok(Self { engine, manifest, _alone: alone })
     }
 
