@@ -8,6 +8,7 @@ use super::tree::{Tree, find};
 use super::version::Version;
 use crate::engine::{Cursor, Snapshot};
 use crate::error::Result;
+use crate::storage::RunTable;
 use crate::types::{Direction, Entry, KeyRange, Lsn};
 
 /// A frozen view: memtables and tables as they were. Memtables are copied by who changes them, tables never change.
@@ -35,12 +36,12 @@ impl View {
 
     /// Keys and bytes, outdated versions and deleted keys included.
     pub(crate) fn estimate(&self) -> (u64, u64) {
-        let tables = || self.version.tables().map(|table| table.meta());
+        let tables = || self.version.tables().map(|table| table.listed());
         let in_memory =
             |size: fn(&Memtable) -> u64| self.memtables.iter().map(|memtable| size(memtable)).sum::<u64>();
-        let keys =
-            tables().map(|meta| meta.entries).sum::<u64>() + in_memory(|memtable| memtable.len() as u64);
-        (keys, tables().map(|meta| meta.payload_bytes).sum::<u64>() + in_memory(Memtable::bytes))
+        let keys = tables().map(RunTable::entries).sum::<u64>() + in_memory(|memtable| memtable.len() as u64);
+        let bytes = tables().map(|listed| listed.share(listed.table.payload_bytes)).sum::<u64>();
+        (keys, bytes + in_memory(Memtable::bytes))
     }
 
     /// Keys and bytes, by looking at each.

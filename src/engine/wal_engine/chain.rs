@@ -25,6 +25,7 @@ use crate::types::{FileId, Lsn};
 pub(super) const TURNSTILE: &str = "TURN";
 pub(super) const LOCK: &str = "LOCK";
 pub(super) const MAINTENANCE: &str = "MAINT";
+pub(super) const MERGING: &str = "MERGE";
 pub(super) const NOTES: &str = "SHM";
 
 /// The first segment is small, so that the first write to a new database is quick.
@@ -112,7 +113,7 @@ fn build(fs: &dyn Fs, wanted: &Path, dir: &Path, options: &Options) -> Result<Ma
         }
         made => made.map_err(|error| Error::io("create a database in", wanted, error))?,
     }
-    for name in [TURNSTILE, LOCK, MAINTENANCE] {
+    for name in [TURNSTILE, LOCK, MAINTENANCE, MERGING] {
         let path = dir.join(name);
         fs.open(&path, OpenMode::CreateNew).map_err(|error| Error::io("create", &path, error))?;
     }
@@ -123,15 +124,7 @@ fn build(fs: &dyn Fs, wanted: &Path, dir: &Path, options: &Options) -> Result<Ma
         previous: Link::default(),
     };
     segment::create(fs, &dir.join(segment_name(header.life.id)), &header)?;
-    let manifest = Manifest {
-        engine: options.engine,
-        first: header.life,
-        flushed: Lsn::ZERO,
-        base: None,
-        runs: Vec::new(),
-        next_table: FileId(1),
-        seed: random_u64(),
-    };
+    let manifest = Manifest::new(options.engine, header.life, random_u64());
     manifest.install(fs, dir)?;
     Ok(manifest)
 }
