@@ -18,6 +18,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use super::lsm::figures;
 use super::lsm::memtable::Memtable;
 use super::lsm::merge::{Merge, Source};
 use super::lsm::plan::plan;
@@ -208,6 +209,8 @@ fn flush(
     let mut report = |done| progress(Progress { done, total });
     let run =
         tables::write_run(maintenance.place(), &mut manifest, &mut merge, keep_tombstones, &mut report)?;
+    let user_bytes = memtables.iter().map(|(_, memtable)| memtable.bytes()).sum();
+    manifest.totals.count_flush(user_bytes, sealed.log_bytes, tables::total_len(&run));
     if !run.is_empty() {
         manifest.runs.insert(0, run);
     }
@@ -228,20 +231,31 @@ impl Engine for KvEngine {
     }
 
     fn stats(&self) -> Result<Stats> {
+        let log = &self.shared.log;
+        log.look_for_changes()?;
+        let (open_tables, mapped_bytes) = log.peek(|tree| figures::open_tables(&tree.version));
         let view = self.view()?;
         let estimate = view.estimate();
         let is_exact = estimate.0 <= MAX_COUNTED;
         let (keys, live_bytes) = if is_exact { view.count()? } else { estimate };
-        let runs = &view.version().runs;
+        let (memtable_keys, memtable_bytes) = view.in_memory();
+        let levels = figures::levels(view.version());
+        let log = log.stats()?;
         Ok(Stats {
             engine: EngineKind::Kv,
             keys,
             live_bytes,
             is_exact,
             lsn: view.lsn(),
-            runs: runs.len() as u64,
-            tables: runs.iter().map(|run| run.0.len() as u64).sum(),
-            ..self.shared.log.stats()?
+            memtable_keys,
+            memtable_bytes,
+            runs: levels.len() as u64,
+            tables: levels.iter().map(|level| level.tables).sum(),
+            levels,
+            user_bytes: log.user_bytes + memtable_bytes,
+            open_tables,
+            mapped_bytes,
+            ..log
         })
     }
 

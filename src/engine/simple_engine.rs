@@ -34,11 +34,14 @@ const PROGRESS_STEP: u64 = 4096;
 struct Contents {
     map: KeyMap<Entry>,
     live_bytes: u64,
+    /// Bytes of keys and values that were written in the life of the database.
+    user_bytes: u64,
 }
 
 impl Contents {
     fn set(&mut self, key: Key, entry: Entry) {
         let key_len = key.len();
+        self.user_bytes += (key_len + entry.value.len()) as u64;
         self.live_bytes += (key_len + entry.value.len()) as u64;
         if let Some(old) = self.map.insert(key, entry) {
             self.live_bytes -= (key_len + old.value.len()) as u64;
@@ -46,6 +49,7 @@ impl Contents {
     }
 
     fn delete(&mut self, key: &Key) {
+        self.user_bytes += key.len() as u64;
         if let Some(old) = self.map.remove(key) {
             self.live_bytes -= (key.len() + old.value.len()) as u64;
         }
@@ -56,6 +60,7 @@ impl Memory for Arc<Contents> {
     fn load(place: &Place, manifest: &Manifest) -> Result<Self> {
         let mut contents = Self::default();
         base::load(place, manifest, |lsn, op| contents.apply(lsn, op))?;
+        Self::make_mut(&mut contents).user_bytes = manifest.totals.user_bytes;
         Ok(contents)
     }
 
@@ -128,7 +133,12 @@ fn rebase(
     let place = maintenance.place().clone();
     let base = write_base(&place, &sealed, progress).inspect_err(|_| base::discard(&place, sealed.first))?;
     let manifest = maintenance.manifest().clone();
-    maintenance.install(Manifest { base: Some(base), flushed: sealed.lsn, first: sealed.first, ..manifest })
+    let mut totals = manifest.totals;
+    totals.user_bytes = sealed.view.user_bytes;
+    totals.log_bytes += sealed.log_bytes;
+    totals.count_merge(sealed.log_bytes + base::len(&place, manifest.base), base::len(&place, Some(base)));
+    let (first, flushed, base) = (sealed.first, sealed.lsn, Some(base));
+    maintenance.install(Manifest { first, flushed, base, totals, ..manifest })
 }
 
 fn write_base(
@@ -169,6 +179,9 @@ impl Engine for SimpleEngine {
             live_bytes: contents.live_bytes,
             is_exact: true,
             lsn,
+            memtable_keys: contents.map.len() as u64,
+            memtable_bytes: contents.live_bytes,
+            user_bytes: contents.user_bytes,
             ..self.log.stats()?
         })
     }

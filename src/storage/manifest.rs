@@ -4,10 +4,10 @@
 //!  0                8        12       16       20       24               32               40               48
 //!  ┌────────────────┬────────┬────────┬────────┬────────┬────────────────┬────────────────┬────────────────┐
 //!  │ "kvdbman\n"    │ format │ crc    │ engine │ runs   │ first segment  │ its salt       │ flushed LSN    │
-//!  ├────────────────┼────────┴────────┼────────┴────────┼────────────────┼────────────────┴────────────────┘
-//!  │ base id        │ base salt       │ next table      │ hash seed      │  then the runs from 80 on, newest first
-//!  └────────────────┴─────────────────┴─────────────────┴────────────────┘
-//!  48               56                64                72               80
+//!  ├────────────────┼────────┴────────┼────────┴────────┼────────────────┼────────────────┴────────────────┤
+//!  │ base id        │ base salt       │ next table      │ hash seed      │ totals: see there               │ then the runs
+//!  └────────────────┴─────────────────┴─────────────────┴────────────────┴─────────────────────────────────┘
+//!  48               56                64                72               80                                168
 //!
 //!  run     u32 number of tables, then each:
 //!  table   u64 id, length, entries, tombstones, payload bytes, smallest LSN, largest LSN; u32 checksum;
@@ -16,6 +16,7 @@
 //!   crc      CRC-32 over the file with these four bytes left out
 //!   flushed  every batch up to this LSN is in the base or the runs; the log's first segment begins behind it
 //!   base     0, 0 when there is none
+//!   runs     newest first
 //! ```
 //!
 //! It names the base or the tables, and the first live segment of the log; the chain of seals names the other segments. It
@@ -27,6 +28,7 @@ use std::path::Path;
 
 use super::codec::{crc32, put, u16_at, u32_at, u64_at};
 use super::fs::{Fs, OpenMode, read_full_at, remove_if_present, write_all_at};
+use super::totals::Totals;
 use super::{FORMAT, Life, TableMeta};
 use crate::error::{Error, Result};
 use crate::types::{EngineKind, FileId, Key, Lsn};
@@ -47,7 +49,8 @@ const BASE_ID: usize = FLUSHED + 8;
 const BASE_SALT: usize = BASE_ID + 8;
 const NEXT_TABLE: usize = BASE_SALT + 8;
 const SEED: usize = NEXT_TABLE + 8;
-const HEADER_LEN: usize = SEED + 8;
+const TOTALS: usize = SEED + 8;
+const HEADER_LEN: usize = TOTALS + Totals::LEN;
 
 /// Places in a table's entry behind its seven numbers, and its length without the keys.
 const CHECKSUM: usize = 7 * 8;
@@ -74,6 +77,8 @@ pub(crate) struct Manifest {
     pub next_table: FileId,
     /// Seeds the hashes of keys in tables.
     pub seed: u64,
+    /// What was written up to this manifest.
+    pub totals: Totals,
 }
 
 impl Manifest {
@@ -91,6 +96,7 @@ impl Manifest {
         put(&mut bytes, BASE_SALT, &base.salt.to_le_bytes());
         put(&mut bytes, NEXT_TABLE, &self.next_table.0.to_le_bytes());
         put(&mut bytes, SEED, &self.seed.to_le_bytes());
+        put(&mut bytes, TOTALS, &self.totals.encode());
         for run in &self.runs {
             bytes.extend_from_slice(&count(run.len()));
             for table in run {
@@ -116,6 +122,7 @@ impl Manifest {
             runs: decode_runs(u32_at(bytes, RUNS)?, bytes.get(HEADER_LEN..)?)?,
             next_table: FileId(u64_at(bytes, NEXT_TABLE)?),
             seed: u64_at(bytes, SEED)?,
+            totals: Totals::decode(bytes.get(TOTALS..)?)?,
         })
     }
 
@@ -288,6 +295,7 @@ mod tests {
             runs: Vec::new(),
             next_table: FileId(1),
             seed: 3,
+            totals: Totals { user_bytes: 7, merges: 8, ..Totals::default() },
         }
     }
 

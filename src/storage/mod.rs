@@ -19,6 +19,7 @@ pub(crate) mod manifest;
 pub(crate) mod shm;
 #[doc(hidden)]
 pub mod sstable;
+pub(crate) mod totals;
 pub(crate) mod wal;
 
 use std::path::{Path, PathBuf};

@@ -79,6 +79,11 @@ fn write_tables(
     Ok(run)
 }
 
+/// Bytes of some tables.
+pub(crate) fn total_len(tables: &[TableMeta]) -> u64 {
+    tables.iter().map(|table| table.len).sum()
+}
+
 fn begin_table(place: &Place, manifest: &mut Manifest) -> Result<TableWriter> {
     let id = manifest.next_table;
     manifest.next_table = id.next();
@@ -108,6 +113,7 @@ pub(crate) fn merge<M: Memory>(
     let mut report = |done| progress(Progress { done, total });
     let mut source = Merge::new(sources, Direction::Forward)?;
     let run = write_run(&place, &mut manifest, &mut source, keep_tombstones, &mut report)?;
+    manifest.totals.count_merge(version.sizes().iter().sum(), total_len(&run));
     manifest.runs.splice(runs, (!run.is_empty()).then_some(run));
     maintenance.install(manifest)
 }

@@ -47,6 +47,10 @@ impl LazyTable {
         Ok(self.table.get_or_init(|| opened))
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        self.table.get().is_some()
+    }
+
     fn covers(&self, key: &[u8]) -> bool {
         &self.meta.smallest[..] <= key && key <= &self.meta.largest[..]
     }

@@ -35,12 +35,15 @@ impl View {
 
     /// Keys and bytes, outdated versions and deleted keys included.
     pub(crate) fn estimate(&self) -> (u64, u64) {
-        let tables = || self.version.tables().map(|table| table.meta());
-        let in_memory =
-            |size: fn(&Memtable) -> u64| self.memtables.iter().map(|memtable| size(memtable)).sum::<u64>();
-        let keys =
-            tables().map(|meta| meta.entries).sum::<u64>() + in_memory(|memtable| memtable.len() as u64);
-        (keys, tables().map(|meta| meta.payload_bytes).sum::<u64>() + in_memory(Memtable::bytes))
+        let metas = self.version.tables().map(|table| table.meta());
+        metas.fold(self.in_memory(), |(keys, bytes), meta| (keys + meta.entries, bytes + meta.payload_bytes))
+    }
+
+    /// Changes and bytes in memtables.
+    pub(crate) fn in_memory(&self) -> (u64, u64) {
+        let memtables = self.memtables.iter();
+        memtables
+            .fold((0, 0), |(keys, bytes), memtable| (keys + memtable.len() as u64, bytes + memtable.bytes()))
     }
 
     /// Keys and bytes, by looking at each.

@@ -109,6 +109,12 @@ pub(super) fn discard(place: &Place, first: Life) {
     place.discard(file_name(FileId(first.id.0 - 1)));
 }
 
+/// Bytes of a base, if there is one.
+pub(super) fn len(place: &Place, base: Option<Life>) -> u64 {
+    let size = |base: Life| place.open(file_name(base.id), OpenMode::Read).ok()?.size().ok();
+    base.and_then(size).unwrap_or(0)
+}
+
 /// Reads the base of a manifest, if it names one.
 ///
 /// # Errors

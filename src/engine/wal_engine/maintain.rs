@@ -35,6 +35,8 @@ pub(crate) struct Sealed<S> {
     pub(crate) first: Life,
     /// The last batch in it.
     pub(crate) lsn: Lsn,
+    /// Bytes of its records, from the first segment of the manifest on.
+    pub(crate) log_bytes: u64,
     /// What was seen of the memory at that point, or later.
     pub(crate) view: S,
 }
@@ -107,8 +109,9 @@ impl<'a, M: Memory> Maintenance<'a, M> {
         drop(published);
         engine.lock.release();
         rotated?;
+        let log_bytes = inner.follower.sealed_bytes(self.manifest.first.id);
         let segment = &inner.follower.segment;
-        Ok(Sealed { first: segment.life(), lsn: segment.position().lsn, view })
+        Ok(Sealed { first: segment.life(), lsn: segment.position().lsn, log_bytes, view })
     }
 
     /// The log before the current segment, as this handle knows it, and a look at the memory; `None` when reading broke off and
@@ -123,8 +126,9 @@ impl<'a, M: Memory> Maintenance<'a, M> {
             return Ok(None);
         }
         let header = *inner.follower.segment.header();
+        let log_bytes = inner.follower.sealed_bytes(self.manifest.first.id);
         let view = view(&self.engine.published().memory);
-        Ok(Some(Sealed { first: header.life, lsn: Lsn(header.first_lsn.0 - 1), view }))
+        Ok(Some(Sealed { first: header.life, lsn: Lsn(header.first_lsn.0 - 1), log_bytes, view }))
     }
 
     /// Puts a manifest in force, has the memory take it up, and removes the files that it does not lead to.
@@ -152,6 +156,7 @@ impl<'a, M: Memory> Maintenance<'a, M> {
         let mut published = self.engine.published_mut();
         inner.follower.rebased(manifest);
         published.log_bytes = inner.follower.log_bytes();
+        published.totals = manifest.totals;
         published.memory.adopt(&self.engine.place, manifest)
     }
 
