@@ -206,7 +206,7 @@ fn flush(
     let keep_tombstones = !manifest.runs.is_empty();
     let mut merge = Merge::new(sources, Direction::Forward)?;
     let total = memtables.iter().map(|(_, memtable)| memtable.len() as u64).sum();
-    let mut report = |done| progress(Progress { done, total });
+    let mut report = |done, written_bytes| progress(Progress { done, total, written_bytes });
     let run =
         tables::write_run(maintenance.place(), &mut manifest, &mut merge, keep_tombstones, &mut report)?;
     let user_bytes = memtables.iter().map(|(_, memtable)| memtable.bytes()).sum();
@@ -263,11 +263,22 @@ impl Engine for KvEngine {
         let bytes_before = self.shared.log.stats()?.disk_bytes;
         let mut maintenance = self.shared.log.maintain()?;
         let sealed = maintenance.seal(sealed_memtables)?;
-        flush(&mut maintenance, &sealed, progress)?;
+        let in_memory: u64 = sealed.view.iter().map(|(_, memtable)| memtable.len() as u64).sum();
+        let stored: u64 = maintenance.manifest().runs.iter().flatten().map(|table| table.entries).sum();
+        // What is flushed above older runs is then merged with them.
+        let total = if stored == 0 { in_memory } else { 2 * in_memory + stored };
+        let mut flushed = 0;
+        flush(&mut maintenance, &sealed, &mut |now| {
+            flushed = now.written_bytes;
+            progress(Progress { total, ..now })
+        })?;
         let runs = maintenance.manifest().runs.len();
         let tombstones = maintenance.manifest().runs.iter().flatten().any(|table| table.tombstones > 0);
         if runs > 1 || tombstones {
-            tables::merge(&mut maintenance, 0..runs, progress)?;
+            tables::merge(&mut maintenance, 0..runs, &mut |now| {
+                let written_bytes = flushed + now.written_bytes;
+                progress(Progress { done: in_memory + now.done, total, written_bytes })
+            })?;
         }
         drop(maintenance);
         Ok(Compaction { bytes_before, bytes_after: self.shared.log.stats()?.disk_bytes })

@@ -138,6 +138,8 @@ pub struct Progress {
     pub done: u64,
     /// Entries in all.
     pub total: u64,
+    /// Bytes of new files written.
+    pub written_bytes: u64,
 }
 
 /// What a compaction did.

@@ -26,8 +26,8 @@ use base::BaseWriter;
 /// A log smaller than this is never rebased of its own accord.
 const MIN_REBASE_BYTES: u64 = 8 << 20;
 
-/// Entries between two reports of progress.
-const PROGRESS_STEP: u64 = 4096;
+/// Entries between two reports of progress: few, because values may be large, and who wants to stop should not wait.
+const PROGRESS_STEP: u64 = 256;
 
 /// What the log adds up to.
 #[derive(Clone, Default)]
@@ -149,12 +149,13 @@ fn write_base(
     let total = sealed.view.map.len() as u64;
     let mut base = BaseWriter::create(place, sealed.first, sealed.lsn)?;
     for (done, (key, entry)) in (0..).zip(sealed.view.map.iter()) {
-        if done % PROGRESS_STEP == 0 && !progress(Progress { done, total }) {
+        let written_bytes = base.written_bytes();
+        if done % PROGRESS_STEP == 0 && !progress(Progress { done, total, written_bytes }) {
             return Err(Error::Interrupted);
         }
         base.add(key, &entry.value, entry.lsn)?;
     }
-    progress(Progress { done: total, total });
+    progress(Progress { done: total, total, written_bytes: base.written_bytes() });
     base.finish(sealed.first)
 }
 

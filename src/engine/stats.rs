@@ -41,11 +41,11 @@ pub struct Stats {
     /// Flushes of memory to tables in the life of the database.
     pub flushes: u64,
     /// Compactions in the life of the database: merges of tables, or bases that took the place of the log.
-    pub merges: u64,
+    pub compactions: u64,
     /// The last flush: bytes of log records became bytes of tables.
     pub last_flush: Option<Rewrite>,
     /// The last compaction: bytes of files became bytes of files.
-    pub last_merge: Option<Rewrite>,
+    pub last_compaction: Option<Rewrite>,
     /// Batches this handle committed.
     pub commits: u64,
     /// Syncs this handle made for them.

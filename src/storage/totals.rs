@@ -63,8 +63,12 @@ impl Totals {
     /// Bytes that they take in a manifest.
     pub(crate) const LEN: usize = FIELDS * 8;
 
-    /// Takes note of a flush: so many bytes of users in so many of log records became so many of tables.
+    /// Takes note of a flush: so many bytes of users in so many of log records became so many of tables. That of an empty log
+    /// does not count.
     pub(crate) fn count_flush(&mut self, user_bytes: u64, log_bytes: u64, written_bytes: u64) {
+        if log_bytes == 0 {
+            return;
+        }
         self.user_bytes += user_bytes;
         self.log_bytes += log_bytes;
         self.table_bytes += written_bytes;
@@ -116,6 +120,7 @@ mod tests {
         let mut totals = Totals::default();
         assert_eq!(Totals::decode(&totals.encode()), Some(totals));
         totals.count_flush(10, 20, 30);
+        totals.count_flush(0, 0, 0);
         totals.count_merge(40, 50);
         assert_eq!((totals.user_bytes, totals.log_bytes, totals.table_bytes), (10, 20, 80));
         assert_eq!((totals.flushes, totals.merges), (1, 1));

@@ -15,11 +15,11 @@ use crate::types::{Direction, FileId, KeyRange};
 /// A run is cut into tables of about this many bytes.
 const TABLE_BYTES: u64 = 64 << 20;
 
-/// Changes between two reports of progress.
-const PROGRESS_STEP: u64 = 4096;
+/// Changes between two reports of progress: few, because values may be large, and who wants to stop should not wait.
+const PROGRESS_STEP: u64 = 256;
 
 /// Writes the changes of a walk to tables, whose numbers are taken from `manifest`, and makes them and their names durable.
-/// After an error nothing is left of them.
+/// After an error nothing is left of them. `progress` is told of changes done and bytes written.
 ///
 /// # Errors
 /// `Interrupted` when `progress` says stop; corruption of what is read; I/O.
@@ -28,7 +28,7 @@ pub(crate) fn write_run(
     manifest: &mut Manifest,
     source: &mut dyn Source,
     keep_tombstones: bool,
-    progress: &mut dyn FnMut(u64) -> bool,
+    progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<Vec<TableMeta>> {
     let first = manifest.next_table;
     let written = write_tables(place, manifest, source, keep_tombstones, progress).and_then(|run| {
@@ -48,12 +48,13 @@ fn write_tables(
     manifest: &mut Manifest,
     source: &mut dyn Source,
     keep_tombstones: bool,
-    progress: &mut dyn FnMut(u64) -> bool,
+    progress: &mut dyn FnMut(u64, u64) -> bool,
 ) -> Result<Vec<TableMeta>> {
     let mut run = Vec::new();
     let mut table: Option<TableWriter> = None;
     for done in 0.. {
-        if done % PROGRESS_STEP == 0 && !progress(done) {
+        let written = || total_len(&run) + table.as_ref().map_or(0, TableWriter::len);
+        if done % PROGRESS_STEP == 0 && !progress(done, written()) {
             return Err(Error::Interrupted);
         }
         if !source.advance()? {
@@ -110,7 +111,7 @@ pub(crate) fn merge<M: Memory>(
         sources.push(Box::new(run.walk(&KeyRange::all(), Direction::Forward)));
     }
     let keep_tombstones = runs.end < manifest.runs.len();
-    let mut report = |done| progress(Progress { done, total });
+    let mut report = |done, written_bytes| progress(Progress { done, total, written_bytes });
     let mut source = Merge::new(sources, Direction::Forward)?;
     let run = write_run(&place, &mut manifest, &mut source, keep_tombstones, &mut report)?;
     manifest.totals.count_merge(version.sizes().iter().sum(), total_len(&run));

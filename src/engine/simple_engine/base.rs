@@ -56,6 +56,11 @@ impl<'a> BaseWriter<'a> {
         Ok(Self { place, file, path, header, position, pending: Vec::new(), count: 0, buffer: Vec::new() })
     }
 
+    /// Bytes written so far.
+    pub(super) const fn written_bytes(&self) -> u64 {
+        self.position.offset
+    }
+
     /// Adds an entry.
     ///
     /// # Errors

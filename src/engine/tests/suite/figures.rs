@@ -33,7 +33,7 @@ fn what_was_written_adds_up_in_all_handles_and_lives() {
     let (db, other) = (open(&disk), open(&disk));
     let mut user_bytes = write(&db, 0);
     let before = stats(&other);
-    assert_eq!((before.user_bytes, before.merges, before.last_merge), (user_bytes, 0, None));
+    assert_eq!((before.user_bytes, before.compactions, before.last_compaction), (user_bytes, 0, None));
     assert_eq!(before.log_bytes_written - before.log_bytes_written % user_bytes, user_bytes);
     db.compact().unwrap();
     let first = stats(&db);
@@ -45,7 +45,7 @@ fn what_was_written_adds_up_in_all_handles_and_lives() {
     other.compact().unwrap();
     let second = stats(&open(&disk));
     let (flushed, merge) =
-        (second.last_flush.map_or(0, |flush| flush.written_bytes), second.last_merge.unwrap());
+        (second.last_flush.map_or(0, |flush| flush.written_bytes), second.last_compaction.unwrap());
     assert_eq!(second.user_bytes, user_bytes);
     assert_eq!(second.log_bytes_written, 2 * first.log_bytes_written);
     assert_eq!(second.table_bytes_written, kept + flushed + merge.written_bytes);
