@@ -58,7 +58,20 @@ fn stream(
     setting: Color,
 ) -> Stream {
     let is_terminal = descriptor.is_terminal();
-    Stream { sink, width: is_terminal.then_some(width), colour: is_coloured(setting, is_terminal) }
+    let width = is_terminal.then_some(width);
+    Stream { sink, width, colour: is_coloured(setting, is_terminal), unicode: is_terminal && speaks_utf8() }
+}
+
+/// Whether the locale says that the terminal shows UTF-8, and the terminal is one that can draw.
+fn speaks_utf8() -> bool {
+    let set = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set).unwrap_or_default();
+    let locale = locale.to_string_lossy().to_ascii_lowercase();
+    (locale.contains("utf-8") || locale.contains("utf8")) && !is_dumb()
+}
+
+fn is_dumb() -> bool {
+    std::env::var_os("TERM") == Some("dumb".into())
 }
 
 /// Columns of a terminal; 80 where it does not say.
@@ -75,7 +88,7 @@ fn is_coloured(setting: Color, is_terminal: bool) -> bool {
     match setting {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto => is_terminal && !is_set("NO_COLOR") && std::env::var_os("TERM") != Some("dumb".into()),
+        Color::Auto => is_terminal && !is_set("NO_COLOR") && !is_dumb(),
     }
 }
 

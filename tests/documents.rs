@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where its surroundings do")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
@@ -103,6 +104,23 @@ fn the_readmes_two_commands_are_the_ones_that_are_checked() {
     assert!(commands[0].text.contains("cargo install --locked --path ."));
     assert_eq!(commands[1].text, "cargo test --locked\n");
     assert!(read(".ci/run").contains("cargo test --locked"));
+}
+
+#[test]
+fn the_figures_in_the_grammar_are_those_of_stats() {
+    let grammar = read("grammar.md");
+    let section = grammar.split("\n## ").find(|section| section.starts_with("Figures\n")).unwrap();
+    let cells = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" |"));
+    let documented = cells.flat_map(|(names, _)| names.split('`').filter(|name| !["", " "].contains(name)));
+    let documented: BTreeSet<&str> = documented.filter(|name| !name.ends_with('…')).collect();
+    let dir = tempfile::tempdir().unwrap();
+    console(dir.path(), "kvdb set a 1 && kvdb .compact");
+    let lines = console(dir.path(), "kvdb .stats");
+    let object: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(&console(dir.path(), "kvdb --json .stats")).unwrap();
+    let mut shown: BTreeSet<&str> = lines.lines().filter_map(|line| line.split(' ').next()).collect();
+    shown.extend(object.keys().map(String::as_str));
+    assert_eq!(documented, shown);
 }
 
 /// In a `kvdb` block a line that begins with `# ` is what the commands before it print.

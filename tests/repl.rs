@@ -288,6 +288,36 @@ fn a_database_that_is_damaged_is_said_at_once() {
 }
 
 #[test]
+fn stats_draw_the_levels_and_compact_says_what_it_saved() {
+    let sandbox = Sandbox::new();
+    // Too little to be flushed when the script ends.
+    let lines: String =
+        (0..400).map(|number| format!("set {} {}\n", number % 100, "v".repeat(400))).collect();
+    assert_eq!(sandbox.script(lines).code, Some(0));
+    let mut utf8 = command(&sandbox, &[], "xterm");
+    utf8.env("LANG", "C.UTF-8");
+    let mut session = spawn_command(utf8, Some(TIMEOUT_MS)).unwrap();
+    session.exp_string("kvdb> ").unwrap();
+    session.send_line(".compact").unwrap();
+    let saved = session.exp_regex(r"compacted [0-9.]+ KiB to [0-9.]+ KiB, saved [^\r]* m?s\r\n").unwrap();
+    assert!(!saved.0.contains("entries"), "{saved:?}");
+    ask(&mut session, "set new 1", "OK\r\n");
+    session.send_line(".stats").unwrap();
+    session.exp_regex("keys +101 +").unwrap();
+    let blocks: String = "████".bytes().map(char::from).collect();
+    session.exp_regex(&format!("level 0 +1 +100 +0 +[0-9.]+ KiB  \x1b\\[36m{blocks}")).unwrap();
+    session.exp_string("just now").unwrap();
+    session.exp_string("kvdb> ").unwrap();
+    assert_eq!(leave(&mut session), 0);
+
+    let mut plain = open(&sandbox, &["--color", "never"], "xterm");
+    plain.send_line(".stats").unwrap();
+    plain.exp_regex("level 0 +1 +100 +0 +[0-9.]+ KiB  ####").unwrap();
+    plain.exp_string("kvdb> ").unwrap();
+    assert_eq!(leave(&mut plain), 0);
+}
+
+#[test]
 fn tab_completes_commands() {
     let sandbox = Sandbox::new();
     let mut session = prompt(&sandbox);

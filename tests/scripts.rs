@@ -11,6 +11,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use common::{Ran, Sandbox};
+use serde_json::json;
 
 /// Longest that anything here may take.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -183,6 +184,44 @@ fn what_waits_together_shares_commits_unless_told_otherwise() {
     };
     assert!(syncs("each") >= 500);
     assert!(syncs("group") < 250);
+}
+
+#[test]
+fn stats_are_numbers_with_nested_levels_in_json_and_lines_elsewhere() {
+    let sandbox = Sandbox::new();
+    let stats = |sandbox: &Sandbox| {
+        let ran = sandbox.run(&["--json", ".stats"]);
+        serde_json::from_slice::<serde_json::Value>(&ran.out).unwrap()
+    };
+    assert_eq!(sandbox.script("set a 1\nset b 22\ndelete a\n").code, Some(0));
+    let fresh = stats(&sandbox);
+    assert_eq!((&fresh["levels"], &fresh["last_flush_unix_ms"]), (&json!([]), &json!(null)));
+    assert_eq!((&fresh["memtable_keys"], &fresh["user_bytes"]), (&json!(2), &json!(6)));
+    let compacted = sandbox.run(&["--json", ".compact"]);
+    let compacted: serde_json::Value = serde_json::from_slice(&compacted.out).unwrap();
+    assert!(compacted["bytes_before"].is_u64() && compacted["bytes_after"].is_u64());
+
+    let flushed = stats(&sandbox);
+    let level = &flushed["levels"][0];
+    assert_eq!(
+        (&level["tables"], &level["entries"], &level["tombstones"]),
+        (&json!(1), &json!(1), &json!(0))
+    );
+    assert_eq!(level["bytes"], flushed["table_bytes_written"]);
+    let amplified = (flushed["log_bytes_written"].as_f64().unwrap() + level["bytes"].as_f64().unwrap()) / 6.0;
+    assert!((flushed["write_amplification"].as_f64().unwrap() - amplified).abs() < 0.001);
+    assert_eq!((&flushed["keys"], &flushed["keys_counted"]), (&json!(1), &json!(true)));
+    assert_eq!((&flushed["flushes"], &flushed["memtable_keys"]), (&json!(1), &json!(0)));
+    assert!(flushed["last_flush_unix_ms"].as_u64().unwrap() > 1_700_000_000_000);
+
+    let lines = sandbox.run(&[".stats"]);
+    let find = |name: &str| {
+        let mut lines = lines.text().lines().filter_map(|line| line.split_once(' '));
+        lines.find(|line| line.0 == name).map(|line| line.1.trim().to_owned())
+    };
+    assert_eq!(find("keys").as_deref(), Some("1"));
+    assert_eq!(find("level_0").unwrap(), format!("tables=1 entries=1 tombstones=0 bytes={}", level["bytes"]));
+    assert_eq!(find("last_compaction_unix_ms").as_deref(), Some("null"));
 }
 
 #[test]

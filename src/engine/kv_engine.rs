@@ -25,6 +25,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::lsm::compact::{self, Sizes};
+use super::lsm::figures;
 use super::lsm::memtable::Memtable;
 use super::lsm::merge::{Merge, Source};
 use super::lsm::tables::{self, Target};
@@ -35,8 +36,8 @@ use super::wal_engine::{Maintenance, Memory, Sealed, WalEngine, WalTurn};
 use super::{Compaction, Engine, Progress, Snapshot, Stats, Turn};
 use crate::error::{Error, Notice, Result};
 use crate::options::{Options, Pace};
-use crate::storage::Place;
 use crate::storage::manifest::Manifest;
+use crate::storage::{Place, RunTable};
 use crate::types::{Batch, Direction, EngineKind, Entry, FileId, KeyRange, Lsn, Value};
 
 /// How often a reader looks again before it takes a missing table for a lost one.
@@ -220,11 +221,14 @@ impl Shared {
             limit: None,
         };
         let total = memtables.iter().map(|(_, memtable)| memtable.len() as u64).sum();
-        let mut report = |done| progress(Progress { done, total });
+        let mut report = |done, written_bytes| progress(Progress { done, total, written_bytes });
         let written = target.write(&mut Merge::new(sources, Direction::Forward)?, &mut report)?;
+        let user_bytes = memtables.iter().map(|(_, memtable)| memtable.bytes()).sum();
+        let table_bytes = tables::total_len(&written.tables);
         let older = Version::new(&manifest.runs, manifest.seed, place, None)?;
         let run = tables::list(place, written.tables, &older.runs)?;
         maintenance.install(|manifest| {
+            manifest.totals.count_flush(user_bytes, sealed.log_bytes, table_bytes);
             if !run.is_empty() {
                 manifest.runs.insert(0, run);
             }
@@ -277,20 +281,31 @@ impl Engine for KvEngine {
     }
 
     fn stats(&self) -> Result<Stats> {
+        let log = &self.shared.log;
+        log.look_for_changes()?;
+        let (open_tables, mapped_bytes) = log.peek(|tree| figures::open_tables(&tree.version));
         let view = self.view()?;
         let estimate = view.estimate();
         let is_exact = estimate.0 <= MAX_COUNTED;
         let (keys, live_bytes) = if is_exact { view.count()? } else { estimate };
-        let runs = &view.version().runs;
+        let (memtable_keys, memtable_bytes) = view.in_memory();
+        let levels = figures::levels(view.version());
+        let log = log.stats()?;
         Ok(Stats {
             engine: EngineKind::Kv,
             keys,
             live_bytes,
             is_exact,
             lsn: view.lsn(),
-            runs: runs.len() as u64,
-            tables: runs.iter().map(|run| run.0.len() as u64).sum(),
-            ..self.shared.log.stats()?
+            memtable_keys,
+            memtable_bytes,
+            runs: levels.len() as u64,
+            tables: levels.iter().map(|level| level.tables).sum(),
+            levels,
+            user_bytes: log.user_bytes + memtable_bytes,
+            open_tables,
+            mapped_bytes,
+            ..log
         })
     }
 
@@ -300,10 +315,21 @@ impl Engine for KvEngine {
         let right = self.shared.log.merge()?;
         let maintenance = self.shared.log.maintain()?;
         let sealed = maintenance.seal(sealed_memtables)?;
-        self.shared.flush(&maintenance, &sealed, progress)?;
+        let in_memory: u64 = sealed.view.iter().map(|(_, memtable)| memtable.len() as u64).sum();
+        let stored: u64 = right.manifest()?.runs.iter().flatten().map(RunTable::entries).sum();
+        // What is flushed above older runs is then merged with them.
+        let total = if stored == 0 { in_memory } else { 2 * in_memory + stored };
+        let mut flushed = 0;
+        self.shared.flush(&maintenance, &sealed, &mut |now| {
+            flushed = now.written_bytes;
+            progress(Progress { total, ..now })
+        })?;
         drop(maintenance);
         let Pace { table, slice, .. } = self.shared.pace;
-        compact::merge_all(&right, Sizes { slice, table }, progress)?;
+        compact::merge_all(&right, Sizes { slice, table }, &mut |now| {
+            let written_bytes = flushed + now.written_bytes;
+            progress(Progress { done: in_memory + now.done, total, written_bytes })
+        })?;
         drop(right);
         Ok(Compaction { bytes_before, bytes_after: self.shared.log.stats()?.disk_bytes })
     }

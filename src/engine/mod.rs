@@ -18,6 +18,7 @@ mod lsm;
 #[cfg(test)]
 pub(crate) mod model;
 mod simple_engine;
+mod stats;
 #[cfg(test)]
 mod tests;
 mod wal_engine;
@@ -32,6 +33,8 @@ use crate::storage::fs::{Fs, RealFs};
 use crate::types::{Batch, Direction, EngineKind, Entry, KeyRange, Lsn, Value};
 use kv_engine::KvEngine;
 use simple_engine::SimpleEngine;
+
+pub use stats::{Level, Rewrite, Stats};
 
 /// A database as the shell and the library see it.
 pub trait Engine: Send + Sync {
@@ -135,6 +138,8 @@ pub struct Progress {
     pub done: u64,
     /// Entries in all.
     pub total: u64,
+    /// Bytes of new files written.
+    pub written_bytes: u64,
 }
 
 /// What a compaction did.
@@ -144,39 +149,6 @@ pub struct Compaction {
     pub bytes_before: u64,
     /// Bytes of the database's files after.
     pub bytes_after: u64,
-}
-
-/// Figures about a database and the handle that was asked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Which engine keeps the data.
-    pub engine: EngineKind,
-    /// Keys stored.
-    pub keys: u64,
-    /// Bytes of those keys and their values.
-    pub live_bytes: u64,
-    /// Whether these two were counted: of a large database they are estimates, outdated versions included.
-    pub is_exact: bool,
-    /// The newest committed batch.
-    pub lsn: Lsn,
-    /// Files of the log, the base included.
-    pub log_files: u64,
-    /// Bytes of records in the log, the base included.
-    pub log_bytes: u64,
-    /// Runs of sorted tables; each is one more place where a read may have to look.
-    pub runs: u64,
-    /// Sorted tables.
-    pub tables: u64,
-    /// Bytes of all the database's files on disk, preallocated space included.
-    pub disk_bytes: u64,
-    /// Batches this handle committed.
-    pub commits: u64,
-    /// Syncs this handle made for them.
-    pub syncs: u64,
-    /// Microseconds spent in those syncs.
-    pub sync_micros: u64,
-    /// Times this handle had to wait for another process's lock.
-    pub lock_waits: u64,
 }
 
 /// Opens the engine of the database in `dir`, and creates it first if it is missing and `options` say so.

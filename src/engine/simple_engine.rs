@@ -26,19 +26,22 @@ use base::BaseWriter;
 /// A log smaller than this is never rebased of its own accord.
 const MIN_REBASE_BYTES: u64 = 8 << 20;
 
-/// Entries between two reports of progress.
-const PROGRESS_STEP: u64 = 4096;
+/// Entries between two reports of progress: few, because values may be large, and who wants to stop should not wait.
+const PROGRESS_STEP: u64 = 256;
 
 /// What the log adds up to.
 #[derive(Clone, Default)]
 struct Contents {
     map: KeyMap<Entry>,
     live_bytes: u64,
+    /// Bytes of keys and values that were written in the life of the database.
+    user_bytes: u64,
 }
 
 impl Contents {
     fn set(&mut self, key: Key, entry: Entry) {
         let key_len = key.len();
+        self.user_bytes += (key_len + entry.value.len()) as u64;
         self.live_bytes += (key_len + entry.value.len()) as u64;
         if let Some(old) = self.map.insert(key, entry) {
             self.live_bytes -= (key_len + old.value.len()) as u64;
@@ -46,6 +49,7 @@ impl Contents {
     }
 
     fn delete(&mut self, key: &Key) {
+        self.user_bytes += key.len() as u64;
         if let Some(old) = self.map.remove(key) {
             self.live_bytes -= (key.len() + old.value.len()) as u64;
         }
@@ -56,6 +60,7 @@ impl Memory for Arc<Contents> {
     fn load(place: &Place, manifest: &Manifest) -> Result<Self> {
         let mut contents = Self::default();
         base::load(place, manifest, |lsn, op| contents.apply(lsn, op))?;
+        Self::make_mut(&mut contents).user_bytes = manifest.totals.user_bytes;
         Ok(contents)
     }
 
@@ -127,7 +132,12 @@ fn rebase(
     let sealed = maintenance.seal(Arc::clone)?;
     let place = maintenance.place().clone();
     let base = write_base(&place, &sealed, progress).inspect_err(|_| base::discard(&place, sealed.first))?;
+    let written_bytes = base::len(&place, Some(base));
     maintenance.install(|manifest| {
+        let read_bytes = sealed.log_bytes + base::len(&place, manifest.base);
+        manifest.totals.user_bytes = sealed.view.user_bytes;
+        manifest.totals.log_bytes += sealed.log_bytes;
+        manifest.totals.count_merge(read_bytes, written_bytes);
         (manifest.base, manifest.flushed, manifest.first) = (Some(base), sealed.lsn, sealed.first);
         Ok(())
     })
@@ -141,12 +151,13 @@ fn write_base(
     let total = sealed.view.map.len() as u64;
     let mut base = BaseWriter::create(place, sealed.first, sealed.lsn)?;
     for (done, (key, entry)) in (0..).zip(sealed.view.map.iter()) {
-        if done % PROGRESS_STEP == 0 && !progress(Progress { done, total }) {
+        let written_bytes = base.written_bytes();
+        if done % PROGRESS_STEP == 0 && !progress(Progress { done, total, written_bytes }) {
             return Err(Error::Interrupted);
         }
         base.add(key, &entry.value, entry.lsn)?;
     }
-    progress(Progress { done: total, total });
+    progress(Progress { done: total, total, written_bytes: base.written_bytes() });
     base.finish(sealed.first)
 }
 
@@ -171,6 +182,9 @@ impl Engine for SimpleEngine {
             live_bytes: contents.live_bytes,
             is_exact: true,
             lsn,
+            memtable_keys: contents.map.len() as u64,
+            memtable_bytes: contents.live_bytes,
+            user_bytes: contents.user_bytes,
             ..self.log.stats()?
         })
     }

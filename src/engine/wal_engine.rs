@@ -24,19 +24,20 @@
 //! 6. A handle whose position no longer exists (the log was compacted meanwhile), or whose reading broke off on an error,
 //!    starts again from the manifest. Until it has caught up nothing of its memory is shown.
 //!
-//! [`follow`] reads, [`turn`] writes, [`chain`] makes databases and segments, [`maintain`] replaces the log by other files.
+//! [`follow`] reads, [`turn`] writes, [`chain`] makes databases and segments, [`maintain`] replaces the log by other files,
+//! [`figures`] counts.
 
 mod chain;
+mod figures;
 mod follow;
 mod maintain;
 mod turn;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
-use crate::engine::Stats;
 use crate::error::{Error, Notice, Result, is_refusal};
 use crate::options::Options;
 use crate::storage::Place;
@@ -45,8 +46,10 @@ use crate::storage::fs::{File, LockKind, OpenMode};
 use crate::storage::lock::{LockFile, Patience};
 use crate::storage::manifest::{self, Manifest};
 use crate::storage::shm::Notes;
+use crate::storage::totals::Totals;
 use crate::storage::wal::record::HEADER_LEN;
 use crate::types::{Entry, FileId, Lsn, Op, SyncMode};
+use figures::Counters;
 use follow::Follower;
 use maintain::Exclusive;
 use turn::Group;
@@ -112,6 +115,8 @@ struct Published<M> {
     lsn: Lsn,
     /// Bytes of records that the log holds behind the base.
     log_bytes: u64,
+    /// What was written before that.
+    totals: Totals,
     /// `None` when the memory must not be served before the handle has caught up.
     tail: Option<Tail>,
 }
@@ -121,6 +126,7 @@ impl<M> Published<M> {
     fn show(&mut self, follower: &Follower, tail: Tail) {
         self.lsn = follower.segment.position().lsn;
         self.log_bytes = follower.log_bytes();
+        self.totals = *follower.totals();
         self.tail = Some(tail);
     }
 }
@@ -144,32 +150,6 @@ struct Inner {
     poisoned: Option<String>,
 }
 
-/// What the handle did, for `.stats`.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) commits: AtomicU64,
-    pub(crate) syncs: AtomicU64,
-    pub(crate) sync_micros: AtomicU64,
-    pub(crate) lock_waits: AtomicU64,
-}
-
-impl Counters {
-    fn add(counter: &AtomicU64, count: u64) {
-        counter.fetch_add(count, Ordering::Relaxed);
-    }
-
-    fn stats(&self) -> Stats {
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Stats {
-            commits: count(&self.commits),
-            syncs: count(&self.syncs),
-            sync_micros: count(&self.sync_micros),
-            lock_waits: count(&self.lock_waits),
-            ..Stats::default()
-        }
-    }
-}
-
 impl<M: Memory> WalEngine<M> {
     /// Opens the database at `place`, which has `manifest`. What it leads to is loaded; the end of the log is looked at by the
     /// first command.
@@ -182,6 +162,7 @@ impl<M: Memory> WalEngine<M> {
         let boot_id =
             place.fs.boot_id().map_err(|error| Error::io("read the boot id for", &place.dir, error))?;
         let notes = Notes::new(open_notes(&place, read_only.is_some()), boot_id);
+        let totals = manifest.totals;
         let (follower, memory) = Follower::load(&place, read_only.is_none(), manifest)?;
         Ok(Self {
             turnstile: open_lock(chain::TURNSTILE)?,
@@ -195,7 +176,7 @@ impl<M: Memory> WalEngine<M> {
             notes,
             #[expect(clippy::cast_possible_truncation, reason = "any 32 random bits do")]
             nonce: random_u64() as u32,
-            published: RwLock::new(Published { memory, lsn: Lsn::ZERO, log_bytes: 0, tail: None }),
+            published: RwLock::new(Published { memory, lsn: Lsn::ZERO, log_bytes: 0, totals, tail: None }),
             inner: Mutex::new(Inner { follower, adrift: false, group: None, poisoned: None }),
             waiting: AtomicUsize::new(0),
             notices: Mutex::default(),
@@ -279,17 +260,25 @@ impl<M: Memory> WalEngine<M> {
 
     /// Takes `LOCK`, queueing at the turnstile, and says who has it now.
     fn acquire(&self, kind: LockKind, verb: &str) -> Result<()> {
-        let holder = || self.notes.holder();
         let start = Instant::now();
-        if !self.turnstile.try_acquire(LockKind::Exclusive)? {
-            Counters::add(&self.counters.lock_waits, 1);
-            self.turnstile.acquire(LockKind::Exclusive, &self.patience, start, holder)?;
-        }
-        let acquired = self.lock.acquire(kind, &self.patience, start, holder);
+        self.wait_for(&self.turnstile, LockKind::Exclusive, start)?;
+        let acquired = self.wait_for(&self.lock, kind, start);
         self.turnstile.release();
         acquired?;
         self.notes.sign(verb);
         Ok(())
+    }
+
+    /// Takes a lock for a command that began to wait at `start`, and counts the time if somebody else has it.
+    fn wait_for(&self, lock: &LockFile, kind: LockKind, start: Instant) -> Result<()> {
+        if lock.try_acquire(kind)? {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let acquired = lock.acquire(kind, &self.patience, start, || self.notes.holder());
+        Counters::add(&self.counters.lock_waits, 1);
+        Counters::add_micros(&self.counters.lock_wait_micros, begun.elapsed());
+        acquired
     }
 }
 

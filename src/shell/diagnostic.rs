@@ -317,7 +317,7 @@ error: unexpected argument
     fn colour_adds_marks_and_changes_no_text() {
         let source = b"set name Jaya Krishna";
         let plain = sample(14..21).render(source, None, Look::PLAIN);
-        let coloured = sample(14..21).render(source, None, Look { colour: true, columns: None });
+        let coloured = sample(14..21).render(source, None, Look { colour: true, ..Look::PLAIN });
         assert!(coloured.contains("\x1b[1;31merror\x1b[0m"));
         let stripped = coloured.replace("\x1b[1;31m", "").replace("\x1b[1;34m", "").replace("\x1b[0m", "");
         assert_eq!(stripped, plain);
@@ -358,7 +358,7 @@ error: unexpected argument
 
     #[test]
     fn nothing_is_wider_than_the_terminal() {
-        let narrow = Look { colour: false, columns: Some(40) };
+        let narrow = Look { columns: Some(40), ..Look::PLAIN };
         let source = b"set name Jaya Krishna and some more words to make it long";
         let text = Diagnostic { help: None, ..sample(9..57) }.render(source, None, narrow);
         assert_eq!(
@@ -372,7 +372,7 @@ error: unexpected argument
 "
         );
         for columns in 24..100 {
-            let look = Look { colour: false, columns: Some(columns) };
+            let look = Look { columns: Some(columns), ..Look::PLAIN };
             for at in 0..source.len() {
                 let text = Diagnostic { label: "not here".into(), help: None, ..sample(at..at + 1) }
                     .render(source, None, look);

@@ -12,11 +12,13 @@ pub struct Look {
     pub colour: bool,
     /// The columns of the terminal, where there is one.
     pub columns: Option<usize>,
+    /// Whether it can be relied on to have characters beyond ASCII to draw with.
+    pub unicode: bool,
 }
 
 impl Look {
     /// Text and nothing else.
-    pub const PLAIN: Self = Self { colour: false, columns: None };
+    pub const PLAIN: Self = Self { colour: false, columns: None, unicode: false };
 
     /// What is wrong.
     pub(super) fn error(self, text: &str) -> String {
@@ -33,8 +35,18 @@ impl Look {
         self.mark(text, |text| text.bold())
     }
 
+    /// What is said beside the point.
+    pub(super) fn remark(self, text: &str) -> String {
+        self.mark(text, |text| text.dimmed())
+    }
+
+    /// A bar of a picture.
+    pub(super) fn bar(self, text: &str) -> String {
+        self.mark(text, |text| text.cyan())
+    }
+
     fn mark(self, text: &str, mark: fn(&str) -> ColoredString) -> String {
-        if !self.colour {
+        if !self.colour || text.is_empty() {
             return text.into();
         }
         colored::control::set_override(true);

@@ -1,4 +1,6 @@
-//! Commands that concern the session and the database as a whole: settings, figures, help.
+//! Commands that concern the session and the database as a whole: settings and help; figures are in [`figures`](super::figures).
+
+use serde_json::Value;
 
 use super::command::{Bail, Command, OutputMode};
 use super::failure::Failure;
@@ -20,40 +22,6 @@ impl Session {
             Command::Help { topic } => self.help(topic.as_deref())?,
             _ => {}
         }
-        Ok(())
-    }
-
-    fn compact(&mut self) -> Result<(), Failure> {
-        self.refuse_in_block(".compact")?;
-        self.connection.check_writable()?;
-        let interrupt = &self.interrupt;
-        let done = self.connection.reader()?.compact_with(&mut |_| !interrupt.is_raised())?;
-        let rows =
-            [("bytes_before", done.bytes_before.to_string()), ("bytes_after", done.bytes_after.to_string())];
-        self.renderer.figures(&mut self.output.buffer, &rows);
-        Ok(())
-    }
-
-    fn stats(&mut self) -> Result<(), Failure> {
-        let stats = self.connection.reader()?.stats()?;
-        let rows = [
-            ("directory", self.settings.db.display().to_string()),
-            ("engine", stats.engine.name().to_owned()),
-            ("keys", stats.keys.to_string()),
-            ("keys_counted", stats.is_exact.to_string()),
-            ("live_bytes", stats.live_bytes.to_string()),
-            ("lsn", stats.lsn.to_string()),
-            ("log_files", stats.log_files.to_string()),
-            ("log_bytes", stats.log_bytes.to_string()),
-            ("runs", stats.runs.to_string()),
-            ("tables", stats.tables.to_string()),
-            ("disk_bytes", stats.disk_bytes.to_string()),
-            ("commits", stats.commits.to_string()),
-            ("syncs", stats.syncs.to_string()),
-            ("sync_micros", stats.sync_micros.to_string()),
-            ("lock_waits", stats.lock_waits.to_string()),
-        ];
-        self.renderer.figures(&mut self.output.buffer, &rows);
         Ok(())
     }
 
@@ -98,7 +66,7 @@ impl Session {
         let width = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or(0);
         let is_json = matches!(self.settings.mode, OutputMode::Json | OutputMode::Jsonl);
         let row = |(name, value, origin): &(&'static str, String, String)| {
-            (*name, if is_json { value.clone() } else { format!("{value:width$}  ({origin})") })
+            (*name, if is_json { json_scalar(value) } else { format!("{value:width$}  ({origin})").into() })
         };
         self.renderer.figures(&mut self.output.buffer, &rows.iter().map(row).collect::<Vec<_>>());
     }
@@ -113,4 +81,9 @@ impl Session {
         self.renderer.text(&mut self.output.buffer, &text);
         Ok(())
     }
+}
+
+/// The value of a setting: what reads as a whole number is one.
+fn json_scalar(text: &str) -> Value {
+    text.parse::<u64>().map_or_else(|_| text.into(), Value::from)
 }

@@ -8,7 +8,7 @@
 //! | `exists` | `true` | `true` | `{"key":"k","exists":true}` | `true` | `# true` |
 //! | `scan` | `"k" "v"` | `k` TAB `v` | `{"key":"k","value":"v"}` | rows | `set "k" "v"` |
 //! | `keys`, `scan --values` | `"k"`, `"v"` | the bytes | `{"key":"k"}`, `{"value":"v"}` | rows | `set "k" "v"` |
-//! | figures (`.stats`, `.show`) | `name  value` | as quoted | one object | as quoted | as quoted, behind `# ` |
+//! | figures (`.stats`, `.show`; on a terminal `.stats` is text) | `name  value` | as quoted | one object | as quoted | as quoted, behind `# ` |
 //! | text (`help`, `.version`) | as it is | as it is | a JSON string | as it is | behind `# ` |
 //!
 //! 1. Every reply ends with a newline and every record is one line, except in `raw`.
@@ -23,6 +23,8 @@
 
 mod json;
 mod table;
+
+use serde_json::Value;
 
 use super::command::{Columns, OutputMode};
 use super::literal::write_literal;
@@ -64,6 +66,11 @@ impl Renderer {
         Self { mode, width, raw_lines, raw_open: false }
     }
 
+    /// The columns of the terminal, if the output is one.
+    pub(crate) fn columns(&self) -> Option<usize> {
+        self.width.map(|width| width())
+    }
+
     const fn is_json(&self) -> bool {
         matches!(self.mode, OutputMode::Json | OutputMode::Jsonl)
     }
@@ -101,14 +108,17 @@ impl Renderer {
     }
 
     /// Named figures, aligned.
-    pub(crate) fn figures(&mut self, out: &mut Vec<u8>, rows: &[(&str, String)]) {
+    pub(crate) fn figures<N: AsRef<str>>(&mut self, out: &mut Vec<u8>, rows: &[(N, Value)]) {
         if self.is_json() {
             json::figures(out, rows);
             out.push(b'\n');
             return;
         }
-        let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        let line = |(name, value): &(&str, String)| format!("{name:width$}  {value}\n");
+        let width = rows.iter().map(|(name, _)| name.as_ref().len()).max().unwrap_or(0);
+        let line = |(name, value): &(N, Value)| match value {
+            Value::String(text) => format!("{:width$}  {text}\n", name.as_ref()),
+            other => format!("{:width$}  {other}\n", name.as_ref()),
+        };
         self.text(out, &rows.iter().map(line).collect::<String>());
     }
 
@@ -136,8 +146,8 @@ impl Renderer {
 
     /// Begins a reply made of records. `several` tells whether there may be more than one.
     pub(crate) fn records(&mut self, columns: Columns, several: bool) -> Records<'_> {
-        let table = (self.mode == OutputMode::Table)
-            .then(|| Table::new(table::headings(columns), self.width.map(|width| width())));
+        let table =
+            (self.mode == OutputMode::Table).then(|| Table::new(table::headings(columns), self.columns()));
         Records { renderer: self, columns, is_array: several, count: 0, table }
     }
 

@@ -65,7 +65,7 @@ impl Session {
         }
     }
 
-    const fn speaks_json(&self) -> bool {
+    pub(super) const fn speaks_json(&self) -> bool {
         matches!(self.settings.mode, OutputMode::Json | OutputMode::Jsonl)
     }
 

@@ -94,12 +94,14 @@ pub struct Stream {
     pub width: Option<fn() -> usize>,
     /// Whether it is coloured.
     pub colour: bool,
+    /// Whether it is a terminal that shows UTF-8.
+    pub unicode: bool,
 }
 
 impl Stream {
     /// What it can show now.
     pub(crate) fn look(&self) -> Look {
-        Look { colour: self.colour, columns: self.width.map(|width| width()) }
+        Look { colour: self.colour, columns: self.width.map(|width| width()), unicode: self.unicode }
     }
 }
 

@@ -8,7 +8,8 @@
 //!  │ base id        │ base salt       │ next flushed    │ next merged    │ hash seed      │ below  │ merging│
 //!  └────────────────┴─────────────────┴─────────────────┴────────────────┴────────────────┴────────┴────────┘
 //!  48               56                64                72               80               88       92       96
-//!  then the runs, newest first
+//!  96    the totals: see there
+//!  184   the runs, newest first
 //!
 //!  run     u32 number of tables, then each:
 //!  table   u64 id, length, entries, tombstones, payload bytes, smallest LSN, largest LSN, hidden, outdating;
@@ -30,6 +31,7 @@ use std::path::Path;
 
 use super::codec::{crc32, put, u16_at, u32_at, u64_at};
 use super::fs::{Fs, OpenMode, read_full_at, remove_if_present, write_all_at};
+use super::totals::Totals;
 use super::{FORMAT, Life, RunTable, TableMeta};
 use crate::error::{Error, Result};
 use crate::types::{EngineKind, FileId, Key, Lsn};
@@ -53,7 +55,8 @@ const NEXT_MERGED: usize = NEXT_FLUSHED + 8;
 const SEED: usize = NEXT_MERGED + 8;
 const BELOW: usize = SEED + 8;
 const MERGING: usize = BELOW + 4;
-const HEADER_LEN: usize = MERGING + 4;
+const TOTALS: usize = MERGING + 4;
+const HEADER_LEN: usize = TOTALS + Totals::LEN;
 
 /// Places in a table's entry behind its nine numbers, and its length without the keys.
 const CHECKSUM: usize = 9 * 8;
@@ -85,6 +88,8 @@ pub(crate) struct Manifest {
     pub next_merged: FileId,
     /// Seeds the hashes of keys in tables.
     pub seed: u64,
+    /// What was written up to this manifest.
+    pub totals: Totals,
 }
 
 /// Neighbouring runs that are being merged into the oldest of them. Counted from the oldest run: new runs come on top.
@@ -109,6 +114,7 @@ impl Manifest {
             next_flushed: FileId(1),
             next_merged: FileId(2),
             seed,
+            totals: Totals::NONE,
         }
     }
 
@@ -136,6 +142,7 @@ impl Manifest {
         let merging = self.merging.unwrap_or_default();
         put(&mut bytes, BELOW, &merging.below.to_le_bytes());
         put(&mut bytes, MERGING, &merging.count.to_le_bytes());
+        put(&mut bytes, TOTALS, &self.totals.encode());
         for run in &self.runs {
             bytes.extend_from_slice(&count(run.len()));
             for table in run {
@@ -164,6 +171,7 @@ impl Manifest {
             next_flushed: FileId(u64_at(bytes, NEXT_FLUSHED)?),
             next_merged: FileId(u64_at(bytes, NEXT_MERGED)?),
             seed: u64_at(bytes, SEED)?,
+            totals: Totals::decode(bytes.get(TOTALS..)?)?,
         })
     }
 
@@ -342,7 +350,8 @@ mod tests {
     fn manifest() -> Manifest {
         let base = Some(Life { id: FileId(4), salt: 11 });
         let new = Manifest::new(EngineKind::Simple, Life { id: FileId(5), salt: 12 }, 3);
-        Manifest { flushed: Lsn(900), base, ..new }
+        let totals = Totals { user_bytes: 7, merges: 8, ..Totals::default() };
+        Manifest { flushed: Lsn(900), base, totals, ..new }
     }
 
     fn with_runs() -> Manifest {

@@ -20,6 +20,7 @@ pub(crate) mod manifest;
 pub(crate) mod shm;
 #[doc(hidden)]
 pub mod sstable;
+pub(crate) mod totals;
 pub(crate) mod wal;
 
 use std::path::{Path, PathBuf};
@@ -99,6 +100,11 @@ impl RunTable {
     /// About how many records count.
     pub(crate) fn entries(&self) -> u64 {
         self.table.entries.saturating_sub(self.hidden)
+    }
+
+    /// About how many bytes of the file count.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.share(self.table.len)
     }
 
     /// About how many of these `count` (bytes, records) belong to records that count.

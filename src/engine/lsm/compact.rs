@@ -44,7 +44,7 @@ pub(crate) fn merge_slice<M: Memory>(
 ) -> Result<bool> {
     let state = State::read(right)?;
     let Some(merging) = plan(&state.version.shapes(), state.manifest.merging) else { return Ok(false) };
-    state.slice(right.place(), merging)?.merge(right, sizes, &mut |_| progress())?;
+    state.slice(right.place(), merging)?.merge(right, sizes, &mut |_, _| progress())?;
     Ok(true)
 }
 
@@ -61,17 +61,22 @@ pub(crate) fn merge_all<M: Memory>(
     let total = state.version.runs.iter().map(Run::entries).sum();
     let count = u32::try_from(state.version.runs.len()).unwrap_or(u32::MAX);
     let mut next = state.is_worth_merging().then_some(Merging { below: 0, count });
-    let mut before = 0;
+    let (mut done, mut written_bytes) = (0, 0);
     while let Some(merging) = next {
-        let mut read = 0;
-        let mut report = |done| {
-            read = done;
-            progress(Progress { done: (before + done).min(total), total })
+        let mut slice = (0, 0);
+        let mut report = |read, written| {
+            slice = (read, written);
+            progress(Progress {
+                done: (done + read).min(total),
+                total,
+                written_bytes: written_bytes + written,
+            })
         };
         next = State::read(right)?.slice(right.place(), merging)?.merge(right, sizes, &mut report)?;
-        before += read;
+        done += slice.0;
+        written_bytes += slice.1;
     }
-    progress(Progress { done: total, total });
+    progress(Progress { done: total, total, written_bytes });
     Ok(())
 }
 
@@ -137,7 +142,7 @@ impl Slice<'_> {
         &self,
         right: &Maintenance<'_, M>,
         sizes: Sizes,
-        progress: &mut dyn FnMut(u64) -> bool,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<Option<Merging>> {
         let split = self.split();
         let target = Target {
@@ -154,7 +159,10 @@ impl Slice<'_> {
         }
         let written = target.write(&mut Merge::new(sources, Direction::Forward)?, progress)?;
         let next_merged = written.next;
+        let written_bytes = tables::total_len(&written.tables);
         let merged = self.merged(right.place(), &split, written)?;
+        let kept_bytes = total_bytes(&merged).saturating_sub(written_bytes);
+        let read_bytes = total_bytes(self.listed).saturating_sub(kept_bytes);
         let left = (merged.len() > 1)
             .then(|| Merging { count: u32::try_from(merged.len()).unwrap_or(u32::MAX), ..self.merging });
         right.install(|manifest| {
@@ -166,6 +174,7 @@ impl Slice<'_> {
             }
             manifest.runs.splice(start..end, merged);
             (manifest.merging, manifest.next_merged) = (left, next_merged);
+            manifest.totals.count_merge(read_bytes, written_bytes);
             Ok(())
         })?;
         Ok(left)
@@ -204,6 +213,11 @@ impl Slice<'_> {
         }
         Ok(merged)
     }
+}
+
+/// About how many bytes of tables count.
+fn total_bytes(runs: &[Vec<RunTable>]) -> u64 {
+    runs.iter().flatten().map(RunTable::bytes).sum()
 }
 
 /// What is left of a run once everything up to `key` is in other tables.

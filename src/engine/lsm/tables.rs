@@ -7,8 +7,8 @@ use crate::storage::sstable::{TableWriter, file_name};
 use crate::storage::{Place, RunTable, TableMeta};
 use crate::types::{FileId, Key};
 
-/// Changes between two reports of progress.
-const PROGRESS_STEP: u64 = 4096;
+/// Changes between two reports of progress: few, because values may be large, and who wants to stop should not wait.
+const PROGRESS_STEP: u64 = 256;
 
 /// Keys of a table that are looked up to estimate how much it outdates.
 const SAMPLE_KEYS: usize = 128;
@@ -41,11 +41,12 @@ impl Target<'_> {
     /// Writes the changes of a walk to tables, and makes them and their names durable. After an error nothing is left of them.
     ///
     /// # Errors
-    /// `Interrupted` when `progress`, which is told how many changes were read, says stop; corruption of what is read; I/O.
+    /// `Interrupted` when `progress`, which is told how many changes were read and how many bytes written, says stop; corruption
+    /// of what is read; I/O.
     pub(crate) fn write(
         &self,
         source: &mut dyn Source,
-        progress: &mut dyn FnMut(u64) -> bool,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<Written> {
         let mut written = Written { tables: Vec::new(), next: self.first, stopped_at: None };
         let done = self.write_tables(&mut written, source, progress).and_then(|()| {
@@ -65,12 +66,13 @@ impl Target<'_> {
         &self,
         written: &mut Written,
         source: &mut dyn Source,
-        progress: &mut dyn FnMut(u64) -> bool,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<()> {
         let mut table: Option<TableWriter> = None;
         let mut bytes = 0;
         for done in 0.. {
-            if done % PROGRESS_STEP == 0 && !progress(done) {
+            let so_far = || total_len(&written.tables) + table.as_ref().map_or(0, TableWriter::len);
+            if done % PROGRESS_STEP == 0 && !progress(done, so_far()) {
                 return Err(Error::Interrupted);
             }
             if !source.advance()? {
@@ -107,6 +109,11 @@ impl Target<'_> {
         self.place.discard(file_name(id));
         TableWriter::create(&*self.place.fs, &self.place.dir, id, self.seed)
     }
+}
+
+/// Bytes of some tables.
+pub(crate) fn total_len(tables: &[TableMeta]) -> u64 {
+    tables.iter().map(|table| table.len).sum()
 }
 
 /// New tables as a run will have them, above the `older` runs.

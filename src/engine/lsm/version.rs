@@ -59,6 +59,10 @@ impl LazyTable {
         Ok(self.table.get_or_init(|| opened))
     }
 
+    pub(crate) fn is_open(&self) -> bool {
+        self.table.get().is_some()
+    }
+
     fn covers(&self, key: &[u8]) -> bool {
         &self.listed.smallest()[..] <= key && key <= &self.listed.largest()[..]
     }
@@ -114,13 +118,18 @@ impl Run {
         self.0.iter().map(|table| table.listed.entries()).sum()
     }
 
+    /// About how many bytes of its tables count.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.iter().map(|table| table.listed.bytes()).sum()
+    }
+
     fn shape(&self) -> RunShape {
         let mut shape = RunShape::default();
         for listed in self.0.iter().map(|table| table.listed()) {
             let RunTable { table, outdating, .. } = listed;
             let (payload, outdated) =
                 (listed.share(table.payload_bytes), listed.share(outdating + table.tombstones));
-            shape.bytes += listed.share(table.len);
+            shape.bytes += listed.bytes();
             shape.payload_bytes += payload;
             shape.outdated_bytes += (payload / listed.entries().max(1)).saturating_mul(outdated);
         }

@@ -8,7 +8,6 @@ use super::tree::{Tree, find};
 use super::version::Version;
 use crate::engine::{Cursor, Snapshot};
 use crate::error::Result;
-use crate::storage::RunTable;
 use crate::types::{Direction, Entry, KeyRange, Lsn};
 
 /// A frozen view: memtables and tables as they were. Memtables are copied by who changes them, tables never change.
@@ -36,12 +35,17 @@ impl View {
 
     /// Keys and bytes, outdated versions and deleted keys included.
     pub(crate) fn estimate(&self) -> (u64, u64) {
-        let tables = || self.version.tables().map(|table| table.listed());
-        let in_memory =
-            |size: fn(&Memtable) -> u64| self.memtables.iter().map(|memtable| size(memtable)).sum::<u64>();
-        let keys = tables().map(RunTable::entries).sum::<u64>() + in_memory(|memtable| memtable.len() as u64);
-        let bytes = tables().map(|listed| listed.share(listed.table.payload_bytes)).sum::<u64>();
-        (keys, bytes + in_memory(Memtable::bytes))
+        let tables = self.version.tables().map(|table| table.listed());
+        tables.fold(self.in_memory(), |(keys, bytes), listed| {
+            (keys + listed.entries(), bytes + listed.share(listed.table.payload_bytes))
+        })
+    }
+
+    /// Changes and bytes in memtables.
+    pub(crate) fn in_memory(&self) -> (u64, u64) {
+        let memtables = self.memtables.iter();
+        memtables
+            .fold((0, 0), |(keys, bytes), memtable| (keys + memtable.len() as u64, bytes + memtable.bytes()))
     }
 
     /// Keys and bytes, by looking at each.

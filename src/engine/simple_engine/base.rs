@@ -56,6 +56,11 @@ impl<'a> BaseWriter<'a> {
         Ok(Self { place, file, path, header, position, pending: Vec::new(), count: 0, buffer: Vec::new() })
     }
 
+    /// Bytes written so far.
+    pub(super) const fn written_bytes(&self) -> u64 {
+        self.position.offset
+    }
+
     /// Adds an entry.
     ///
     /// # Errors
@@ -107,6 +112,12 @@ impl<'a> BaseWriter<'a> {
 /// Removes a base that was not completed.
 pub(super) fn discard(place: &Place, first: Life) {
     place.discard(file_name(FileId(first.id.0 - 1)));
+}
+
+/// Bytes of a base, if there is one.
+pub(super) fn len(place: &Place, base: Option<Life>) -> u64 {
+    let size = |base: Life| place.open(file_name(base.id), OpenMode::Read).ok()?.size().ok();
+    base.and_then(size).unwrap_or(0)
 }
 
 /// Reads the base of a manifest, if it names one.

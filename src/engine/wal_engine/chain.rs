@@ -10,7 +10,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Inner, Memory, WalEngine};
-use crate::engine::Stats;
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::storage::codec::random_u64;
@@ -172,24 +171,5 @@ impl<M: Memory> WalEngine<M> {
         inner.follower.move_to(SegmentReader::at_start(file, path, header));
         self.published_mut().memory.segment_begins(header.life.id);
         Ok(())
-    }
-}
-
-impl<M: Memory> WalEngine<M> {
-    /// Figures about the files, and about what this handle did. A file that goes away meanwhile does not count.
-    ///
-    /// # Errors
-    /// I/O.
-    pub(crate) fn stats(&self) -> Result<Stats> {
-        let Place { fs, dir } = &self.place;
-        let mut stats = Stats { log_bytes: self.log_bytes(), ..self.counters.stats() };
-        for name in fs.read_dir(dir).map_err(|error| Error::io("list", dir, error))? {
-            let bytes = self.place.open(&name, OpenMode::Read).map_or(0, |file| file.size().unwrap_or(0));
-            let is_a = |kind| name.extension().is_some_and(|extension| extension == kind);
-            stats.disk_bytes += bytes;
-            stats.log_bytes += if is_a("base") { bytes } else { 0 };
-            stats.log_files += u64::from(is_a("base") || is_a("wal"));
-        }
-        Ok(stats)
     }
 }

@@ -15,11 +15,12 @@ use crate::error::{Error, Notice, Result};
 use crate::storage::fs::{LockKind, OpenMode};
 use crate::storage::manifest::Manifest;
 use crate::storage::shm::Durable;
+use crate::storage::totals::Totals;
 use crate::storage::wal::reader::{Mark, SegmentReader, Step};
 use crate::storage::wal::record::{self, Header, Kind, Record};
 use crate::storage::wal::segment;
 use crate::storage::{Life, Place};
-use crate::types::Lsn;
+use crate::types::{FileId, Lsn};
 
 /// How often a reader starts again before it takes a missing file for a lost one.
 const MAX_RESTARTS: usize = 20;
@@ -40,6 +41,9 @@ pub(super) struct Follower {
     /// Where bytes of an incomplete write end; the next write covers them.
     stale_end: u64,
     log_bytes: u64,
+    /// The segments of the log, each with the bytes of records before it.
+    starts: Vec<(FileId, u64)>,
+    totals: Totals,
 }
 
 /// Why reading stopped.
@@ -95,6 +99,8 @@ impl Follower {
             confirmed: segment.mark(),
             stale_end: 0,
             log_bytes: 0,
+            starts: vec![(manifest.first.id, 0)],
+            totals: manifest.totals,
             segment,
         };
         Ok((follower, memory))
@@ -126,7 +132,9 @@ impl Follower {
 
     /// Draws the conclusions from a record that was read.
     fn account(&mut self, before: Mark, taken: &Taken) {
-        self.log_bytes += self.segment.position().offset - before.position.offset;
+        if taken.successor.is_none() {
+            self.log_bytes += self.segment.position().offset - before.position.offset;
+        }
         if taken.header.durable >= before.position.lsn {
             self.confirmed = before;
         }
@@ -181,6 +189,7 @@ impl Follower {
         self.durable = segment.position().lsn;
         self.confirmed = segment.mark();
         self.stale_end = 0;
+        self.starts.push((segment.life().id, self.log_bytes));
         self.segment = segment;
     }
 
@@ -289,12 +298,29 @@ impl Follower {
         self.stale_end
     }
 
+    /// What was written up to the manifest that the follower knows.
+    pub(super) const fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Bytes of records from the segment `from` up to the current one.
+    pub(super) fn sealed_bytes(&self, from: FileId) -> u64 {
+        self.bytes_before(self.segment.life().id) - self.bytes_before(from)
+    }
+
+    /// Bytes of records before a segment; none before one that is not known any more.
+    fn bytes_before(&self, id: FileId) -> u64 {
+        self.starts.iter().find(|(start, _)| *start == id).map_or(0, |(_, bytes)| *bytes)
+    }
+
     /// Takes note that other files now stand for the log before the first segment of `manifest`.
     pub(super) fn rebased(&mut self, manifest: &Manifest) {
+        let gone = self.bytes_before(manifest.first.id);
+        self.starts.retain(|(id, _)| *id >= manifest.first.id);
+        self.starts.iter_mut().for_each(|(_, bytes)| *bytes -= gone);
+        self.log_bytes -= gone;
         self.first = manifest.first;
-        if manifest.first == self.segment.life() {
-            self.log_bytes = self.segment.position().offset - segment::HEADER_LEN as u64;
-        }
+        self.totals = manifest.totals;
     }
 
     /// The bytes of a seal at the position.
@@ -454,6 +480,7 @@ impl<M: Memory> WalEngine<M> {
     ) -> Result<()> {
         inner.follower.rebased(manifest);
         published.log_bytes = inner.follower.log_bytes();
+        published.totals = manifest.totals;
         published.memory.adopt(&self.place, manifest)
     }
 

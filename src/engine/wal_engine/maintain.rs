@@ -89,6 +89,8 @@ pub(crate) struct Sealed<S> {
     pub(crate) first: Life,
     /// The last batch in it.
     pub(crate) lsn: Lsn,
+    /// Bytes of its records, from the first segment of the manifest on.
+    pub(crate) log_bytes: u64,
     /// What was seen of the memory at that point, or later.
     pub(crate) view: S,
 }
@@ -153,6 +155,7 @@ impl<M: Memory> Maintenance<'_, M> {
     /// As [`Engine::turn`](crate::engine::Engine::turn).
     pub(crate) fn seal<S>(&self, view: impl FnOnce(&M) -> S) -> Result<Sealed<S>> {
         let engine = self.engine;
+        let first = self.manifest()?.first.id;
         let mut inner = engine.inner();
         inner.check_usable()?;
         engine.flush_group(&mut inner)?;
@@ -167,8 +170,9 @@ impl<M: Memory> Maintenance<'_, M> {
         drop(published);
         engine.lock.release();
         rotated?;
+        let log_bytes = inner.follower.sealed_bytes(first);
         let segment = &inner.follower.segment;
-        Ok(Sealed { first: segment.life(), lsn: segment.position().lsn, view })
+        Ok(Sealed { first: segment.life(), lsn: segment.position().lsn, log_bytes, view })
     }
 
     /// The log before the current segment, as this handle knows it, and a look at the memory; `None` when reading broke off and
@@ -177,14 +181,16 @@ impl<M: Memory> Maintenance<'_, M> {
     /// # Errors
     /// `Poisoned`.
     pub(crate) fn sealed<S>(&self, view: impl FnOnce(&M) -> S) -> Result<Option<Sealed<S>>> {
+        let first = self.manifest()?.first.id;
         let inner = self.engine.inner();
         inner.check_usable()?;
         if inner.adrift {
             return Ok(None);
         }
         let header = *inner.follower.segment.header();
+        let log_bytes = inner.follower.sealed_bytes(first);
         let view = view(&self.engine.published().memory);
-        Ok(Some(Sealed { first: header.life, lsn: Lsn(header.first_lsn.0 - 1), view }))
+        Ok(Some(Sealed { first: header.life, lsn: Lsn(header.first_lsn.0 - 1), log_bytes, view }))
     }
 
     /// Changes the manifest that is in force, has the memory take it up, and removes the files that it does not lead to.

@@ -218,10 +218,7 @@ impl<M: Memory> WalEngine<M> {
         let segment = &inner.follower.segment;
         let synced = segment.file().sync_data().map_err(|error| Error::io("sync", segment.path(), error));
         Counters::add(&self.counters.syncs, 1);
-        Counters::add(
-            &self.counters.sync_micros,
-            u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX),
-        );
+        Counters::add_micros(&self.counters.sync_micros, start.elapsed());
         synced
     }
 

@@ -3,6 +3,8 @@
 //! A key or value that is UTF-8 is a string under its name; any other stands in padded base64 (RFC 4648) under its name with
 //! `_b64`.
 
+use serde_json::Value;
+
 use crate::shell::command::Columns;
 
 /// A record: the fields that the columns ask for.
@@ -27,19 +29,16 @@ pub(super) fn presence(out: &mut Vec<u8>, key: &[u8], there: bool) {
     out.extend_from_slice(if there { b",\"exists\":true}" } else { b",\"exists\":false}" });
 }
 
-/// An object of named figures; what reads as a whole number is one.
-pub(super) fn figures(out: &mut Vec<u8>, rows: &[(&str, String)]) {
+/// An object of named figures.
+pub(super) fn figures<N: AsRef<str>>(out: &mut Vec<u8>, rows: &[(N, Value)]) {
     out.push(b'{');
     for (index, (name, value)) in rows.iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
-        string(out, name);
+        string(out, name.as_ref());
         out.push(b':');
-        match value.parse::<u64>() {
-            Ok(number) => out.extend_from_slice(number.to_string().as_bytes()),
-            Err(_) => string(out, value),
-        }
+        out.extend_from_slice(value.to_string().as_bytes());
     }
     out.push(b'}');
 }

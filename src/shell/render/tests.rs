@@ -94,8 +94,7 @@ fn several_answers_are_one_json_document() {
 
 #[test]
 fn figures_and_text() {
-    let figures =
-        in_every_mode(|r, out| r.figures(out, &[("keys", "3".into()), ("engine", "simple".into())]));
+    let figures = in_every_mode(|r, out| r.figures(out, &[("keys", 3.into()), ("engine", "simple".into())]));
     let object = "{\"keys\":3,\"engine\":\"simple\"}\n";
     let lines = "keys    3\nengine  simple\n";
     assert_eq!(figures, [lines, lines, object, object, lines, "# keys    3\n# engine  simple\n"]);

@@ -29,9 +29,10 @@ pub(super) const SPECS: &[Spec] = &[
         name: ".stats",
         group: Group::Database,
         summary: "show figures about the database",
-        details: "Shows how many keys the database holds, how much room they and the files take, and what this process \
-                  has written so far.",
-        reply: "a name and a figure a line",
+        details: "Shows how many keys the database holds, how much room they and the files take, what was written in its life, \
+                  and what this process has done so far: see Figures. On a terminal it is a page with a picture of the \
+                  levels, elsewhere lines for scripts.",
+        reply: "a name and a figure a line; on a terminal a page",
         examples: &[Example { line: ".stats", output: "" }],
         ..PLAIN
     },
@@ -41,8 +42,9 @@ pub(super) const SPECS: &[Spec] = &[
         group: Group::Database,
         summary: "rewrite the files without what is outdated",
         details: "Rewrites the files so that they hold live data only. Other processes go on reading and writing meanwhile; \
-                  when it is interrupted the database is as before.",
-        reply: "the size before and after",
+                  when it is interrupted the database is as before. On a terminal a line shows how far it is, and Ctrl-C \
+                  stops it.",
+        reply: "the size before and after; on a terminal what was saved",
         examples: &[Example { line: ".compact", output: "" }],
         ..PLAIN
     },

@@ -4,6 +4,7 @@ mod basics;
 mod crash;
 mod damage;
 mod faults;
+mod figures;
 mod histories;
 mod locking;
 mod threads;

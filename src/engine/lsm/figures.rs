@@ -1,0 +1,25 @@
+//! Figures about the runs of a version, for `.stats`.
+
+use super::version::{LazyTable, Run, Version};
+use crate::engine::Level;
+
+/// The runs, newest first.
+pub(crate) fn levels(version: &Version) -> Vec<Level> {
+    version.runs.iter().map(level).collect()
+}
+
+fn level(run: &Run) -> Level {
+    let sum = |figure: fn(&LazyTable) -> u64| run.0.iter().map(|table| figure(table)).sum();
+    Level {
+        tables: run.0.len() as u64,
+        entries: run.entries(),
+        tombstones: sum(|table| table.listed().share(table.listed().table.tombstones)),
+        bytes: run.bytes(),
+    }
+}
+
+/// How many tables are open, and their bytes.
+pub(crate) fn open_tables(version: &Version) -> (u64, u64) {
+    let open = version.tables().filter(|table| table.is_open());
+    open.fold((0, 0), |(count, bytes), table| (count + 1, bytes + table.listed().table.len))
+}

@@ -1,0 +1,210 @@
+//! `.stats` and `.compact`: figures about the database, for people and for scripts.
+//!
+//! | output | `.stats` | `.compact` |
+//! |---|---|---|
+//! | a terminal | a page with a picture of the levels: [`page`], [`levels`] | what was saved, in one line |
+//! | no terminal, or mode `script` | `name  figure`, one a line; a level is one line too | `name  figure` |
+//! | mode `json`, `jsonl` | one object; `levels` is an array in it | one object |
+//!
+//! The names are the same wherever there are names, and stay: scripts look for them. What never was is `null`.
+
+mod levels;
+mod page;
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::command::OutputMode;
+use super::failure::Failure;
+use super::look::Look;
+use super::progress::Meter;
+use super::session::Session;
+use super::units;
+use crate::engine::{Compaction, Level, Rewrite, Stats};
+
+impl Session {
+    pub(super) fn stats(&mut self) -> Result<(), Failure> {
+        let stats = self.connection.reader()?.stats()?;
+        let directory = self.settings.db.display().to_string();
+        if let Some(columns) = self.columns_for_people() {
+            let page = page::page(&stats, &directory, Look { columns: Some(columns), ..self.look });
+            self.renderer.text(&mut self.output.buffer, &page);
+        } else {
+            let rows = rows(&stats, &directory, self.speaks_json());
+            self.renderer.figures(&mut self.output.buffer, &rows);
+        }
+        Ok(())
+    }
+
+    pub(super) fn compact(&mut self) -> Result<(), Failure> {
+        self.refuse_in_block(".compact")?;
+        self.connection.check_writable()?;
+        let db = self.connection.reader()?;
+        self.output.flush()?;
+        let begun = Instant::now();
+        let columns = self.errors.width.filter(|_| !self.speaks_json());
+        let mut meter = Meter::new(&mut *self.errors.sink, columns, "compacting");
+        let interrupt = &self.interrupt;
+        let done = db.compact_with(&mut |progress| {
+            meter.show(progress);
+            !interrupt.is_raised()
+        });
+        drop(meter);
+        let done = done?;
+        if self.columns_for_people().is_some() {
+            self.renderer.text(&mut self.output.buffer, &saved(done, begun.elapsed()));
+        } else {
+            let rows = [("bytes_before", done.bytes_before.into()), ("bytes_after", done.bytes_after.into())];
+            self.renderer.figures(&mut self.output.buffer, &rows);
+        }
+        Ok(())
+    }
+
+    /// The columns that the output has, if a person reads it there.
+    fn columns_for_people(&self) -> Option<usize> {
+        match self.settings.mode {
+            OutputMode::Quoted | OutputMode::Raw | OutputMode::Table => self.renderer.columns(),
+            OutputMode::Json | OutputMode::Jsonl | OutputMode::Script => None,
+        }
+    }
+}
+
+/// What a compaction came to.
+fn saved(Compaction { bytes_before, bytes_after }: Compaction, time: Duration) -> String {
+    let (before, after, time) =
+        (units::bytes(bytes_before), units::bytes(bytes_after), units::duration(time));
+    match bytes_before.checked_sub(bytes_after) {
+        Some(0) => format!("compacted {before} in {time}, nothing to save"),
+        Some(saved) => {
+            let percent = units::percent(saved, bytes_before);
+            let saved = units::bytes(saved);
+            format!("compacted {before} to {after}, saved {saved} ({percent}%) in {time}")
+        }
+        None => format!("compacted {before} to {after} in {time}, nothing to save"),
+    }
+}
+
+/// Named figures. Levels are an array, or a row each.
+fn rows(stats: &Stats, directory: &str, nested: bool) -> Vec<(String, Value)> {
+    let mut rows = Vec::new();
+    let mut add = |name: &str, value: Value| rows.push((name.to_owned(), value));
+    add("directory", directory.into());
+    add("engine", stats.engine.name().into());
+    add("keys", stats.keys.into());
+    add("keys_counted", stats.is_exact.into());
+    add("live_bytes", stats.live_bytes.into());
+    add("lsn", stats.lsn.0.into());
+    add("memtable_keys", stats.memtable_keys.into());
+    add("memtable_bytes", stats.memtable_bytes.into());
+    add("log_files", stats.log_files.into());
+    add("log_bytes", stats.log_bytes.into());
+    add("runs", stats.runs.into());
+    add("tables", stats.tables.into());
+    if nested {
+        add("levels", stats.levels.iter().map(level_object).collect());
+    } else {
+        for (index, level) in stats.levels.iter().enumerate() {
+            add(&format!("level_{index}"), level_text(level).into());
+        }
+    }
+    add("disk_bytes", stats.disk_bytes.into());
+    add("space_amplification", ratio(stats.space_amplification()));
+    add("write_amplification", ratio(stats.write_amplification()));
+    for (name, count) in written(stats) {
+        add(name, count.into());
+    }
+    add_rewrite(&mut add, "last_flush", stats.last_flush);
+    add_rewrite(&mut add, "last_compaction", stats.last_compaction);
+    for (name, count) in by_this_handle(stats) {
+        add(name, count.into());
+    }
+    rows
+}
+
+const fn written(stats: &Stats) -> [(&'static str, u64); 5] {
+    [
+        ("user_bytes", stats.user_bytes),
+        ("log_bytes_written", stats.log_bytes_written),
+        ("table_bytes_written", stats.table_bytes_written),
+        ("flushes", stats.flushes),
+        ("compactions", stats.compactions),
+    ]
+}
+
+const fn by_this_handle(stats: &Stats) -> [(&'static str, u64); 7] {
+    [
+        ("commits", stats.commits),
+        ("syncs", stats.syncs),
+        ("sync_micros", stats.sync_micros),
+        ("lock_waits", stats.lock_waits),
+        ("lock_wait_micros", stats.lock_wait_micros),
+        ("open_tables", stats.open_tables),
+        ("mapped_bytes", stats.mapped_bytes),
+    ]
+}
+
+fn add_rewrite(add: &mut dyn FnMut(&str, Value), name: &str, rewrite: Option<Rewrite>) {
+    let mut figure = |of: &str, figure: fn(Rewrite) -> u64| {
+        add(&format!("{name}_{of}"), rewrite.map(figure).into());
+    };
+    figure("unix_ms", |rewrite| rewrite.unix_ms);
+    figure("read_bytes", |rewrite| rewrite.read_bytes);
+    figure("written_bytes", |rewrite| rewrite.written_bytes);
+}
+
+fn level_object(level: &Level) -> Value {
+    let Level { tables, entries, tombstones, bytes } = level;
+    json!({ "tables": tables, "entries": entries, "tombstones": tombstones, "bytes": bytes })
+}
+
+fn level_text(level: &Level) -> String {
+    let Level { tables, entries, tombstones, bytes } = level;
+    format!("tables={tables} entries={entries} tombstones={tombstones} bytes={bytes}")
+}
+
+/// To three places; `null` where nothing is divided.
+fn ratio(ratio: Option<f64>) -> Value {
+    ratio.map(|ratio| (ratio * 1_000.0).round() / 1_000.0).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_saved_is_said_with_its_share_and_growth_is_not_called_saving() {
+        let say = |bytes_before, bytes_after| {
+            saved(Compaction { bytes_before, bytes_after }, Duration::from_millis(2_100))
+        };
+        let brief = "compacted 1.2 GiB to 800 MiB, saved 429 MiB (35%) in 2.1 s";
+        assert_eq!(say(1_288_490_189, 800 << 20), brief);
+        assert_eq!(say(2_048, 4_096), "compacted 2.0 KiB to 4.0 KiB in 2.1 s, nothing to save");
+        assert_eq!(say(512, 512), "compacted 512 B in 2.1 s, nothing to save");
+    }
+
+    #[test]
+    fn levels_are_nested_or_a_row_each() {
+        let level = Level { tables: 2, entries: 30, tombstones: 4, bytes: 5_000 };
+        let stats = Stats { runs: 1, levels: vec![level], ..Stats::default() };
+        let find = |nested, name: &str| {
+            let rows = rows(&stats, "/db", nested);
+            rows.into_iter().find(|row| row.0 == name).map(|row| row.1)
+        };
+        let object = json!({ "tables": 2, "entries": 30, "tombstones": 4, "bytes": 5_000 });
+        assert_eq!(find(true, "levels"), Some(json!([object])));
+        assert_eq!(find(true, "level_0"), None);
+        assert_eq!(find(false, "level_0"), Some("tables=2 entries=30 tombstones=4 bytes=5000".into()));
+        assert_eq!(find(false, "levels"), None);
+        for nested in [true, false] {
+            assert_eq!(find(nested, "write_amplification"), Some(Value::Null));
+            assert_eq!(find(nested, "last_flush_unix_ms"), Some(Value::Null));
+        }
+    }
+
+    #[test]
+    fn ratios_have_three_places() {
+        assert_eq!(ratio(Some(2.0 / 3.0)).to_string(), "0.667");
+        assert_eq!(ratio(Some(2.0)).to_string(), "2.0");
+    }
+}
