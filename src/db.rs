@@ -6,11 +6,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::engine::{Compaction, Engine, Progress, Snapshot as EngineSnapshot, Stats, Turn};
+use crate::engine::{
+    Bulk as EngineBulk, Compaction, Engine, Progress, Snapshot as EngineSnapshot, Stats, Turn,
+};
 use crate::error::{Notice, Result};
 use crate::options::Options;
 use crate::transaction::Transaction;
-use crate::types::{Batch, Direction, Key, KeyRange, Lsn, Value};
+use crate::types::{Batch, Direction, Key, KeyRange, Lsn, Op, Value};
 
 impl Options {
     /// Opens the database in `dir`.
@@ -98,6 +100,29 @@ impl Db {
         let mut turn = self.turn("write")?;
         turn.write(batch)?;
         turn.commit()
+    }
+
+    /// Begins a batch that is too large to be held in memory: any number of changes, applied as one. They are cheapest in
+    /// ascending order of their keys. Much of it goes to sorted tables directly and never through the log; while there is such
+    /// a batch, no other process compacts or has one.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = kvdb::Db::open(dir.path().join("db"))?;
+    /// let mut bulk = db.bulk()?;
+    /// for number in 0..1000_u32 {
+    ///     bulk.set(number.to_be_bytes().to_vec(), "value")?;
+    /// }
+    /// assert!(db.get(7_u32.to_be_bytes())?.is_none());
+    /// bulk.commit()?;
+    /// assert!(db.get(7_u32.to_be_bytes())?.is_some());
+    /// # Ok::<(), kvdb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Engine::bulk`].
+    pub fn bulk(&self) -> Result<Bulk<'_>> {
+        Ok(Bulk(self.engine.bulk()?))
     }
 
     /// The entries of a range in ascending key order, as of this call. `scan(..)` with `"a".."b"`, `"a"..`,
@@ -192,6 +217,35 @@ impl Db {
     #[must_use]
     pub fn take_notices(&self) -> Vec<Notice> {
         self.engine.take_notices()
+    }
+}
+
+/// A batch that need not fit in memory: see [`Db::bulk`]. Dropped without a commit it leaves nothing behind.
+pub struct Bulk<'a>(Box<dyn EngineBulk + 'a>);
+
+impl Bulk<'_> {
+    /// Adds "store `value` under `key`".
+    ///
+    /// # Errors
+    /// As [`EngineBulk::apply`].
+    pub fn set(&mut self, key: impl Into<Key>, value: impl Into<Value>) -> Result<()> {
+        self.0.apply(Op::Set { key: key.into(), value: value.into() })
+    }
+
+    /// Adds "remove `key`".
+    ///
+    /// # Errors
+    /// As [`EngineBulk::apply`].
+    pub fn delete(&mut self, key: impl Into<Key>) -> Result<()> {
+        self.0.apply(Op::Delete { key: key.into() })
+    }
+
+    /// Applies all changes, all or none; durable when it returns.
+    ///
+    /// # Errors
+    /// As [`EngineBulk::commit`].
+    pub fn commit(self) -> Result<()> {
+        self.0.commit()
     }
 }
 

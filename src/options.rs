@@ -19,6 +19,8 @@ pub(crate) struct Pace {
     pub(crate) slice: u64,
     /// What is merged at once while somebody waits for it.
     pub(crate) short_slice: u64,
+    /// What a bulk holds in memory.
+    pub(crate) chunk: u64,
     /// Flush and merge on a thread, or before the write that made it due returns.
     pub(crate) in_background: bool,
 }
@@ -30,6 +32,7 @@ impl Pace {
         table: 64 << 20,
         slice: 32 << 20,
         short_slice: 8 << 20,
+        chunk: 48 << 20,
         in_background: true,
     };
 
@@ -41,6 +44,7 @@ impl Pace {
         table: 40_000,
         slice: 60_000,
         short_slice: 20_000,
+        chunk: 2_000,
         in_background: false,
     };
 }

@@ -209,6 +209,12 @@ impl Batch {
         self
     }
 
+    /// Adds a change.
+    pub fn push(&mut self, op: Op) -> &mut Self {
+        self.ops.push(op);
+        self
+    }
+
     /// The changes in the order in which they were added.
     #[must_use]
     pub fn ops(&self) -> &[Op] {

@@ -18,6 +18,8 @@
 //! Opening reads the manifest and the log behind it, never a table: tables are opened when they are first read. When a
 //! table is gone because another process merged it, the handle takes up the manifest and looks again.
 
+mod bulk;
+
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,19 +28,18 @@ use std::time::Duration;
 
 use super::lsm::compact::{self, Sizes};
 use super::lsm::figures;
+use super::lsm::flush::{self, SealedMemtables};
 use super::lsm::memtable::Memtable;
-use super::lsm::merge::{Merge, Source};
-use super::lsm::tables::{self, Target};
 use super::lsm::tree::Tree;
-use super::lsm::version::Version;
 use super::lsm::view::View;
-use super::wal_engine::{Maintenance, Memory, Sealed, WalEngine, WalTurn};
-use super::{Compaction, Engine, Progress, Snapshot, Stats, Turn};
+use super::wal_engine::{Maintenance, Memory, WalEngine, WalTurn};
+use super::{Bulk, Compaction, Engine, Progress, Snapshot, Stats, Turn};
 use crate::error::{Error, Notice, Result};
 use crate::options::{Options, Pace};
 use crate::storage::manifest::Manifest;
 use crate::storage::{Place, RunTable};
-use crate::types::{Batch, Direction, EngineKind, Entry, FileId, KeyRange, Lsn, Value};
+use crate::types::{Batch, EngineKind, Entry, FileId, Lsn, Value};
+use bulk::KvBulk;
 
 /// How often a reader looks again before it takes a missing table for a lost one.
 const MAX_RESTARTS: usize = 20;
@@ -194,48 +195,21 @@ impl Shared {
         }
     }
 
-    /// Writes memtables to a table and lets the log begin behind them.
+    /// Writes memtables to a run and lets the log begin behind them.
     fn flush(
         &self,
         maintenance: &Maintenance<'_, Tree>,
-        sealed: &Sealed<Vec<(FileId, Arc<Memtable>)>>,
+        sealed: &SealedMemtables,
         progress: &mut dyn FnMut(Progress) -> bool,
     ) -> Result<()> {
         let manifest = maintenance.manifest()?;
-        if sealed.first.id <= manifest.first.id {
-            return Ok(());
+        match flush::write(maintenance.place(), &manifest, sealed, self.pace.table, progress)? {
+            None => Ok(()),
+            Some(flushed) => maintenance.install(|manifest| {
+                flushed.put_into(manifest);
+                Ok(())
+            }),
         }
-        let memtables: Vec<_> =
-            sealed.view.iter().filter(|(segment, _)| *segment >= manifest.first.id).collect();
-        let mut sources: Vec<Box<dyn Source + '_>> = Vec::new();
-        for (_, memtable) in memtables.iter().rev() {
-            sources.push(Box::new(memtable.walk(&KeyRange::all(), Direction::Forward)));
-        }
-        let place = maintenance.place();
-        let target = Target {
-            place,
-            seed: manifest.seed,
-            first: manifest.next_flushed,
-            keep_tombstones: !manifest.runs.is_empty(),
-            table_bytes: self.pace.table,
-            limit: None,
-        };
-        let total = memtables.iter().map(|(_, memtable)| memtable.len() as u64).sum();
-        let mut report = |done, written_bytes| progress(Progress { done, total, written_bytes });
-        let written = target.write(&mut Merge::new(sources, Direction::Forward)?, &mut report)?;
-        let user_bytes = memtables.iter().map(|(_, memtable)| memtable.bytes()).sum();
-        let table_bytes = tables::total_len(&written.tables);
-        let older = Version::new(&manifest.runs, manifest.seed, place, None)?;
-        let run = tables::list(place, written.tables, &older.runs)?;
-        maintenance.install(|manifest| {
-            manifest.totals.count_flush(user_bytes, sealed.log_bytes, table_bytes);
-            if !run.is_empty() {
-                manifest.runs.insert(0, run);
-            }
-            (manifest.first, manifest.flushed, manifest.next_flushed) =
-                (sealed.first, sealed.lsn, written.next);
-            Ok(())
-        })
     }
 
     /// Runs `read` on the tree once it holds everything that was acknowledged before the call. A table that another process
@@ -278,6 +252,11 @@ impl Engine for KvEngine {
 
     fn turn(&self, verb: &'static str) -> Result<Box<dyn Turn + '_>> {
         Ok(Box::new(KvTurn { turn: self.shared.log.turn(verb)?, engine: self }))
+    }
+
+    fn bulk(&self) -> Result<Box<dyn Bulk + '_>> {
+        self.shared.log.check_writable()?;
+        Ok(Box::new(KvBulk::new(self)))
     }
 
     fn stats(&self) -> Result<Stats> {
@@ -384,6 +363,7 @@ mod tests {
     use super::*;
     use crate::db::Db;
     use crate::storage::fs::sim::SimFs;
+    use crate::types::{Direction, KeyRange};
 
     fn open(disk: &SimFs) -> Arc<KvEngine> {
         let (fs, dir) = (disk.process(), std::path::Path::new("/db"));

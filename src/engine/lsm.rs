@@ -1,7 +1,9 @@
 //! The parts of the LSM tree: what is in memory, what is in tables, how they are merged.
 
+pub(crate) mod bulk;
 pub(crate) mod compact;
 pub(crate) mod figures;
+pub(crate) mod flush;
 pub(crate) mod memtable;
 pub(crate) mod merge;
 pub(crate) mod plan;

@@ -30,7 +30,8 @@ use crate::error::{Notice, Result};
 use crate::options::Options;
 use crate::storage::Place;
 use crate::storage::fs::{Fs, RealFs};
-use crate::types::{Batch, Direction, EngineKind, Entry, KeyRange, Lsn, Value};
+use crate::storage::wal::record;
+use crate::types::{Batch, Direction, EngineKind, Entry, KeyRange, Lsn, Op, Value};
 use kv_engine::KvEngine;
 use simple_engine::SimpleEngine;
 
@@ -56,6 +57,12 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// `Busy` after the lock timeout, `ReadOnly`, and as [`Engine::get`].
     fn turn(&self, verb: &'static str) -> Result<Box<dyn Turn + '_>>;
+
+    /// Begins a batch that is too large to be held in memory.
+    ///
+    /// # Errors
+    /// `ReadOnly`.
+    fn bulk(&self) -> Result<Box<dyn Bulk + '_>>;
 
     /// Figures about the database and this handle.
     ///
@@ -129,6 +136,41 @@ pub trait Turn {
     /// # Errors
     /// Io. Unless the handle is poisoned from then on, nothing of the turn is applied.
     fn commit(self: Box<Self>) -> Result<()>;
+}
+
+/// A batch that need not fit in memory. Dropped without [`Bulk::commit`] it leaves nothing behind.
+pub trait Bulk {
+    /// Adds a change. Nobody sees it before the commit.
+    ///
+    /// # Errors
+    /// `KeyTooLong`, `ValueTooLong`: the change is not added, the batch goes on. `Busy`, corruption, I/O: the batch is of no use.
+    fn apply(&mut self, op: Op) -> Result<()>;
+
+    /// Applies all changes in the order in which they came, all or none; durable when it returns.
+    ///
+    /// # Errors
+    /// As [`Turn::commit`].
+    fn commit(self: Box<Self>) -> Result<()>;
+}
+
+/// A bulk of an engine that holds everything in memory anyway.
+struct BatchBulk<'a> {
+    engine: &'a dyn Engine,
+    batch: Batch,
+}
+
+impl Bulk for BatchBulk<'_> {
+    fn apply(&mut self, op: Op) -> Result<()> {
+        record::check(&op)?;
+        self.batch.push(op);
+        Ok(())
+    }
+
+    fn commit(self: Box<Self>) -> Result<()> {
+        let mut turn = self.engine.turn("load")?;
+        turn.write(self.batch)?;
+        turn.commit()
+    }
 }
 
 /// How far a long operation has come.

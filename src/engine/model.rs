@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Compaction, Cursor, Engine, Progress, Snapshot, Stats, Turn};
+use super::{BatchBulk, Bulk, Compaction, Cursor, Engine, Progress, Snapshot, Stats, Turn};
 use crate::error::{Notice, Result};
 use crate::types::{Batch, Direction, Entry, Key, KeyRange, Lsn, Op, Value};
 
@@ -52,6 +52,10 @@ impl Engine for ModelEngine {
     fn turn(&self, _verb: &'static str) -> Result<Box<dyn Turn + '_>> {
         let guard = self.contents();
         Ok(Box::new(ModelTurn { staged: guard.clone(), guard }))
+    }
+
+    fn bulk(&self) -> Result<Box<dyn Bulk + '_>> {
+        Ok(Box::new(BatchBulk { engine: self, batch: Batch::new() }))
     }
 
     fn stats(&self) -> Result<Stats> {

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::key_map::{KeyMap, Walk};
 use super::wal_engine::{Maintenance, Memory, Sealed, WalEngine, WalTurn};
-use super::{Compaction, Cursor, Engine, Progress, Snapshot, Stats, Turn};
+use super::{BatchBulk, Bulk, Compaction, Cursor, Engine, Progress, Snapshot, Stats, Turn};
 use crate::error::{Error, Notice, Result};
 use crate::options::Options;
 use crate::storage::manifest::Manifest;
@@ -172,6 +172,10 @@ impl Engine for SimpleEngine {
 
     fn turn(&self, verb: &'static str) -> Result<Box<dyn Turn + '_>> {
         Ok(Box::new(SimpleTurn { turn: self.log.turn(verb)?, engine: self }))
+    }
+
+    fn bulk(&self) -> Result<Box<dyn Bulk + '_>> {
+        Ok(Box::new(BatchBulk { engine: self, batch: Batch::new() }))
     }
 
     fn stats(&self) -> Result<Stats> {

@@ -239,7 +239,7 @@ impl<M: Memory> WalEngine<M> {
 
     /// # Errors
     /// `ReadOnly`.
-    fn check_writable(&self) -> Result<()> {
+    pub(crate) fn check_writable(&self) -> Result<()> {
         match &self.read_only {
             Some(reason) => Err(Error::ReadOnly { dir: self.place.dir.clone(), reason: reason.clone() }),
             None => Ok(()),

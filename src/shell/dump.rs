@@ -8,7 +8,7 @@
 //!
 //! 1. A dump is written from one snapshot, and to a file by way of another name: no half a dump is ever found under its name.
 //! 2. It is read back exactly as it is written: a line that this file would not have written is an alteration.
-//! 3. Nothing is applied before header, every line, count and checksum are right; then all of it is, as one batch.
+//! 3. Nothing is applied before header, every line, count and checksum are right; then all of it is, at once.
 //! 4. A dump is also a script. What was edited by hand runs with `.read`; `.load` refuses it.
 
 use std::io::{BufRead, BufReader, Read};
@@ -23,7 +23,7 @@ use super::interrupt::Interrupt;
 use super::literal::write_literal;
 use super::parse;
 use super::walk::{Walk, for_each};
-use crate::types::Batch;
+use crate::types::{Key, Value};
 
 const HEADER_START: &str = "# kvdb dump ";
 const VERSION: &str = "1";
@@ -69,15 +69,28 @@ fn trailer(count: u64, checksum: u32) -> String {
     format!("{TRAILER_START}{count} records, crc32 {checksum:08x}\n")
 }
 
-/// Reads and verifies a dump; returns all of it as one batch.
-pub(crate) fn read(name: &str, source: impl AsFd, interrupt: &Interrupt) -> Result<Batch, Failure> {
+/// What takes the records of a dump, one after the other.
+pub(crate) type Sink<'a> = &'a mut dyn FnMut(Key, Value) -> Result<(), Failure>;
+
+/// Reads a dump and hands its records to `sink`; returns how many there are. Only then it has verified.
+pub(crate) fn read(
+    name: &str,
+    source: impl AsFd,
+    interrupt: &Interrupt,
+    sink: Sink<'_>,
+) -> Result<u64, Failure> {
     let source = Awaited::new(source, interrupt);
-    verified(name, BufReader::with_capacity(READ_BYTES, source), interrupt)
+    verified(name, BufReader::with_capacity(READ_BYTES, source), interrupt, sink)
 }
 
-fn verified(name: &str, mut source: impl BufRead, interrupt: &Interrupt) -> Result<Batch, Failure> {
+fn verified(
+    name: &str,
+    mut source: impl BufRead,
+    interrupt: &Interrupt,
+    sink: Sink<'_>,
+) -> Result<u64, Failure> {
     let mut reader =
-        Reader { name, number: 0, checksum: crc32fast::Hasher::new(), line: Vec::new(), batch: Batch::new() };
+        Reader { name, number: 0, checksum: crc32fast::Hasher::new(), line: Vec::new(), count: 0 };
     reader.next(&mut source)?;
     reader.check_header()?;
     loop {
@@ -89,11 +102,11 @@ fn verified(name: &str, mut source: impl BufRead, interrupt: &Interrupt) -> Resu
         if reader.line.starts_with(b"#") {
             break;
         }
-        reader.record()?;
+        reader.record(sink)?;
     }
     reader.check_trailer()?;
     reader.next(&mut source)?;
-    if reader.line.is_empty() { Ok(reader.batch) } else { Err(reader.altered("something follows the end")) }
+    if reader.line.is_empty() { Ok(reader.count) } else { Err(reader.altered("something follows the end")) }
 }
 
 /// A dump as far as it has been read.
@@ -104,7 +117,8 @@ struct Reader<'a> {
     /// Over all lines before that.
     checksum: crc32fast::Hasher,
     line: Vec<u8>,
-    batch: Batch,
+    /// Records so far.
+    count: u64,
 }
 
 impl Reader<'_> {
@@ -134,7 +148,7 @@ impl Reader<'_> {
     }
 
     /// Takes a record, if the line is exactly as a dump has it.
-    fn record(&mut self) -> Result<(), Failure> {
+    fn record(&mut self, sink: Sink<'_>) -> Result<(), Failure> {
         let Ok(Some(Command::Set { key, value })) = parse::line(&self.line) else {
             return Err(self.altered(if self.line.ends_with(b"\n") {
                 "this is no record"
@@ -147,24 +161,20 @@ impl Reader<'_> {
         if expected != self.line {
             return Err(self.altered("this record is not written as a dump writes it"));
         }
-        self.batch.set(key, value);
-        Ok(())
+        self.count += 1;
+        sink(key, value)
     }
 
     fn check_trailer(&self) -> Result<(), Failure> {
-        let expected = trailer(self.batch.len() as u64, self.checksum.clone().finalize());
+        let expected = trailer(self.count, self.checksum.clone().finalize());
         if self.line == expected.as_bytes() {
             return Ok(());
         }
         let found = String::from_utf8_lossy(&self.line);
         Err(self.altered(
             &match found.strip_prefix(TRAILER_START).and_then(|rest| rest.split_once(" records")) {
-                Some((count, _)) if count != self.batch.len().to_string() => {
-                    format!(
-                        "{} records stand above, the last line says {}",
-                        self.batch.len(),
-                        count.escape_debug()
-                    )
+                Some((count, _)) if count != self.count.to_string() => {
+                    format!("{} records stand above, the last line says {}", self.count, count.escape_debug())
                 }
                 _ => "the checksum is not that of the lines above".to_owned(),
             },
@@ -223,18 +233,19 @@ mod tests {
 
     #[test]
     fn every_byte_string_comes_back() {
-        let mut expected = Batch::new();
-        for (key, value) in records() {
-            expected.set(key, value);
-        }
-        assert_eq!(verified("d", &dump()[..], &interrupt()).unwrap(), expected);
+        let mut found = Vec::new();
+        let count = verified("d", &dump()[..], &interrupt(), &mut |key, value| {
+            found.push((key.to_vec(), value.to_vec()));
+            Ok(())
+        });
+        assert_eq!((count.unwrap(), found), (records().len() as u64, records()));
     }
 
     #[test]
     fn a_dump_cut_anywhere_is_refused() {
         let dump = short_dump();
         for len in 0..dump.len() {
-            let failure = verified("d", &dump[..len], &interrupt()).unwrap_err();
+            let failure = verified("d", &dump[..len], &interrupt(), &mut |_, _| Ok(())).unwrap_err();
             assert_ne!(failure.exit(), Exit::DONE, "cut at {len}");
         }
     }
@@ -245,14 +256,14 @@ mod tests {
         for at in 0..dump.len() {
             let mut altered = dump.clone();
             altered[at] ^= 1 << (at % 8);
-            assert!(verified("d", &altered[..], &interrupt()).is_err(), "byte {at}");
+            assert!(verified("d", &altered[..], &interrupt(), &mut |_, _| Ok(())).is_err(), "byte {at}");
         }
     }
 
     #[test]
     fn what_is_wrong_is_said_with_its_line() {
         let said = |bytes: &[u8]| {
-            let failure = verified("d.kv", bytes, &interrupt()).unwrap_err();
+            let failure = verified("d.kv", bytes, &interrupt(), &mut |_, _| Ok(())).unwrap_err();
             (failure.exit(), failure.message())
         };
         let text = String::from_utf8(dump()).unwrap();

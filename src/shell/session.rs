@@ -28,7 +28,6 @@ use super::{dump, files};
 use crate::config::Settings;
 use crate::db::Snapshot;
 use crate::error::Error;
-use crate::types::Batch;
 
 /// What comes after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -300,24 +299,18 @@ impl Session {
     fn load(&mut self, path: &Path) -> Result<(), Failure> {
         self.refuse_in_block(".load")?;
         self.connection.check_writable()?;
-        let batch = if path == Path::new("-") && self.way == Way::OneShot {
-            dump::read("stdin", io::stdin(), &self.interrupt)?
+        let interrupt = &self.interrupt;
+        let db = self.connection.writer()?;
+        let mut bulk = db.bulk()?;
+        let mut sink = |key, value| Ok(bulk.set(key, value)?);
+        let count = if path == Path::new("-") && self.way == Way::OneShot {
+            dump::read("stdin", io::stdin(), interrupt, &mut sink)?
         } else {
-            dump::read(&path.display().to_string(), files::open(path)?, &self.interrupt)?
+            dump::read(&path.display().to_string(), files::open(path)?, interrupt, &mut sink)?
         };
-        let count = batch.len();
-        self.apply(batch)?;
+        bulk.commit()?;
         self.renderer.number(&mut self.output.buffer, Quantity::Count, count);
         Ok(())
-    }
-
-    fn apply(&mut self, batch: Batch) -> Result<(), Error> {
-        let db = self.connection.writer()?;
-        let mut turn = db.turn("load")?;
-        if !batch.is_empty() {
-            turn.write(batch)?;
-        }
-        turn.commit()
     }
 
     pub(crate) fn refuse_in_block(&self, verb: &str) -> Result<(), Failure> {

@@ -8,17 +8,19 @@
 //!  │ base id        │ base salt       │ next flushed    │ next merged    │ hash seed      │ below  │ merging│
 //!  └────────────────┴─────────────────┴─────────────────┴────────────────┴────────────────┴────────┴────────┘
 //!  48               56                64                72               80               88       92       96
-//!  96    the totals: see there
-//!  184   the runs, newest first
+//!  96    bulk
+//!  104   the totals: see there
+//!  192   the runs, newest first
 //!
 //!  run     u32 number of tables, then each:
-//!  table   u64 id, length, entries, tombstones, payload bytes, smallest LSN, largest LSN, hidden, outdating;
-//!          u32 checksum; u16 length of the smallest key, of the largest, of the floor; these three keys
+//!  table   u64 id, length, entries, tombstones, payload bytes, smallest LSN, largest LSN, hidden, outdating,
+//!          LSN base; u32 checksum; u16 length of the smallest key, of the largest, of the floor; these three keys
 //!
 //!   crc      CRC-32 over the file with these four bytes left out
 //!   flushed  every batch up to this LSN is in the base or the runs; the log's first segment begins behind it
 //!   base     0, 0 when there is none
 //!   next     numbers of the next table that a flush and that a merge writes: those of flushes are odd, those of merges even
+//!   bulk     the last LSN that never was in the log: tables brought it in
 //!   merging  so many runs, above the `below` oldest, are being merged; 0 when none are
 //! ```
 //!
@@ -55,11 +57,12 @@ const NEXT_MERGED: usize = NEXT_FLUSHED + 8;
 const SEED: usize = NEXT_MERGED + 8;
 const BELOW: usize = SEED + 8;
 const MERGING: usize = BELOW + 4;
-const TOTALS: usize = MERGING + 4;
+const BULK: usize = MERGING + 4;
+const TOTALS: usize = BULK + 8;
 const HEADER_LEN: usize = TOTALS + Totals::LEN;
 
-/// Places in a table's entry behind its nine numbers, and its length without the keys.
-const CHECKSUM: usize = 9 * 8;
+/// Places in a table's entry behind its ten numbers, and its length without the keys.
+const CHECKSUM: usize = 10 * 8;
 const SMALLEST_LEN: usize = CHECKSUM + 4;
 const LARGEST_LEN: usize = SMALLEST_LEN + 2;
 const FLOOR_LEN: usize = LARGEST_LEN + 2;
@@ -86,6 +89,8 @@ pub(crate) struct Manifest {
     pub next_flushed: FileId,
     /// The number of the next table that a merge writes: an even one.
     pub next_merged: FileId,
+    /// The last batch that never was in the log: tables brought it in together with this manifest or an earlier one.
+    pub bulk: Lsn,
     /// Seeds the hashes of keys in tables.
     pub seed: u64,
     /// What was written up to this manifest.
@@ -113,6 +118,7 @@ impl Manifest {
             merging: None,
             next_flushed: FileId(1),
             next_merged: FileId(2),
+            bulk: Lsn::ZERO,
             seed,
             totals: Totals::NONE,
         }
@@ -142,6 +148,7 @@ impl Manifest {
         let merging = self.merging.unwrap_or_default();
         put(&mut bytes, BELOW, &merging.below.to_le_bytes());
         put(&mut bytes, MERGING, &merging.count.to_le_bytes());
+        put(&mut bytes, BULK, &self.bulk.0.to_le_bytes());
         put(&mut bytes, TOTALS, &self.totals.encode());
         for run in &self.runs {
             bytes.extend_from_slice(&count(run.len()));
@@ -171,6 +178,7 @@ impl Manifest {
             next_flushed: FileId(u64_at(bytes, NEXT_FLUSHED)?),
             next_merged: FileId(u64_at(bytes, NEXT_MERGED)?),
             seed: u64_at(bytes, SEED)?,
+            bulk: Lsn(u64_at(bytes, BULK)?),
             totals: Totals::decode(bytes.get(TOTALS..)?)?,
         })
     }
@@ -236,6 +244,7 @@ fn encode_table(bytes: &mut Vec<u8>, listed: &RunTable) {
         table.largest_lsn.0,
         listed.hidden,
         listed.outdating,
+        listed.lsn_base,
     ] {
         bytes.extend_from_slice(&field.to_le_bytes());
     }
@@ -282,7 +291,8 @@ fn decode_table(bytes: &[u8]) -> Option<(RunTable, &[u8])> {
         largest_lsn: Lsn(field(6)?),
         checksum: u32_at(fixed, CHECKSUM)?,
     };
-    Some((RunTable { table, floor: Key::from(floor), hidden: field(7)?, outdating: field(8)? }, rest))
+    let (hidden, outdating, lsn_base) = (field(7)?, field(8)?, field(9)?);
+    Some((RunTable { table, floor: Key::from(floor), hidden, outdating, lsn_base }, rest))
 }
 
 fn count(len: usize) -> [u8; 4] {
@@ -343,6 +353,7 @@ mod tests {
             floor: smallest.repeat(2).as_str().into(),
             hidden: 3,
             outdating: 4,
+            lsn_base: 5,
             ..RunTable::whole(table)
         }
     }
@@ -351,7 +362,7 @@ mod tests {
         let base = Some(Life { id: FileId(4), salt: 11 });
         let new = Manifest::new(EngineKind::Simple, Life { id: FileId(5), salt: 12 }, 3);
         let totals = Totals { user_bytes: 7, merges: 8, ..Totals::default() };
-        Manifest { flushed: Lsn(900), base, totals, ..new }
+        Manifest { flushed: Lsn(900), base, bulk: Lsn(800), totals, ..new }
     }
 
     fn with_runs() -> Manifest {

@@ -79,12 +79,14 @@ pub(crate) struct RunTable {
     pub hidden: u64,
     /// About how many records outdate one in an older run.
     pub outdating: u64,
+    /// What is added to the LSNs in the file: it was written before they were known. Else 0.
+    pub lsn_base: u64,
 }
 
 impl RunTable {
     /// A table all of whose records count.
     pub(crate) fn whole(table: TableMeta) -> Self {
-        Self { table, floor: Key::from(b""), hidden: 0, outdating: 0 }
+        Self { table, floor: Key::from(b""), hidden: 0, outdating: 0, lsn_base: 0 }
     }
 
     /// No record that counts has a smaller key.
@@ -95,6 +97,11 @@ impl RunTable {
     /// The largest key.
     pub(crate) fn largest(&self) -> &Key {
         &self.table.largest
+    }
+
+    /// The LSN of a record that has `lsn` in the file.
+    pub(crate) fn lsn(&self, lsn: Lsn) -> Lsn {
+        Lsn(lsn.0 + self.lsn_base)
     }
 
     /// About how many records count.

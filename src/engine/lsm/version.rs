@@ -218,7 +218,7 @@ impl Version {
             if let Some(table) = run.table_for(key)
                 && let Some(hit) = table.open()?.get_hashed(hash, key)?
             {
-                return Ok(Some(found(hit)));
+                return Ok(Some(found(Found { lsn: table.listed.lsn(hit.lsn), ..hit })));
             }
         }
         Ok(None)
@@ -245,7 +245,7 @@ impl Version {
                     .flat_map(move |older| older.overlapping(table).map(move |o| (table, o)))
             }) {
                 let (above, below) = (&table.listed.table, &older.listed.table);
-                if above.smallest_lsn <= below.largest_lsn {
+                if table.listed.lsn(above.smallest_lsn) <= older.listed.lsn(below.largest_lsn) {
                     return wrong(format!("table {} lies above the newer table {}", above.id, below.id));
                 }
             }
@@ -268,7 +268,7 @@ impl Run {
         if direction == Direction::Forward {
             tables.reverse();
         }
-        RunWalk { tables, range: range.clone(), direction, cursor: None }
+        RunWalk { tables, range: range.clone(), direction, current: None }
     }
 }
 
@@ -278,39 +278,39 @@ pub(crate) struct RunWalk<'a> {
     tables: Vec<&'a LazyTable>,
     range: KeyRange,
     direction: Direction,
-    cursor: Option<TableCursor<'a>>,
+    current: Option<(&'a RunTable, TableCursor<'a>)>,
 }
 
 impl Source for RunWalk<'_> {
     fn advance(&mut self) -> Result<bool> {
         loop {
-            if let Some(cursor) = &mut self.cursor
+            if let Some((_, cursor)) = &mut self.current
                 && cursor.advance()?
             {
                 return Ok(true);
             }
             let Some(table) = self.tables.pop() else {
-                self.cursor = None;
+                self.current = None;
                 return Ok(false);
             };
-            self.cursor = Some(table.cursor(&self.range, self.direction)?);
+            self.current = Some((&table.listed, table.cursor(&self.range, self.direction)?));
         }
     }
 
     fn key(&self) -> &[u8] {
-        self.cursor.as_ref().map_or(&[], TableCursor::key)
+        self.current.as_ref().map_or(&[], |(_, cursor)| cursor.key())
     }
 
     fn is_tombstone(&self) -> bool {
-        self.cursor.as_ref().is_some_and(TableCursor::is_tombstone)
+        self.current.as_ref().is_some_and(|(_, cursor)| cursor.is_tombstone())
     }
 
     fn value(&self) -> Result<Option<&[u8]>> {
-        self.cursor.as_ref().map_or(Ok(None), TableCursor::value)
+        self.current.as_ref().map_or(Ok(None), |(_, cursor)| cursor.value())
     }
 
     fn lsn(&self) -> Lsn {
-        self.cursor.as_ref().map_or(Lsn::ZERO, TableCursor::lsn)
+        self.current.as_ref().map_or(Lsn::ZERO, |(listed, cursor)| listed.lsn(cursor.lsn()))
     }
 }
 

@@ -25,13 +25,15 @@ pub(super) struct Oracle {
     live: usize,
     /// Batches that a power loss must not undo.
     durable: usize,
+    /// The batch that was issued last may be there as one that changes nothing: see [`Oracle::issue_bulk`].
+    last_is_bulk: bool,
     /// Some batches are written without a sync: having been seen makes nothing durable.
     relaxed: bool,
 }
 
 impl Oracle {
     pub(super) fn new() -> Self {
-        Self { states: vec![Arc::default()], live: 0, durable: 0, relaxed: false }
+        Self { states: vec![Arc::default()], live: 0, durable: 0, last_is_bulk: false, relaxed: false }
     }
 
     pub(super) fn relax(&mut self) {
@@ -48,6 +50,19 @@ impl Oracle {
             };
         }
         self.states.push(Arc::new(state));
+        self.last_is_bulk = false;
+    }
+
+    /// A batch is about to be written past the log. Its LSN is taken a moment before it is there: if it is never acknowledged, it may
+    /// have been an empty one.
+    pub(super) fn issue_bulk(&mut self, batch: &Batch) {
+        self.issue(batch);
+        self.last_is_bulk = true;
+    }
+
+    /// Whether the state is that of a bulk which took its LSN and changed nothing.
+    fn is_hollow(&self, found: usize, held: &State) -> bool {
+        self.last_is_bulk && found == self.issued() && found > self.live && *held == *self.states[found - 1]
     }
 
     /// Everything that was issued was acknowledged, after a sync or without one.
@@ -61,6 +76,10 @@ impl Oracle {
     /// What was issued and not acknowledged did not happen, and never will.
     pub(super) fn withdraw(&mut self) {
         self.states.truncate(self.live + 1);
+        if std::mem::take(&mut self.last_is_bulk) {
+            // It may have taken its LSN.
+            self.states.extend(self.states.last().cloned());
+        }
     }
 
     /// The machine lost power.
@@ -91,6 +110,9 @@ impl Oracle {
         let snapshot = db.snapshot()?;
         let found = usize::try_from(snapshot.lsn().0).unwrap();
         let held: State = snapshot.into_scan(KeyRange::all(), Direction::Forward).collect::<Result<_>>()?;
+        if self.is_hollow(found, &held) {
+            self.states[found] = Arc::clone(&self.states[found - 1]);
+        }
         let verdict = self.compare(found, &held);
         if verdict.is_err() {
             return Ok(verdict);

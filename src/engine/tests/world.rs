@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::oracle::{Oracle, Verdict};
 use super::{DIR, Random, open_as};
-use crate::db::Db;
+use crate::db::{Bulk, Db};
 use crate::error::{Error, Result};
 use crate::options::{Options, Pace};
 use crate::storage::fs::sim::{SimFs, SimProcess};
@@ -25,6 +25,10 @@ pub(super) enum Step {
     Write(usize, Batch),
     /// Several batches in one turn.
     Turn(usize, Vec<Batch>),
+    /// A batch that is not held in memory.
+    Bulk(usize, Batch),
+    /// A bulk that is dropped without a commit.
+    AbandonBulk(usize, Batch),
     /// A turn that is given back without a commit.
     Abandon(usize, Batch),
     Transaction(usize, Batch),
@@ -150,6 +154,14 @@ impl World {
                 turn.commit()?;
                 self.acknowledge(*who);
             }
+            Step::Bulk(who, batch) => {
+                let mut bulk = db.bulk()?;
+                fill_bulk(&mut bulk, batch)?;
+                self.oracle().issue_bulk(batch);
+                bulk.commit()?;
+                self.acknowledge(*who);
+            }
+            Step::AbandonBulk(_, batch) => fill_bulk(&mut db.bulk()?, batch)?,
             Step::Abandon(_, batch) => {
                 db.turn("test")?.write(batch.clone())?;
             }
@@ -227,7 +239,7 @@ impl World {
     /// An operation that failed has left no lock behind.
     fn check_locks(&self) -> Verdict {
         let process = self.disk.process();
-        for name in ["TURN", "LOCK", "MAINT"] {
+        for name in ["TURN", "LOCK", "MAINT", "MERGE"] {
             if let Ok(file) = process.open(&Path::new(DIR).join(name), OpenMode::Read) {
                 let start = Instant::now();
                 while !file.try_lock(LockKind::Exclusive).unwrap() {
@@ -266,6 +278,8 @@ impl Step {
         match self {
             Self::Write(who, _)
             | Self::Turn(who, _)
+            | Self::Bulk(who, _)
+            | Self::AbandonBulk(who, _)
             | Self::Abandon(who, _)
             | Self::Transaction(who, _)
             | Self::Conflict(who, _, _)
@@ -287,6 +301,13 @@ fn fill(transaction: &mut crate::transaction::Transaction, batch: &Batch) {
     }
 }
 
+fn fill_bulk(bulk: &mut Bulk<'_>, batch: &Batch) -> Result<()> {
+    batch.ops().iter().try_for_each(|op| match op {
+        Op::Set { key, value } => bulk.set(key.clone(), value.clone()),
+        Op::Delete { key } => bulk.delete(key.clone()),
+    })
+}
+
 /// A step without its values.
 pub(super) fn brief(step: &Step) -> String {
     let keys = |batch: &Batch| {
@@ -301,6 +322,8 @@ pub(super) fn brief(step: &Step) -> String {
         Step::Turn(who, batches) => {
             format!("{who} turn {}", batches.iter().map(keys).collect::<Vec<_>>().join(" | "))
         }
+        Step::Bulk(who, batch) => format!("{who} bulk {}", keys(batch)),
+        Step::AbandonBulk(who, batch) => format!("{who} abandon a bulk {}", keys(batch)),
         Step::Abandon(who, batch) => format!("{who} abandon {}", keys(batch)),
         Step::Transaction(who, batch) => format!("{who} transaction {}", keys(batch)),
         Step::Conflict(who, other, batch) => format!("{who} loses to {other} {}", keys(batch)),

@@ -142,11 +142,11 @@ fn is_disk_full(error: &Error) -> bool {
 
 impl<M: Memory> WalEngine<M> {
     /// Seals the segment and goes on in a new one with room for `len` bytes of records, larger than the one before it or
-    /// as small as the first. `LOCK` is held exclusive.
+    /// as small as the first. So many LSNs are left out: files that stand for the log will use them. `LOCK` is held exclusive.
     ///
     /// # Errors
     /// I/O; when the new segment can't be made, nothing has changed. When the seal can't be written the handle is poisoned.
-    pub(super) fn rotate(&self, inner: &mut Inner, len: u64, growth: Growth) -> Result<()> {
+    pub(super) fn rotate(&self, inner: &mut Inner, len: u64, growth: Growth, left_out: u64) -> Result<()> {
         let segment = &inner.follower.segment;
         let least = segment::HEADER_LEN as u64 + len + record::SEAL_LEN as u64;
         let usual = match growth {
@@ -156,7 +156,7 @@ impl<M: Memory> WalEngine<M> {
         let mut header = SegmentHeader {
             life: Life { id: segment.life().id.next(), salt: random_u64() },
             capacity: least.max(usual),
-            first_lsn: segment.position().lsn.next(),
+            first_lsn: Lsn(segment.position().lsn.next().0 + left_out),
             previous: segment.link(),
         };
         let path = self.place.path(segment_name(header.life.id));

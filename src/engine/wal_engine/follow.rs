@@ -4,7 +4,8 @@
 //! 2. Take the lock. If the last record read is another one now (its writer died before it was durable), start again
 //!    from the manifest. Read the rest.
 //! 3. Where reading stops, decide whether the log ends there ([`Follower::settle`]).
-//! 4. What is not known to be durable is synced and read back from the device. If it is not there, start again.
+//! 4. What is not known to be durable is synced and read back from the device. If it is not there, start again. A manifest that
+//!    brought in a batch is the only trace of it: where nothing proves that it is durable, its directory is synced.
 
 use std::io;
 use std::sync::Arc;
@@ -41,6 +42,10 @@ pub(super) struct Follower {
     /// Where bytes of an incomplete write end; the next write covers them.
     stale_end: u64,
     log_bytes: u64,
+    /// The batch that the manifest brought in, as long as nothing proves that the manifest is durable.
+    unproven: Lsn,
+    /// Went on to another segment since the manifest was read: others may have replaced it.
+    crossed: bool,
     /// The segments of the log, each with the bytes of records before it.
     starts: Vec<(FileId, u64)>,
     totals: Totals,
@@ -99,6 +104,8 @@ impl Follower {
             confirmed: segment.mark(),
             stale_end: 0,
             log_bytes: 0,
+            unproven: manifest.bulk,
+            crossed: false,
             starts: vec![(manifest.first.id, 0)],
             totals: manifest.totals,
             segment,
@@ -181,6 +188,7 @@ impl Follower {
             return Ok(Some(Stop::Gone));
         }
         self.move_to(next);
+        self.crossed = true;
         Ok(None)
     }
 
@@ -425,7 +433,6 @@ impl<M: Memory> WalEngine<M> {
     fn catch_up_locked(&self, inner: &mut Inner) -> Result<()> {
         let mut published = self.published_mut();
         let note = self.notes.durable();
-        let before = inner.follower.segment.life();
         let mut suspicious = inner.adrift || !inner.follower.segment.last_is_unchanged()?;
         if suspicious {
             self.restart(inner, &mut published)?;
@@ -435,10 +442,11 @@ impl<M: Memory> WalEngine<M> {
             if stop != Stop::Gone {
                 let dropped = inner.follower.settle(stop, note.as_ref(), suspicious)?;
                 if inner.follower.make_durable(note.as_ref())? {
-                    self.report(inner, note.as_ref(), dropped);
-                    if inner.follower.segment.life() != before {
+                    if std::mem::take(&mut inner.follower.crossed) {
                         self.look_for_a_manifest(inner, &mut published)?;
                     }
+                    self.prove_manifest(inner, note.as_ref())?;
+                    self.report(inner, note.as_ref(), dropped);
                     published.show(&inner.follower, inner.follower.tail()?);
                     return Ok(());
                 }
@@ -452,7 +460,11 @@ impl<M: Memory> WalEngine<M> {
     /// Takes up what another process made of the log that is behind us. The log went on to another segment: it may have.
     fn look_for_a_manifest(&self, inner: &mut Inner, published: &mut Published<M>) -> Result<()> {
         let manifest = read_manifest(&self.place)?;
-        if manifest.first == inner.follower.first { Ok(()) } else { self.adopt(inner, published, &manifest) }
+        if manifest.first == inner.follower.first {
+            return Ok(());
+        }
+        inner.follower.unproven = manifest.bulk;
+        self.adopt(inner, published, &manifest)
     }
 
     /// Takes up the manifest that is in force: something that the one before led to is gone.
@@ -469,6 +481,19 @@ impl<M: Memory> WalEngine<M> {
             manifest.and_then(|manifest| self.adopt(&mut inner, &mut self.published_mut(), &manifest));
         self.lock.release();
         taken_up
+    }
+
+    /// Makes sure that what the manifest brought in is durable. A note or a record behind it was written by somebody who had.
+    fn prove_manifest(&self, inner: &mut Inner, note: Option<&Durable>) -> Result<()> {
+        let Follower { unproven, ref segment, .. } = inner.follower;
+        let noted = note.map_or(Lsn::ZERO, |note| note.lsn);
+        if unproven > noted && unproven >= segment.position().lsn {
+            let Place { fs, dir } = &self.place;
+            fs.sync_dir(dir)
+                .map_err(|error| Error::Poisoned { cause: Error::io("sync", dir, error).to_string() })?;
+        }
+        inner.follower.unproven = Lsn::ZERO;
+        Ok(())
     }
 
     /// Goes on from the manifest that is in force. The log was read to its end, and `LOCK` is held.

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Instant;
 
-use super::chain::Growth;
+use super::chain::{Growth, sync_name};
 use super::follow::read_manifest;
 use super::{Inner, Memory, WalEngine};
 use crate::error::Result;
@@ -160,7 +160,7 @@ impl<M: Memory> Maintenance<'_, M> {
         inner.check_usable()?;
         engine.flush_group(&mut inner)?;
         engine.catch_up(&mut inner, LockKind::Exclusive, "compact")?;
-        let rotated = engine.rotate(&mut inner, 0, Growth::Small);
+        let rotated = engine.rotate(&mut inner, 0, Growth::Small, 0);
         let mut published = engine.published_mut();
         if rotated.is_ok() {
             published.show(&inner.follower, inner.follower.own_tail());
@@ -206,6 +206,48 @@ impl<M: Memory> Maintenance<'_, M> {
         // What is in force may stand for more of the log than this handle has seen.
         engine.catch_up(&mut inner, LockKind::Exclusive, "compact")?;
         let installed = self.replace(&mut inner, edit);
+        engine.lock.release();
+        drop(inner);
+        self.sweep(&installed?);
+        Ok(())
+    }
+
+    /// Seals the log and changes the manifest in one moment: nothing is committed in between. `left_out` LSNs behind the last
+    /// batch are for the files that `edit` brings in; it should be quick.
+    ///
+    /// # Errors
+    /// As [`Maintenance::seal`] and [`Maintenance::install`].
+    pub(crate) fn seal_and_install<S>(
+        &self,
+        left_out: u64,
+        view: impl FnOnce(&M) -> S,
+        edit: impl FnOnce(&mut Manifest, Sealed<S>) -> Result<()>,
+    ) -> Result<()> {
+        let engine = self.engine;
+        let first = self.manifest()?.first.id;
+        let mut inner = engine.inner();
+        inner.check_usable()?;
+        engine.flush_group(&mut inner)?;
+        engine.catch_up(&mut inner, LockKind::Exclusive, "load")?;
+        let lsn = inner.follower.segment.position().lsn;
+        let begun = if lsn == Lsn::ZERO { sync_name(self.place()) } else { Ok(()) };
+        let sealed = begun.and_then(|()| engine.rotate(&mut inner, 0, Growth::Small, left_out));
+        let installed = sealed.and_then(|()| {
+            let log_bytes = inner.follower.sealed_bytes(first);
+            let view = view(&engine.published().memory);
+            let sealed = Sealed { first: inner.follower.segment.life(), lsn, log_bytes, view };
+            let manifest = self.replace(&mut inner, |manifest| edit(manifest, sealed))?;
+            engine.published_mut().show(&inner.follower, inner.follower.own_tail());
+            engine.leave_note(&inner);
+            Ok(manifest)
+        });
+        if let Err(error) = &installed {
+            engine.set_adrift(&mut inner);
+            // What was installed and may not be durable must not be built on.
+            if self.manifest().map_or(true, |manifest| manifest.bulk > lsn) {
+                inner.poisoned = Some(error.to_string());
+            }
+        }
         engine.lock.release();
         drop(inner);
         self.sweep(&installed?);

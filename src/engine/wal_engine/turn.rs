@@ -162,7 +162,7 @@ impl<M: Memory> WalEngine<M> {
             chain::sync_name(&self.place)?;
         }
         if inner.follower.segment.room() < staged.len + record::SEAL_LEN as u64 {
-            self.rotate(inner, staged.len, Growth::Larger)?;
+            self.rotate(inner, staged.len, Growth::Larger, 0)?;
         }
         let sync = self.sync != SyncMode::None;
         let (bytes, mark) = self.encode(inner, &staged, !sync);

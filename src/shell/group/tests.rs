@@ -13,7 +13,7 @@ use super::super::session::{Session, Stream, Streams, Way};
 use super::*;
 use crate::config::Settings;
 use crate::db::Db;
-use crate::engine::{Compaction, Engine, Progress, Snapshot, Stats};
+use crate::engine::{Bulk, Compaction, Engine, Progress, Snapshot, Stats};
 use crate::error::{Notice, Result};
 use crate::types::{Batch, Entry, Lsn, Value};
 
@@ -37,6 +37,10 @@ impl Engine for FailingEngine {
 
     fn turn(&self, _: &'static str) -> Result<Box<dyn Turn + '_>> {
         Ok(Box::new(FailingTurn(self)))
+    }
+
+    fn bulk(&self) -> Result<Box<dyn Bulk + '_>> {
+        Err(disk_full())
     }
 
     fn stats(&self) -> Result<Stats> {

@@ -32,7 +32,7 @@
 use crate::error::{Error, Result};
 use crate::storage::Life;
 use crate::storage::codec::{crc32, put, u16_at, u32_at, u64_at};
-use crate::types::{FileId, Key, Lsn, MAX_VALUE_LEN, Op, Value};
+use crate::types::{FileId, Key, Lsn, MAX_KEY_LEN, MAX_VALUE_LEN, Op, Value};
 
 const CRC: usize = 0;
 const LENGTH: usize = CRC + 4;
@@ -248,21 +248,24 @@ fn encode_op_header(out: &mut Vec<u8>, tag: u8, flags: u8, key: &[u8], value_len
 
 /// Refuses operations that the format has no room for.
 pub(crate) fn validate(ops: &[Op]) -> Result<()> {
-    for op in ops {
-        if op.key().len() > usize::from(u16::MAX) {
-            return Err(Error::KeyTooLong { len: op.key().len() });
-        }
-        if let Op::Set { value, .. } = op
-            && value.len() > MAX_VALUE_LEN
-        {
-            return Err(Error::ValueTooLong { len: value.len() });
-        }
-    }
+    ops.iter().try_for_each(check)?;
     let len = encoded_len(ops);
     if len > u64::from(u32::MAX) {
         return Err(Error::BatchTooLarge { len });
     }
     Ok(())
+}
+
+/// Refuses an operation that no record can hold.
+///
+/// # Errors
+/// `KeyTooLong`, `ValueTooLong`.
+pub(crate) fn check(op: &Op) -> Result<()> {
+    match op {
+        _ if op.key().len() > MAX_KEY_LEN => Err(Error::KeyTooLong { len: op.key().len() }),
+        Op::Set { value, .. } if value.len() > MAX_VALUE_LEN => Err(Error::ValueTooLong { len: value.len() }),
+        _ => Ok(()),
+    }
 }
 
 /// Hands out the operations of a record that verified, each with the LSN that wrote it. `None` when the payload is not made of

@@ -156,7 +156,24 @@ fn scripts() -> Vec<Script> {
         sizes.zip(0..).map(|(len, mark)| Step::Write(0, set("n", len, 1_300 + mark))).collect();
     background.insert(1, Step::Write(0, batch(1_320)));
     background.extend([Step::Write(0, batch(1_330)), Step::Reopen(0), Step::Write(0, batch(1_340))]);
+    let large = |seed: u64| {
+        let mut batch = batch(seed);
+        for number in 0..8_u64 {
+            let at = (number * seed) % 8;
+            batch.set(format!("l{at}"), value(600, seed + 10 + number)).delete(format!("k{at}"));
+        }
+        batch
+    };
+    let mut bulk: Vec<Step> = Vec::new();
+    for round in 0..3 {
+        bulk.extend([Step::Write(0, batch(1_400 + round * 100)), Step::AbandonBulk(0, large(1_411 + round))]);
+        bulk.extend([Step::Bulk(0, large(1_420 + round * 100)), Step::Look(1)]);
+        bulk.extend([Step::Write(1, set("n", 60_000, 1_450 + round * 100)), Step::Write(1, batch(1_460))]);
+        bulk.extend([Step::Bulk(1, large(1_471 + round * 100)), Step::Write(0, batch(1_490 + round * 100))]);
+    }
+    bulk.extend([Step::Compact(0), Step::Bulk(1, batch(1_800)), Step::Reopen(0), Step::Look(0)]);
     vec![
+        Script { name: "bulk", modes: &[Group, Group], steps: bulk },
         Script { name: "simple", modes: &[Group], steps: simple },
         Script { name: "rotation", modes: &[Each], steps: rotation.collect() },
         Script { name: "compaction", modes: &[Group], steps: compaction },
@@ -225,6 +242,11 @@ fn nothing_is_lost_at_any_call_of_a_merge_in_the_background() {
 }
 
 #[test]
+fn nothing_is_lost_at_any_call_of_bulks() {
+    must_hold("bulk", 3);
+}
+
+#[test]
 fn writes_without_sync_survive_kills_and_are_lost_only_from_the_end() {
     must_hold("unsynced", 3);
 }
@@ -253,6 +275,9 @@ fn the_judge_notices_when_a_base_or_a_table_is_not_synced() {
     };
     finds_skipped_syncs("compaction", is_compacted);
     finds_skipped_syncs("merging", is_compacted);
+    if ENGINE == EngineKind::Kv {
+        finds_skipped_syncs("bulk", is_compacted);
+    }
 }
 
 #[test]

@@ -35,6 +35,10 @@ fn fill(who: usize, mark: u64) -> Step {
     Step::Write(who, set(&format!("f{}", mark % 3), 22_000, mark))
 }
 
+fn bulk(mark: u64) -> Batch {
+    (0..9).flat_map(|number| set(&format!("b{}", number * 5 % 9), 700, mark + number).into_ops()).collect()
+}
+
 /// Process 0 does what is made to fail; process 1 gives it something to catch up with.
 fn scripts() -> Vec<(&'static str, Vec<Step>)> {
     vec![
@@ -88,6 +92,22 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
                 fill(1, 314),
                 fill(1, 315),
                 turn(0, 320),
+                Step::Look(1),
+                Step::Look(0),
+            ],
+        ),
+        (
+            "bulk and merge",
+            vec![
+                Step::Write(1, set("a", 5, 500)),
+                Step::Bulk(0, bulk(510)),
+                Step::Write(0, set("f", 70_000, 520)),
+                Step::Write(0, set("f", 70_000, 530)),
+                Step::Bulk(0, bulk(540)),
+                Step::Write(1, batch(550)),
+                Step::AbandonBulk(0, bulk(560)),
+                Step::Write(0, set("f", 70_000, 570)),
+                Step::Bulk(0, bulk(580)),
                 Step::Look(1),
                 Step::Look(0),
             ],
@@ -295,6 +315,7 @@ fn a_disk_that_fills_up_anywhere_loses_nothing() {
                 if world.try_step(step).is_err() {
                     world.oracle().withdraw();
                     disk.set_capacity(u64::MAX);
+                    world.look_afresh().unwrap_or_else(|what| panic!("{name} on {blocks} blocks: {what}"));
                 }
             }
             let verdict = world.run(&steps).and_then(|()| world.look_afresh());

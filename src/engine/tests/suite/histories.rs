@@ -43,7 +43,9 @@ fn step(random: &mut Random, processes: u64) -> Step {
     let who = usize::try_from(random.below(processes)).unwrap();
     let other = usize::try_from(random.below(processes)).unwrap();
     match random.below(40) {
-        0..14 => Step::Write(who, batch(random)),
+        0..12 => Step::Write(who, batch(random)),
+        12 => Step::Bulk(who, batch(random)),
+        13 => Step::AbandonBulk(who, batch(random)),
         14..18 => Step::Turn(who, (0..=random.below(3)).map(|_| batch(random)).collect()),
         18..20 => Step::Abandon(who, batch(random)),
         20..24 => Step::Transaction(who, batch(random)),

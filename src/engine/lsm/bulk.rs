@@ -1,0 +1,218 @@
+//! Many changes that become one commit without being held in memory: written to tables that nothing leads to until then.
+//!
+//! ```text
+//!  changes ─► chunk ─(full: sort it)─► table ─┐
+//!                                             ├─► run ─┐
+//!  changes ─► chunk ─(keys go on)────► table ─┘        ├─► one run ─► commit: the manifest takes it in on top of all others
+//!  changes ─► chunk ─(keys begin anew)► table ──► run ─┘
+//! ```
+//!
+//! Changes in key order make one run. Others make a run a chunk, and these are merged before they are committed. In the file all
+//! records have LSN 1; the commit says which LSN that counts from. Right until then the tables can be thrown away:
+//! so a bulk that is dropped, or whose process dies, leaves nothing behind.
+
+use std::sync::Arc;
+
+use super::merge::{Merge, Source};
+use super::tables::{self, Target};
+use super::version::{LazyTable, Run};
+use crate::error::Result;
+use crate::storage::manifest::Manifest;
+use crate::storage::sstable::file_name;
+use crate::storage::{Place, RunTable, TableMeta};
+use crate::types::{Direction, FileId, Key, KeyRange, Lsn, Op, Value};
+
+/// The LSN of all records, counted from the one before the commit.
+const RAW_LSN: Lsn = Lsn(1);
+
+/// Memory that a change takes beside the bytes of its key and value, about.
+const CHANGE_BYTES: u64 = 64;
+
+/// Changes that are held in memory.
+#[derive(Debug, Default)]
+pub(crate) struct Chunk {
+    changes: Vec<(Key, Option<Value>)>,
+    memory: u64,
+    /// Whether keys came out of order, or twice.
+    is_mixed: bool,
+}
+
+impl Chunk {
+    pub(crate) fn push(&mut self, op: Op) {
+        let (key, value) = match op {
+            Op::Set { key, value } => (key, Some(value)),
+            Op::Delete { key } => (key, None),
+        };
+        self.is_mixed |= self.changes.last().is_some_and(|(last, _)| *last >= key);
+        self.memory += CHANGE_BYTES + (key.len() + value.as_ref().map_or(0, |value| value.len())) as u64;
+        self.changes.push((key, value));
+    }
+
+    /// About how many bytes of memory it takes.
+    pub(crate) const fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    /// The changes in the order in which they came.
+    pub(crate) fn into_ops(self) -> impl Iterator<Item = Op> {
+        self.changes.into_iter().map(|(key, value)| match value {
+            Some(value) => Op::Set { key, value },
+            None => Op::Delete { key },
+        })
+    }
+
+    /// Orders the changes, the last one of each key only.
+    fn sort(&mut self) {
+        if self.is_mixed {
+            self.changes.reverse();
+            self.changes.sort_by(|(a, _), (b, _)| a.cmp(b));
+            self.changes.dedup_by(|later, earlier| later.0 == earlier.0);
+            self.is_mixed = false;
+        }
+    }
+
+    fn payload_bytes(&self) -> u64 {
+        self.memory - self.changes.len() as u64 * CHANGE_BYTES
+    }
+}
+
+/// A walk over a sorted chunk.
+struct ChunkWalk<'a> {
+    rest: std::slice::Iter<'a, (Key, Option<Value>)>,
+    current: Option<&'a (Key, Option<Value>)>,
+}
+
+impl Source for ChunkWalk<'_> {
+    fn advance(&mut self) -> Result<bool> {
+        self.current = self.rest.next();
+        Ok(self.current.is_some())
+    }
+
+    fn key(&self) -> &[u8] {
+        self.current.map_or(&[], |(key, _)| key)
+    }
+
+    fn is_tombstone(&self) -> bool {
+        self.current.is_some_and(|(_, value)| value.is_none())
+    }
+
+    fn value(&self) -> Result<Option<&[u8]>> {
+        Ok(self.current.and_then(|(_, value)| value.as_deref()))
+    }
+
+    fn lsn(&self) -> Lsn {
+        RAW_LSN
+    }
+}
+
+/// Runs that nothing leads to yet.
+#[derive(Debug)]
+pub(crate) struct Loose {
+    place: Place,
+    seed: u64,
+    table_bytes: u64,
+    /// The number of the first table that was written, and of the next one.
+    first: FileId,
+    next: FileId,
+    /// Newest first.
+    runs: Vec<Vec<TableMeta>>,
+    user_bytes: u64,
+    table_bytes_written: u64,
+}
+
+impl Loose {
+    /// Tables are to be written with the numbers of merges: whoever has the right to merge may do so.
+    pub(crate) fn new(place: &Place, manifest: &Manifest, table_bytes: u64) -> Self {
+        let (seed, next) = (manifest.seed, manifest.next_merged);
+        Self {
+            place: place.clone(),
+            seed,
+            table_bytes,
+            first: next,
+            next,
+            runs: Vec::new(),
+            user_bytes: 0,
+            table_bytes_written: 0,
+        }
+    }
+
+    /// Writes a chunk to tables.
+    ///
+    /// # Errors
+    /// I/O.
+    pub(crate) fn write(&mut self, mut chunk: Chunk) -> Result<()> {
+        chunk.sort();
+        let Some((smallest, _)) = chunk.changes.first() else { return Ok(()) };
+        let largest = self.runs.first().and_then(|run| run.last()).map(|table| &table.largest);
+        let goes_on = largest.is_some_and(|largest| largest < smallest);
+        let mut walk = ChunkWalk { rest: chunk.changes.iter(), current: None };
+        let tables = self.write_tables(&mut walk)?;
+        self.user_bytes += chunk.payload_bytes();
+        match self.runs.first_mut() {
+            Some(run) if goes_on => run.extend(tables),
+            _ => self.runs.insert(0, tables),
+        }
+        Ok(())
+    }
+
+    fn write_tables(&mut self, source: &mut dyn Source) -> Result<Vec<TableMeta>> {
+        let target = Target {
+            place: &self.place,
+            seed: self.seed,
+            first: self.next,
+            keep_tombstones: true,
+            table_bytes: self.table_bytes,
+            limit: None,
+        };
+        let written = target.write(source, &mut |_, _| true)?;
+        self.next = written.next;
+        self.table_bytes_written += tables::total_len(&written.tables);
+        Ok(written.tables)
+    }
+
+    /// Makes the runs one, and estimates what it outdates in the older ones.
+    ///
+    /// # Errors
+    /// Corruption, I/O.
+    pub(crate) fn complete(&mut self, older: &[Run]) -> Result<Vec<RunTable>> {
+        if self.runs.len() > 1 {
+            self.merge()?;
+        }
+        tables::list(&self.place, self.runs.concat(), older)
+    }
+
+    fn merge(&mut self) -> Result<()> {
+        let open =
+            |table: &TableMeta| Arc::new(LazyTable::new(RunTable::whole(table.clone()), self.place.clone()));
+        let runs: Vec<Run> = self.runs.iter().map(|run| Run(run.iter().map(open).collect())).collect();
+        let mut sources: Vec<Box<dyn Source + '_>> = Vec::new();
+        for run in &runs {
+            sources.push(Box::new(run.walk(&KeyRange::all(), Direction::Forward)));
+        }
+        let merged = self.write_tables(&mut Merge::new(sources, Direction::Forward)?)?;
+        let before = std::mem::replace(&mut self.runs, vec![merged]);
+        for table in before.iter().flatten() {
+            self.place.discard(file_name(table.id));
+        }
+        Ok(())
+    }
+
+    /// Puts the completed run on top of those of a manifest, as the batch behind `lsn`.
+    pub(crate) fn put_into(&self, manifest: &mut Manifest, mut run: Vec<RunTable>, lsn: Lsn) {
+        for table in &mut run {
+            table.lsn_base = lsn.0;
+        }
+        manifest.runs.insert(0, run);
+        manifest.next_merged = self.next;
+        manifest.flushed = Lsn(lsn.0 + RAW_LSN.0);
+        manifest.bulk = manifest.flushed;
+        manifest.totals.count_flush(self.user_bytes, self.user_bytes, self.table_bytes_written);
+    }
+
+    /// Removes the tables, which nothing leads to.
+    pub(crate) fn discard(&self) {
+        for id in (self.first.0..self.next.0).step_by(2) {
+            self.place.discard(file_name(FileId(id)));
+        }
+    }
+}
