@@ -16,7 +16,8 @@ pub struct Stats {
     pub is_exact: bool,
     /// The newest committed batch.
     pub lsn: Lsn,
-    /// Keys whose newest change is in memory and in the log only.
+    /// Keys whose newest change is in memory and in the log only; one that was changed in several segments of the log counts
+    /// in each.
     pub memtable_keys: u64,
     /// Bytes of the keys and values of the changes in memory, overwritten ones included.
     pub memtable_bytes: u64,
