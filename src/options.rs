@@ -6,6 +6,45 @@ use std::time::Duration;
 
 use crate::types::{EngineKind, SyncMode};
 
+/// How much an LSM engine does at once, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// Sealed memtables are flushed when they take so much memory: it is what the next process may have to read of the log.
+    pub(crate) flush: u64,
+    /// With more in sealed memtables than this a writer flushes itself, so that memory is bounded.
+    pub(crate) most_sealed: u64,
+    /// A run is cut into tables of about this size.
+    pub(crate) table: u64,
+    /// What is merged at once in the background.
+    pub(crate) slice: u64,
+    /// What is merged at once while somebody waits for it.
+    pub(crate) short_slice: u64,
+    /// Flush and merge on a thread, or before the write that made it due returns.
+    pub(crate) in_background: bool,
+}
+
+impl Pace {
+    const USUAL: Self = Self {
+        flush: 24 << 20,
+        most_sealed: 96 << 20,
+        table: 64 << 20,
+        slice: 32 << 20,
+        short_slice: 8 << 20,
+        in_background: true,
+    };
+
+    /// For tests: little data makes many flushes, tables and slices, one call after the other.
+    #[cfg(test)]
+    pub(crate) const SMALL: Self = Self {
+        flush: 1,
+        most_sealed: 200_000,
+        table: 40_000,
+        slice: 60_000,
+        short_slice: 20_000,
+        in_background: false,
+    };
+}
+
 /// How to open a database.
 ///
 /// ```no_run
@@ -26,6 +65,7 @@ pub struct Options {
     pub(crate) interrupt: Option<Arc<AtomicBool>>,
     /// The engine of a database that is created. An existing one remembers its own.
     pub(crate) engine: EngineKind,
+    pub(crate) pace: Pace,
 }
 
 impl Default for Options {
@@ -37,6 +77,7 @@ impl Default for Options {
             lock_timeout: Duration::from_secs(5),
             interrupt: None,
             engine: EngineKind::default(),
+            pace: Pace::USUAL,
         }
     }
 }
@@ -83,7 +124,7 @@ impl Options {
         self
     }
 
-    /// The engine of a database that is created (default: [`EngineKind::Simple`]).
+    /// The engine of a database that is created (default: [`EngineKind::Kv`]).
     #[must_use]
     pub const fn engine(mut self, engine: EngineKind) -> Self {
         self.engine = engine;

@@ -7,40 +7,50 @@
 //! ```
 //!
 //! A memtable belongs to one log segment. When a segment is full its memtable is sealed; flushing writes the sealed ones to
-//! a table, names it in the manifest and lets the log begin behind it. Runs are merged as [`plan`](lsm::plan) decides: by a
-//! thread of this handle, which waits for it when it is dropped, so that short-lived processes make progress too.
+//! a table, names it in the manifest and lets the log begin behind it. Runs are merged as [`plan`](lsm::plan) decides, in
+//! [slices](lsm::compact) each of which is worth something by itself.
+//!
+//! Both are the work of a thread, which is started when there is enough to flush and ends when nothing is due. While it merges
+//! it flushes, too: nobody waits for a merge. Where it falls behind a writer does the work itself, a piece at a time. A
+//! handle that is closed gives up the slice it is at, flushes a log that would take the next process long to read, and
+//! pays for that with a short slice: so a database that only short-lived processes write to is kept in shape as well.
 //!
 //! Opening reads the manifest and the log behind it, never a table: tables are opened when they are first read. When a
-//! table is gone because another process merged it, the handle starts again from the manifest.
+//! table is gone because another process merged it, the handle takes up the manifest and looks again.
 
 use std::io;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use super::lsm::compact::{self, Sizes};
 use super::lsm::figures;
 use super::lsm::memtable::Memtable;
 use super::lsm::merge::{Merge, Source};
-use super::lsm::plan::plan;
-use super::lsm::tables;
+use super::lsm::tables::{self, Target};
 use super::lsm::tree::Tree;
+use super::lsm::version::Version;
 use super::lsm::view::View;
 use super::wal_engine::{Maintenance, Memory, Sealed, WalEngine, WalTurn};
 use super::{Compaction, Engine, Progress, Snapshot, Stats, Turn};
 use crate::error::{Error, Notice, Result};
-use crate::options::Options;
-use crate::storage::Place;
+use crate::options::{Options, Pace};
 use crate::storage::manifest::Manifest;
+use crate::storage::{Place, RunTable};
 use crate::types::{Batch, Direction, EngineKind, Entry, FileId, KeyRange, Lsn, Value};
 
-/// How often a reader starts again before it takes a missing table for a lost one.
+/// How often a reader looks again before it takes a missing table for a lost one.
 const MAX_RESTARTS: usize = 20;
 
-/// With more sealed memtables than this a writer waits for its turn to flush, so that memory is bounded.
-const MAX_SEALED: usize = 16;
+/// With more runs than this a writer merges itself, so that reads look at a bounded number.
+const MAX_RUNS: usize = 40;
 
 /// A handle that wrote leaves at most so many bytes in the log for the next process to read.
 const MAX_LEFT_BYTES: u64 = 256 << 10;
+
+/// How long the background leaves the right to merge to others between two slices: longer than they sleep while waiting.
+const BETWEEN_SLICES: Duration = Duration::from_millis(8);
 
 /// `.stats` counts so many keys; of more it gives an estimate.
 const MAX_COUNTED: u64 = 1 << 20;
@@ -48,13 +58,16 @@ const MAX_COUNTED: u64 = 1 << 20;
 /// The LSM tree of one database.
 pub(crate) struct KvEngine {
     shared: Arc<Shared>,
-    /// The thread that merges runs, if one was started.
-    merging: Mutex<Option<JoinHandle<()>>>,
+    /// The thread that flushes and merges, if one was started.
+    background: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What the merging thread needs too.
+/// What the background thread needs too.
 struct Shared {
     log: WalEngine<Tree>,
+    pace: Pace,
+    /// The background is to end as soon as it can.
+    stop: AtomicBool,
 }
 
 impl KvEngine {
@@ -64,66 +77,68 @@ impl KvEngine {
     /// As [`WalEngine::open`].
     pub(crate) fn open(place: Place, manifest: Manifest, options: &Options) -> Result<Self> {
         let log = WalEngine::open(place, manifest, options)?;
-        Ok(Self { shared: Arc::new(Shared { log }), merging: Mutex::default() })
+        let shared = Shared { log, pace: options.pace, stop: AtomicBool::new(false) };
+        Ok(Self { shared: Arc::new(shared), background: Mutex::default() })
     }
 
     fn view(&self) -> Result<View> {
         self.shared.read(View::of)
     }
 
-    /// Flushes sealed memtables, unless somebody else is at it and few wait, and sees to it that runs are merged. The write that
-    /// led here is durable: what goes wrong is left for the next time.
+    /// Sees to it that what is due is done, in the background or, when that falls behind, here. The write that led here is
+    /// durable: what goes wrong is left for the next time.
     fn maintain(&self) {
-        let log = &self.shared.log;
-        let maintenance = match log.peek(|tree| tree.sealed.len()) {
-            0 => return,
-            few if few <= MAX_SEALED => log.try_maintain(),
-            _ => log.maintain().map(Some),
-        };
-        let flushed = match maintenance {
-            Ok(Some(mut maintenance)) => flush_sealed(&mut maintenance),
-            Ok(None) => return,
-            Err(error) => Err(error),
-        };
-        if flushed.is_ok() {
-            self.merge_in_background();
+        let shared = &self.shared;
+        let (sealed_bytes, runs) = shared.log.peek(|tree| (tree.sealed_bytes(), tree.version.runs.len()));
+        match shared.pace.in_background {
+            _ if sealed_bytes < shared.pace.flush => {}
+            true => self.work_in_background(),
+            false => shared.work(),
+        }
+        if sealed_bytes > shared.pace.most_sealed {
+            drop(shared.log.maintain().and_then(|right| shared.flush_sealed(&right)));
+        }
+        if runs > MAX_RUNS {
+            drop(shared.log.merge().and_then(|right| shared.merge_slice(&right, shared.pace.short_slice)));
         }
     }
 
-    /// Flushes the log if this handle wrote to it and it has grown.
+    fn work_in_background(&self) {
+        let mut background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+        if background.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let work = move || shared.work();
+        *background = std::thread::Builder::new().name("kvdb-background".into()).spawn(work).ok();
+    }
+
+    /// Ends the background. A slice of a merge that is under way is given up.
+    fn stop_background(&self) {
+        let background = self.background.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = background {
+            self.shared.stop.store(true, Ordering::Relaxed);
+            // What it did not get done is left for the next time.
+            drop(thread.join());
+            self.shared.stop.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Flushes the log if this handle wrote to it and it has grown, and pays for that with a short slice of what there is to
+    /// merge.
     fn flush_what_is_left(&self) {
-        let log = &self.shared.log;
+        let Shared { log, pace, .. } = &*self.shared;
         let wrote = log.counters().commits.load(Ordering::Relaxed) > 0;
         if !wrote || log.log_bytes() < MAX_LEFT_BYTES {
             return;
         }
-        if let Ok(Some(mut maintenance)) = log.try_maintain()
+        if let Ok(Some(maintenance)) = log.try_maintain()
             && let Ok(sealed) = maintenance.seal(sealed_memtables)
-            && flush(&mut maintenance, &sealed, &mut |_| true).is_ok()
         {
-            drop(maintenance);
-            self.merge_in_background();
+            drop(self.shared.flush(&maintenance, &sealed, &mut |_| true));
         }
-    }
-
-    fn wait_for_merge(&self) {
-        let merging = self.merging.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = merging {
-            // A merge that failed has changed nothing.
-            drop(thread.join());
-        }
-    }
-
-    /// Starts a thread that merges runs, if there is something to merge and none is at it.
-    fn merge_in_background(&self) {
-        let mut merging = self.merging.lock().unwrap_or_else(PoisonError::into_inner);
-        if merging.as_ref().is_some_and(|thread| !thread.is_finished()) {
-            return;
-        }
-        if self.shared.log.peek(|tree| plan(&tree.version.sizes()).is_some()) {
-            let shared = Arc::clone(&self.shared);
-            let work = move || shared.merge_as_planned();
-            *merging = std::thread::Builder::new().name("kvdb-merge".into()).spawn(work).ok();
+        if let Ok(Some(right)) = log.try_merge() {
+            drop(self.shared.merge_slice(&right, pace.short_slice));
         }
     }
 }
@@ -135,25 +150,102 @@ impl Drop for KvEngine {
 }
 
 impl Shared {
-    /// Merges until all is well, an error ends it, or another process is at it.
-    fn merge_as_planned(&self) {
-        while let Ok(Some(mut maintenance)) = self.log.try_maintain() {
-            let sizes = run_sizes(maintenance.manifest());
-            let Some(range) = plan(&sizes) else { break };
-            if tables::merge(&mut maintenance, range, &mut |_| true).is_err() {
-                break;
+    /// Flushes and merges until all is well, an error ends it, or another process is at it.
+    fn work(&self) {
+        while !self.is_stopped() {
+            self.flush_if_due();
+            match self.log.try_merge() {
+                Ok(Some(right)) if self.merge_slice(&right, self.pace.slice).unwrap_or(false) => {}
+                _ => break,
+            }
+            if self.pace.in_background {
+                std::thread::sleep(BETWEEN_SLICES);
             }
         }
     }
 
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Flushes sealed memtables if they amount to much and nobody else is at it.
+    fn flush_if_due(&self) {
+        if self.log.peek(Tree::sealed_bytes) >= self.pace.flush
+            && let Ok(Some(maintenance)) = self.log.try_maintain()
+        {
+            // What goes wrong is left for the next time.
+            drop(self.flush_sealed(&maintenance));
+        }
+    }
+
+    /// Merges a slice, and flushes meanwhile what is due.
+    fn merge_slice(&self, right: &Maintenance<'_, Tree>, slice: u64) -> Result<bool> {
+        compact::merge_slice(right, Sizes { slice, table: self.pace.table }, &mut || {
+            self.flush_if_due();
+            !self.is_stopped()
+        })
+    }
+
+    /// Writes the memtables of full segments to a table.
+    fn flush_sealed(&self, maintenance: &Maintenance<'_, Tree>) -> Result<()> {
+        match maintenance.sealed(sealed_memtables)? {
+            Some(sealed) => self.flush(maintenance, &sealed, &mut |_| true),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes memtables to a table and lets the log begin behind them.
+    fn flush(
+        &self,
+        maintenance: &Maintenance<'_, Tree>,
+        sealed: &Sealed<Vec<(FileId, Arc<Memtable>)>>,
+        progress: &mut dyn FnMut(Progress) -> bool,
+    ) -> Result<()> {
+        let manifest = maintenance.manifest()?;
+        if sealed.first.id <= manifest.first.id {
+            return Ok(());
+        }
+        let memtables: Vec<_> =
+            sealed.view.iter().filter(|(segment, _)| *segment >= manifest.first.id).collect();
+        let mut sources: Vec<Box<dyn Source + '_>> = Vec::new();
+        for (_, memtable) in memtables.iter().rev() {
+            sources.push(Box::new(memtable.walk(&KeyRange::all(), Direction::Forward)));
+        }
+        let place = maintenance.place();
+        let target = Target {
+            place,
+            seed: manifest.seed,
+            first: manifest.next_flushed,
+            keep_tombstones: !manifest.runs.is_empty(),
+            table_bytes: self.pace.table,
+            limit: None,
+        };
+        let total = memtables.iter().map(|(_, memtable)| memtable.len() as u64).sum();
+        let mut report = |done, written_bytes| progress(Progress { done, total, written_bytes });
+        let written = target.write(&mut Merge::new(sources, Direction::Forward)?, &mut report)?;
+        let user_bytes = memtables.iter().map(|(_, memtable)| memtable.bytes()).sum();
+        let table_bytes = tables::total_len(&written.tables);
+        let older = Version::new(&manifest.runs, manifest.seed, place, None)?;
+        let run = tables::list(place, written.tables, &older.runs)?;
+        maintenance.install(|manifest| {
+            manifest.totals.count_flush(user_bytes, sealed.log_bytes, table_bytes);
+            if !run.is_empty() {
+                manifest.runs.insert(0, run);
+            }
+            (manifest.first, manifest.flushed, manifest.next_flushed) =
+                (sealed.first, sealed.lsn, written.next);
+            Ok(())
+        })
+    }
+
     /// Runs `read` on the tree once it holds everything that was acknowledged before the call. A table that another process
-    /// removed meanwhile makes it start again.
+    /// removed meanwhile makes it take up the manifest and look again.
     fn read<R>(&self, read: impl Fn(&Tree, Lsn) -> Result<R>) -> Result<R> {
         let mut missing = None;
         for _ in 0..MAX_RESTARTS {
             match self.log.read(|tree, lsn| read(tree, lsn))? {
                 Err(error) if is_missing(&error) => {
-                    self.log.start_again();
+                    self.log.take_up_manifest()?;
                     missing = Some(error);
                 }
                 done => return done,
@@ -167,54 +259,12 @@ impl Shared {
     }
 }
 
-fn is_missing(error: &Error) -> bool {
-    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
-}
-
-fn run_sizes(manifest: &Manifest) -> Vec<u64> {
-    manifest.runs.iter().map(|run| run.iter().map(|table| table.len).sum()).collect()
-}
-
-/// Writes the memtables of full segments to a table.
-fn flush_sealed(maintenance: &mut Maintenance<'_, Tree>) -> Result<()> {
-    match maintenance.sealed(sealed_memtables)? {
-        Some(sealed) => flush(maintenance, &sealed, &mut |_| true),
-        None => Ok(()),
-    }
-}
-
 fn sealed_memtables(tree: &Tree) -> Vec<(FileId, Arc<Memtable>)> {
     tree.sealed.clone()
 }
 
-/// Writes memtables to a table and lets the log begin behind them.
-fn flush(
-    maintenance: &mut Maintenance<'_, Tree>,
-    sealed: &Sealed<Vec<(FileId, Arc<Memtable>)>>,
-    progress: &mut dyn FnMut(Progress) -> bool,
-) -> Result<()> {
-    let mut manifest = maintenance.manifest().clone();
-    let from = manifest.first.id;
-    if sealed.first.id <= from {
-        return Ok(());
-    }
-    let memtables: Vec<_> = sealed.view.iter().filter(|(segment, _)| *segment >= from).collect();
-    let mut sources: Vec<Box<dyn Source + '_>> = Vec::new();
-    for (_, memtable) in memtables.iter().rev() {
-        sources.push(Box::new(memtable.walk(&KeyRange::all(), Direction::Forward)));
-    }
-    let keep_tombstones = !manifest.runs.is_empty();
-    let mut merge = Merge::new(sources, Direction::Forward)?;
-    let total = memtables.iter().map(|(_, memtable)| memtable.len() as u64).sum();
-    let mut report = |done, written_bytes| progress(Progress { done, total, written_bytes });
-    let run =
-        tables::write_run(maintenance.place(), &mut manifest, &mut merge, keep_tombstones, &mut report)?;
-    let user_bytes = memtables.iter().map(|(_, memtable)| memtable.bytes()).sum();
-    manifest.totals.count_flush(user_bytes, sealed.log_bytes, tables::total_len(&run));
-    if !run.is_empty() {
-        manifest.runs.insert(0, run);
-    }
-    maintenance.install(Manifest { first: sealed.first, flushed: sealed.lsn, ..manifest })
+fn is_missing(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
 impl Engine for KvEngine {
@@ -261,35 +311,32 @@ impl Engine for KvEngine {
 
     fn compact(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Compaction> {
         let bytes_before = self.shared.log.stats()?.disk_bytes;
-        let mut maintenance = self.shared.log.maintain()?;
+        self.stop_background();
+        let right = self.shared.log.merge()?;
+        let maintenance = self.shared.log.maintain()?;
         let sealed = maintenance.seal(sealed_memtables)?;
         let in_memory: u64 = sealed.view.iter().map(|(_, memtable)| memtable.len() as u64).sum();
-        let stored: u64 = maintenance.manifest().runs.iter().flatten().map(|table| table.entries).sum();
+        let stored: u64 = right.manifest()?.runs.iter().flatten().map(RunTable::entries).sum();
         // What is flushed above older runs is then merged with them.
         let total = if stored == 0 { in_memory } else { 2 * in_memory + stored };
         let mut flushed = 0;
-        flush(&mut maintenance, &sealed, &mut |now| {
+        self.shared.flush(&maintenance, &sealed, &mut |now| {
             flushed = now.written_bytes;
             progress(Progress { total, ..now })
         })?;
-        let runs = maintenance.manifest().runs.len();
-        let tombstones = maintenance.manifest().runs.iter().flatten().any(|table| table.tombstones > 0);
-        if runs > 1 || tombstones {
-            tables::merge(&mut maintenance, 0..runs, &mut |now| {
-                let written_bytes = flushed + now.written_bytes;
-                progress(Progress { done: in_memory + now.done, total, written_bytes })
-            })?;
-        }
         drop(maintenance);
+        let Pace { table, slice, .. } = self.shared.pace;
+        compact::merge_all(&right, Sizes { slice, table }, &mut |now| {
+            let written_bytes = flushed + now.written_bytes;
+            progress(Progress { done: in_memory + now.done, total, written_bytes })
+        })?;
+        drop(right);
         Ok(Compaction { bytes_before, bytes_after: self.shared.log.stats()?.disk_bytes })
     }
 
-    /// Waits for a merge that is under way (processes that are killed lose its work, but others should not), and flushes a log
-    /// that would take the next process long to read.
     fn close(&self) {
-        self.wait_for_merge();
+        self.stop_background();
         self.flush_what_is_left();
-        self.wait_for_merge();
     }
 
     fn read_only(&self) -> Option<&str> {
@@ -332,6 +379,8 @@ impl Turn for KvTurn<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::db::Db;
     use crate::storage::fs::sim::SimFs;
@@ -346,10 +395,10 @@ mod tests {
 
     /// Merges all runs without touching the log, as a background merge does.
     fn merge_all(engine: &KvEngine) {
-        let mut maintenance = engine.shared.log.maintain().unwrap();
-        let runs = maintenance.manifest().runs.len();
-        assert!(runs > 0);
-        tables::merge(&mut maintenance, 0..runs, &mut |_| true).unwrap();
+        let right = engine.shared.log.merge().unwrap();
+        assert!(!right.manifest().unwrap().runs.is_empty());
+        let Pace { slice, table, .. } = Pace::SMALL;
+        compact::merge_all(&right, Sizes { slice, table }, &mut |_| true).unwrap();
     }
 
     #[test]
@@ -388,6 +437,92 @@ mod tests {
             assert!(behind.get(b"a key below all tables").unwrap().is_none());
             merge_all(&merging);
             check(&behind);
+        }
+    }
+
+    /// Writes a run of its own that changes some of `KEYS` keys.
+    fn write_run(engine: &KvEngine, db: &Db, model: &mut BTreeMap<Vec<u8>, Vec<u8>>, seed: u64) {
+        let mut batch = Batch::new();
+        for number in 0..KEYS {
+            let key = format!("key{number:04}").into_bytes();
+            let mixed = (number + 1).wrapping_mul(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1) >> 7;
+            match mixed % 5 {
+                0 => {
+                    model.remove(&key);
+                    batch.delete(key);
+                }
+                1 | 2 => {
+                    let value =
+                        vec![u8::try_from(mixed % 251).unwrap(); 50 + usize::try_from(seed % 100).unwrap()];
+                    model.insert(key.clone(), value.clone());
+                    batch.set(key, value);
+                }
+                _ => {}
+            }
+        }
+        db.write(batch).unwrap();
+        let maintenance = engine.shared.log.maintain().unwrap();
+        let sealed = maintenance.seal(sealed_memtables).unwrap();
+        engine.shared.flush(&maintenance, &sealed, &mut |_| true).unwrap();
+    }
+
+    const KEYS: u64 = 2_000;
+
+    fn assert_same(engine: &Arc<KvEngine>, model: &BTreeMap<Vec<u8>, Vec<u8>>) {
+        let db = Db::from_engine(engine.clone());
+        for number in 0..KEYS {
+            let key = format!("key{number:04}").into_bytes();
+            assert_eq!(db.get(&key).unwrap().as_deref(), model.get(&key).map(|value| &value[..]));
+        }
+        for direction in [Direction::Forward, Direction::Reverse] {
+            let scan = db.snapshot().unwrap().into_scan(KeyRange::all(), direction);
+            let mut found: Vec<_> =
+                scan.map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec())).unwrap()).collect();
+            if direction == Direction::Reverse {
+                found.reverse();
+            }
+            assert!(found.iter().map(|(key, value)| (key, value)).eq(model), "{direction:?}");
+        }
+    }
+
+    #[test]
+    fn runs_read_the_same_after_every_slice_of_a_merge_whoever_does_it() {
+        for seed in 1..4 {
+            let disk = SimFs::new();
+            let (first, mut model) = (open(&disk), BTreeMap::new());
+            let db = Db::from_engine(first.clone());
+            for run in 0..4 {
+                write_run(&first, &db, &mut model, seed * 10 + run);
+            }
+            let (mut slices, mut floors) = (0, 0);
+            loop {
+                // Each slice is another process's; the one that wrote the runs goes on with what it has.
+                let other = open(&disk);
+                let right = other.shared.log.merge().unwrap();
+                let sizes = Sizes { slice: 40_000, table: 15_000 };
+                if !compact::merge_slice(&right, sizes, &mut || true).unwrap() {
+                    break;
+                }
+                slices += 1;
+                let manifest = right.manifest().unwrap();
+                floors += manifest.runs.iter().flatten().filter(|listed| !listed.floor.is_empty()).count();
+                drop(right);
+                assert_same(&other, &model);
+                if slices == 2 {
+                    assert!(manifest.merging.is_some());
+                    write_run(&other, &Db::from_engine(other.clone()), &mut model, seed * 10 + 7);
+                }
+                assert_same(&open(&disk), &model);
+                assert_same(&first, &model);
+            }
+            assert!(slices > 4 && floors > 4, "{slices} slices, {floors} floors");
+            first.compact(&mut |_| true).unwrap();
+            assert_same(&first, &model);
+            let manifest = first.shared.log.merge().unwrap().manifest().unwrap();
+            assert_eq!((manifest.runs.len(), manifest.merging), (1, None));
+            let tombstones: u64 = manifest.runs[0].iter().map(|listed| listed.table.tombstones).sum();
+            let entries: u64 = manifest.runs[0].iter().map(|listed| listed.table.entries).sum();
+            assert_eq!((tombstones, entries), (0, model.len() as u64));
         }
     }
 }

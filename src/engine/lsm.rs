@@ -1,5 +1,6 @@
 //! The parts of the LSM tree: what is in memory, what is in tables, how they are merged.
 
+pub(crate) mod compact;
 pub(crate) mod figures;
 pub(crate) mod memtable;
 pub(crate) mod merge;

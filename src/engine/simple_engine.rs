@@ -116,7 +116,7 @@ impl SimpleEngine {
             return;
         }
         let rebased = match self.log.try_maintain() {
-            Ok(Some(mut maintenance)) => rebase(&mut maintenance, &mut |_| true).is_ok(),
+            Ok(Some(maintenance)) => rebase(&maintenance, &mut |_| true).is_ok(),
             _ => false,
         };
         let next = if rebased { MIN_REBASE_BYTES } else { log_bytes.saturating_mul(2) };
@@ -126,19 +126,21 @@ impl SimpleEngine {
 
 /// Replaces the log by a base of the live entries.
 fn rebase(
-    maintenance: &mut Maintenance<'_, Arc<Contents>>,
+    maintenance: &Maintenance<'_, Arc<Contents>>,
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<()> {
     let sealed = maintenance.seal(Arc::clone)?;
     let place = maintenance.place().clone();
     let base = write_base(&place, &sealed, progress).inspect_err(|_| base::discard(&place, sealed.first))?;
-    let manifest = maintenance.manifest().clone();
-    let mut totals = manifest.totals;
-    totals.user_bytes = sealed.view.user_bytes;
-    totals.log_bytes += sealed.log_bytes;
-    totals.count_merge(sealed.log_bytes + base::len(&place, manifest.base), base::len(&place, Some(base)));
-    let (first, flushed, base) = (sealed.first, sealed.lsn, Some(base));
-    maintenance.install(Manifest { first, flushed, base, totals, ..manifest })
+    let written_bytes = base::len(&place, Some(base));
+    maintenance.install(|manifest| {
+        let read_bytes = sealed.log_bytes + base::len(&place, manifest.base);
+        manifest.totals.user_bytes = sealed.view.user_bytes;
+        manifest.totals.log_bytes += sealed.log_bytes;
+        manifest.totals.count_merge(read_bytes, written_bytes);
+        (manifest.base, manifest.flushed, manifest.first) = (Some(base), sealed.lsn, sealed.first);
+        Ok(())
+    })
 }
 
 fn write_base(
@@ -189,7 +191,7 @@ impl Engine for SimpleEngine {
 
     fn compact(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Compaction> {
         let bytes_before = self.log.stats()?.disk_bytes;
-        rebase(&mut self.log.maintain()?, progress)?;
+        rebase(&self.log.maintain()?, progress)?;
         Ok(Compaction { bytes_before, bytes_after: self.log.stats()?.disk_bytes })
     }
 

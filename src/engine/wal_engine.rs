@@ -51,6 +51,7 @@ use crate::storage::wal::record::HEADER_LEN;
 use crate::types::{Entry, FileId, Lsn, Op, SyncMode};
 use figures::Counters;
 use follow::Follower;
+use maintain::Exclusive;
 use turn::Group;
 
 pub(crate) use chain::find_or_create;
@@ -94,9 +95,8 @@ pub(crate) struct WalEngine<M> {
     read_only: Option<String>,
     turnstile: LockFile,
     lock: LockFile,
-    maintenance: LockFile,
-    /// `MAINT` belongs to the handle: this keeps its threads apart.
-    maintaining: Mutex<()>,
+    maintaining: Exclusive,
+    merging: Exclusive,
     notes: Notes,
     /// Drawn once: see the nonce of a record.
     nonce: u32,
@@ -167,8 +167,8 @@ impl<M: Memory> WalEngine<M> {
         Ok(Self {
             turnstile: open_lock(chain::TURNSTILE)?,
             lock: open_lock(chain::LOCK)?,
-            maintenance: open_lock(chain::MAINTENANCE)?,
-            maintaining: Mutex::default(),
+            maintaining: Exclusive::new(chain::MAINTENANCE),
+            merging: Exclusive::new(chain::MERGING),
             place,
             sync: options.sync,
             patience: Patience { timeout: options.lock_timeout, interrupt: options.interrupt.clone() },
@@ -230,11 +230,6 @@ impl<M: Memory> WalEngine<M> {
     /// Looks at the memory as it is, without catching up.
     pub(crate) fn peek<R>(&self, look: impl FnOnce(&M) -> R) -> R {
         look(&self.published().memory)
-    }
-
-    /// Has the next command start again from the manifest: something that it leads to is gone.
-    pub(crate) fn start_again(&self) {
-        self.set_adrift(&mut self.inner());
     }
 
     /// Bytes of records that the log holds behind the base.

@@ -58,6 +58,15 @@ pub trait File: Send + Sync + fmt::Debug {
     /// The operating system's, `StorageFull` among them.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
 
+    /// Makes an empty file `len` bytes of zeros long, with room on the device for all of them: overwriting them later can't
+    /// find the disk full. Unlike zeros that were written, they need not be on the device; the first write to a place
+    /// is what costs an update of the file's extents.
+    ///
+    /// # Errors
+    /// `StorageFull`; `Unsupported` where the file system cannot do that; else the operating system's. The file may have
+    /// any length then.
+    fn allocate(&self, len: u64) -> io::Result<()>;
+
     /// Makes the file's bytes, and its length if that changed, durable (`fdatasync`; `F_FULLFSYNC` on macOS).
     ///
     /// # Errors

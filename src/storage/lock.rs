@@ -4,9 +4,10 @@
 //! |---------|----------------------------------------------------------------------------------------|
 //! | `TURN`  | exclusive, while waiting for `LOCK`: a turnstile that keeps a tight loop from starving others |
 //! | `LOCK`  | exclusive to commit, shared to catch up; for one command, never while idle             |
-//! | `MAINT` | exclusive, by the one process that compacts                                            |
+//! | `MAINT` | exclusive, by the one process that shortens the log                                    |
+//! | `MERGE` | exclusive, by the one process that merges runs                                         |
 //!
-//! Order: `MAINT` before `TURN` before `LOCK`, never the reverse.
+//! Order: `MERGE` before `MAINT` before `TURN` before `LOCK`, never the reverse.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -4,19 +4,22 @@
 //!  0                8        12       16       20       24               32               40               48
 //!  ┌────────────────┬────────┬────────┬────────┬────────┬────────────────┬────────────────┬────────────────┐
 //!  │ "kvdbman\n"    │ format │ crc    │ engine │ runs   │ first segment  │ its salt       │ flushed LSN    │
-//!  ├────────────────┼────────┴────────┼────────┴────────┼────────────────┼────────────────┴────────────────┤
-//!  │ base id        │ base salt       │ next table      │ hash seed      │ totals: see there               │ then the runs
-//!  └────────────────┴─────────────────┴─────────────────┴────────────────┴─────────────────────────────────┘
-//!  48               56                64                72               80                                168
+//!  ├────────────────┼────────┴────────┼────────┴────────┼────────────────┼────────────────┴────────────────┘
+//!  │ base id        │ base salt       │ next flushed    │ next merged    │ hash seed      │ below  │ merging│
+//!  └────────────────┴─────────────────┴─────────────────┴────────────────┴────────────────┴────────┴────────┘
+//!  48               56                64                72               80               88       92       96
+//!  96    the totals: see there
+//!  184   the runs, newest first
 //!
 //!  run     u32 number of tables, then each:
-//!  table   u64 id, length, entries, tombstones, payload bytes, smallest LSN, largest LSN; u32 checksum;
-//!          u16 length of the smallest key, u16 of the largest; both keys
+//!  table   u64 id, length, entries, tombstones, payload bytes, smallest LSN, largest LSN, hidden, outdating;
+//!          u32 checksum; u16 length of the smallest key, of the largest, of the floor; these three keys
 //!
 //!   crc      CRC-32 over the file with these four bytes left out
 //!   flushed  every batch up to this LSN is in the base or the runs; the log's first segment begins behind it
 //!   base     0, 0 when there is none
-//!   runs     newest first
+//!   next     numbers of the next table that a flush and that a merge writes: those of flushes are odd, those of merges even
+//!   merging  so many runs, above the `below` oldest, are being merged; 0 when none are
 //! ```
 //!
 //! It names the base or the tables, and the first live segment of the log; the chain of seals names the other segments. It
@@ -29,7 +32,7 @@ use std::path::Path;
 use super::codec::{crc32, put, u16_at, u32_at, u64_at};
 use super::fs::{Fs, OpenMode, read_full_at, remove_if_present, write_all_at};
 use super::totals::Totals;
-use super::{FORMAT, Life, TableMeta};
+use super::{FORMAT, Life, RunTable, TableMeta};
 use crate::error::{Error, Result};
 use crate::types::{EngineKind, FileId, Key, Lsn};
 
@@ -47,16 +50,20 @@ const FIRST_SALT: usize = FIRST_ID + 8;
 const FLUSHED: usize = FIRST_SALT + 8;
 const BASE_ID: usize = FLUSHED + 8;
 const BASE_SALT: usize = BASE_ID + 8;
-const NEXT_TABLE: usize = BASE_SALT + 8;
-const SEED: usize = NEXT_TABLE + 8;
-const TOTALS: usize = SEED + 8;
+const NEXT_FLUSHED: usize = BASE_SALT + 8;
+const NEXT_MERGED: usize = NEXT_FLUSHED + 8;
+const SEED: usize = NEXT_MERGED + 8;
+const BELOW: usize = SEED + 8;
+const MERGING: usize = BELOW + 4;
+const TOTALS: usize = MERGING + 4;
 const HEADER_LEN: usize = TOTALS + Totals::LEN;
 
-/// Places in a table's entry behind its seven numbers, and its length without the keys.
-const CHECKSUM: usize = 7 * 8;
+/// Places in a table's entry behind its nine numbers, and its length without the keys.
+const CHECKSUM: usize = 9 * 8;
 const SMALLEST_LEN: usize = CHECKSUM + 4;
 const LARGEST_LEN: usize = SMALLEST_LEN + 2;
-const TABLE_LEN: usize = LARGEST_LEN + 2;
+const FLOOR_LEN: usize = LARGEST_LEN + 2;
+const TABLE_LEN: usize = FLOOR_LEN + 2;
 
 /// A manifest larger than this is none: a million tables have room.
 const MAX_LEN: u64 = 1 << 30;
@@ -72,16 +79,51 @@ pub(crate) struct Manifest {
     /// The file that stands for the log up to `flushed`, of an engine that keeps everything in memory.
     pub base: Option<Life>,
     /// The tables that stand for the log up to `flushed`, newest run first.
-    pub runs: Vec<Vec<TableMeta>>,
-    /// The number of the next table.
-    pub next_table: FileId,
+    pub runs: Vec<Vec<RunTable>>,
+    /// The runs that are being merged.
+    pub merging: Option<Merging>,
+    /// The number of the next table that a flush writes: an odd one.
+    pub next_flushed: FileId,
+    /// The number of the next table that a merge writes: an even one.
+    pub next_merged: FileId,
     /// Seeds the hashes of keys in tables.
     pub seed: u64,
     /// What was written up to this manifest.
     pub totals: Totals,
 }
 
+/// Neighbouring runs that are being merged into the oldest of them. Counted from the oldest run: new runs come on top.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Merging {
+    /// Runs that are older than these.
+    pub below: u32,
+    /// How many they are: two at least.
+    pub count: u32,
+}
+
 impl Manifest {
+    /// The manifest of a new database of this engine, whose log begins with `first`.
+    pub(crate) const fn new(engine: EngineKind, first: Life, seed: u64) -> Self {
+        Self {
+            engine,
+            first,
+            flushed: Lsn::ZERO,
+            base: None,
+            runs: Vec::new(),
+            merging: None,
+            next_flushed: FileId(1),
+            next_merged: FileId(2),
+            seed,
+            totals: Totals::NONE,
+        }
+    }
+
+    /// Whether a file of this number may be, or become, a table that this manifest or a later one names.
+    pub(crate) fn may_need_table(&self, id: FileId) -> bool {
+        let next = if id.0.is_multiple_of(2) { self.next_merged } else { self.next_flushed };
+        id >= next || self.runs.iter().flatten().any(|listed| listed.table.id == id)
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut bytes = vec![0; HEADER_LEN];
         let base = self.base.unwrap_or_default();
@@ -94,8 +136,12 @@ impl Manifest {
         put(&mut bytes, FLUSHED, &self.flushed.0.to_le_bytes());
         put(&mut bytes, BASE_ID, &base.id.0.to_le_bytes());
         put(&mut bytes, BASE_SALT, &base.salt.to_le_bytes());
-        put(&mut bytes, NEXT_TABLE, &self.next_table.0.to_le_bytes());
+        put(&mut bytes, NEXT_FLUSHED, &self.next_flushed.0.to_le_bytes());
+        put(&mut bytes, NEXT_MERGED, &self.next_merged.0.to_le_bytes());
         put(&mut bytes, SEED, &self.seed.to_le_bytes());
+        let merging = self.merging.unwrap_or_default();
+        put(&mut bytes, BELOW, &merging.below.to_le_bytes());
+        put(&mut bytes, MERGING, &merging.count.to_le_bytes());
         put(&mut bytes, TOTALS, &self.totals.encode());
         for run in &self.runs {
             bytes.extend_from_slice(&count(run.len()));
@@ -114,13 +160,16 @@ impl Manifest {
         }
         let life = |id, salt| Some(Life { id: FileId(u64_at(bytes, id)?), salt: u64_at(bytes, salt)? });
         let base = life(BASE_ID, BASE_SALT)?;
+        let merging = Merging { below: u32_at(bytes, BELOW)?, count: u32_at(bytes, MERGING)? };
         Some(Self {
             engine: engine_from_code(u32_at(bytes, ENGINE)?)?,
             first: life(FIRST_ID, FIRST_SALT)?,
             flushed: Lsn(u64_at(bytes, FLUSHED)?),
             base: (base != Life::default()).then_some(base),
             runs: decode_runs(u32_at(bytes, RUNS)?, bytes.get(HEADER_LEN..)?)?,
-            next_table: FileId(u64_at(bytes, NEXT_TABLE)?),
+            merging: (merging.count > 0).then_some(merging),
+            next_flushed: FileId(u64_at(bytes, NEXT_FLUSHED)?),
+            next_merged: FileId(u64_at(bytes, NEXT_MERGED)?),
             seed: u64_at(bytes, SEED)?,
             totals: Totals::decode(bytes.get(TOTALS..)?)?,
         })
@@ -174,8 +223,9 @@ fn read_file(fs: &dyn Fs, path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn encode_table(bytes: &mut Vec<u8>, table: &TableMeta) {
-    let (smallest, largest) = (&table.smallest, &table.largest);
+fn encode_table(bytes: &mut Vec<u8>, listed: &RunTable) {
+    let table = &listed.table;
+    let keys = [&table.smallest, &table.largest, &listed.floor];
     for field in [
         table.id.0,
         table.len,
@@ -184,17 +234,21 @@ fn encode_table(bytes: &mut Vec<u8>, table: &TableMeta) {
         table.payload_bytes,
         table.smallest_lsn.0,
         table.largest_lsn.0,
+        listed.hidden,
+        listed.outdating,
     ] {
         bytes.extend_from_slice(&field.to_le_bytes());
     }
     bytes.extend_from_slice(&table.checksum.to_le_bytes());
-    bytes.extend_from_slice(&key_len(smallest));
-    bytes.extend_from_slice(&key_len(largest));
-    bytes.extend_from_slice(smallest);
-    bytes.extend_from_slice(largest);
+    for key in keys {
+        bytes.extend_from_slice(&key_len(key));
+    }
+    for key in keys {
+        bytes.extend_from_slice(key);
+    }
 }
 
-fn decode_runs(count: u32, mut rest: &[u8]) -> Option<Vec<Vec<TableMeta>>> {
+fn decode_runs(count: u32, mut rest: &[u8]) -> Option<Vec<Vec<RunTable>>> {
     let mut runs = Vec::new();
     for _ in 0..count {
         let tables = u32_at(rest, 0)?;
@@ -210,11 +264,12 @@ fn decode_runs(count: u32, mut rest: &[u8]) -> Option<Vec<Vec<TableMeta>>> {
     rest.is_empty().then_some(runs)
 }
 
-fn decode_table(bytes: &[u8]) -> Option<(TableMeta, &[u8])> {
+fn decode_table(bytes: &[u8]) -> Option<(RunTable, &[u8])> {
     let (fixed, keys) = bytes.split_at_checked(TABLE_LEN)?;
     let field = |index: usize| u64_at(fixed, index * 8);
     let (smallest, rest) = keys.split_at_checked(usize::from(u16_at(fixed, SMALLEST_LEN)?))?;
     let (largest, rest) = rest.split_at_checked(usize::from(u16_at(fixed, LARGEST_LEN)?))?;
+    let (floor, rest) = rest.split_at_checked(usize::from(u16_at(fixed, FLOOR_LEN)?))?;
     let table = TableMeta {
         id: FileId(field(0)?),
         len: field(1)?,
@@ -227,7 +282,7 @@ fn decode_table(bytes: &[u8]) -> Option<(TableMeta, &[u8])> {
         largest_lsn: Lsn(field(6)?),
         checksum: u32_at(fixed, CHECKSUM)?,
     };
-    Some((table, rest))
+    Some((RunTable { table, floor: Key::from(floor), hidden: field(7)?, outdating: field(8)? }, rest))
 }
 
 fn count(len: usize) -> [u8; 4] {
@@ -271,8 +326,8 @@ const fn engine_from_code(code: u32) -> Option<EngineKind> {
 mod tests {
     use super::*;
 
-    fn table(id: u64, smallest: &str, largest: &str) -> TableMeta {
-        TableMeta {
+    fn table(id: u64, smallest: &str, largest: &str) -> RunTable {
+        let table = TableMeta {
             id: FileId(id),
             len: 4096,
             entries: 9,
@@ -283,25 +338,26 @@ mod tests {
             smallest_lsn: Lsn(id),
             largest_lsn: Lsn(id + 5),
             checksum: 7,
+        };
+        RunTable {
+            floor: smallest.repeat(2).as_str().into(),
+            hidden: 3,
+            outdating: 4,
+            ..RunTable::whole(table)
         }
     }
 
     fn manifest() -> Manifest {
-        Manifest {
-            engine: EngineKind::Simple,
-            first: Life { id: FileId(5), salt: 12 },
-            flushed: Lsn(900),
-            base: Some(Life { id: FileId(4), salt: 11 }),
-            runs: Vec::new(),
-            next_table: FileId(1),
-            seed: 3,
-            totals: Totals { user_bytes: 7, merges: 8, ..Totals::default() },
-        }
+        let base = Some(Life { id: FileId(4), salt: 11 });
+        let new = Manifest::new(EngineKind::Simple, Life { id: FileId(5), salt: 12 }, 3);
+        let totals = Totals { user_bytes: 7, merges: 8, ..Totals::default() };
+        Manifest { flushed: Lsn(900), base, totals, ..new }
     }
 
     fn with_runs() -> Manifest {
         let runs = vec![vec![table(9, "a", "")], vec![table(3, "", "b"), table(4, "c", "d")], Vec::new()];
-        Manifest { engine: EngineKind::Kv, base: None, runs, ..manifest() }
+        let merging = Some(Merging { below: 1, count: 2 });
+        Manifest { engine: EngineKind::Kv, base: None, runs, merging, ..manifest() }
     }
 
     #[test]
@@ -322,6 +378,13 @@ mod tests {
         for len in 0..bytes.len() {
             assert_eq!(Manifest::decode(&bytes[..len]), None, "cut at {len}");
         }
+    }
+
+    #[test]
+    fn tables_that_a_flush_or_a_merge_may_be_writing_are_needed() {
+        let manifest = Manifest { next_flushed: FileId(7), next_merged: FileId(12), ..with_runs() };
+        let needed: Vec<u64> = (1..16).filter(|id| manifest.may_need_table(FileId(*id))).collect();
+        assert_eq!(needed, [3, 4, 7, 9, 11, 12, 13, 14, 15]);
     }
 
     #[test]

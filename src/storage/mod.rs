@@ -7,7 +7,8 @@
 //! nnnnnn.wal      a segment of the log                      wal
 //! nnnnnn.base     entries that stand for older segments     wal
 //! nnnnnn.sst      a sorted table                            sstable
-//! TURN LOCK MAINT empty files that processes lock           lock
+//! TURN LOCK       empty files that processes lock           lock
+//! MAINT MERGE     the same
 //! SHM             advisory notes between processes          shm
 //! config.toml     settings, if the user wrote one
 //! ```
@@ -65,6 +66,52 @@ pub struct TableMeta {
     pub largest_lsn: Lsn,
     /// The footer's checksum, which depends on every byte of the file.
     pub checksum: u32,
+}
+
+/// A table as a run has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RunTable {
+    /// What is in the file.
+    pub table: TableMeta,
+    /// Records below this key do not count: a merge has written them to other tables. Empty when all count.
+    pub floor: Key,
+    /// About how many records that are.
+    pub hidden: u64,
+    /// About how many records outdate one in an older run.
+    pub outdating: u64,
+}
+
+impl RunTable {
+    /// A table all of whose records count.
+    pub(crate) fn whole(table: TableMeta) -> Self {
+        Self { table, floor: Key::from(b""), hidden: 0, outdating: 0 }
+    }
+
+    /// No record that counts has a smaller key.
+    pub(crate) fn smallest(&self) -> &Key {
+        if self.floor.is_empty() { &self.table.smallest } else { &self.floor }
+    }
+
+    /// The largest key.
+    pub(crate) fn largest(&self) -> &Key {
+        &self.table.largest
+    }
+
+    /// About how many records count.
+    pub(crate) fn entries(&self) -> u64 {
+        self.table.entries.saturating_sub(self.hidden)
+    }
+
+    /// About how many bytes of the file count.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.share(self.table.len)
+    }
+
+    /// About how many of these `count` (bytes, records) belong to records that count.
+    pub(crate) fn share(&self, count: u64) -> u64 {
+        let share = u128::from(count) * u128::from(self.entries()) / u128::from(self.table.entries.max(1));
+        u64::try_from(share).unwrap_or(count)
+    }
 }
 
 /// Where a database lies: its file system and its directory.

@@ -49,6 +49,8 @@ pub struct Rewrite {
 }
 
 impl Rewrite {
+    const NEVER: Self = Self { unix_ms: 0, read_bytes: 0, written_bytes: 0 };
+
     fn now(read_bytes: u64, written_bytes: u64) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { unix_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX), read_bytes, written_bytes }
@@ -60,6 +62,17 @@ impl Rewrite {
 }
 
 impl Totals {
+    /// Those of a new database.
+    pub(crate) const NONE: Self = Self {
+        user_bytes: 0,
+        log_bytes: 0,
+        table_bytes: 0,
+        flushes: 0,
+        merges: 0,
+        last_flush: Rewrite::NEVER,
+        last_merge: Rewrite::NEVER,
+    };
+
     /// Bytes that they take in a manifest.
     pub(crate) const LEN: usize = FIELDS * 8;
 

@@ -13,7 +13,7 @@ fn level(run: &Run) -> Level {
     Level {
         tables: run.0.len() as u64,
         entries: run.entries(),
-        tombstones: sum(|table| table.meta().tombstones),
+        tombstones: sum(|table| table.listed().share(table.listed().table.tombstones)),
         bytes: run.bytes(),
     }
 }
@@ -21,5 +21,5 @@ fn level(run: &Run) -> Level {
 /// How many tables are open, and their bytes.
 pub(crate) fn open_tables(version: &Version) -> (u64, u64) {
     let open = version.tables().filter(|table| table.is_open());
-    open.fold((0, 0), |(count, bytes), table| (count + 1, bytes + table.meta().len))
+    open.fold((0, 0), |(count, bytes), table| (count + 1, bytes + table.listed().table.len))
 }

@@ -8,6 +8,9 @@ use crate::engine::key_map::{KeyMap, Walk};
 use crate::error::Result;
 use crate::types::{Direction, Key, KeyRange, Lsn, Op, Value};
 
+/// Memory that a slot takes beside the bytes of its key and value, about.
+const SLOT_BYTES: u64 = 96;
+
 /// The newest change to one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Slot {
@@ -48,6 +51,11 @@ impl Memtable {
     /// Bytes of keys and values that came in.
     pub(crate) const fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// About how many bytes of memory it takes.
+    pub(crate) fn memory(&self) -> u64 {
+        self.bytes + self.slots.len() as u64 * SLOT_BYTES
     }
 
     /// The changes of a range, in order.

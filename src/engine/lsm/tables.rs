@@ -1,83 +1,114 @@
-//! Writing runs: a walk over changes becomes tables, and runs become one run.
+//! Writing tables: a walk over changes becomes tables of one run.
 
-use std::ops::Range;
-
-use super::merge::{Merge, Source};
-use super::version::{Run, Version};
-use crate::engine::Progress;
-use crate::engine::wal_engine::{Maintenance, Memory};
+use super::merge::Source;
+use super::version::{LazyTable, Run};
 use crate::error::{Error, Result};
-use crate::storage::manifest::Manifest;
 use crate::storage::sstable::{TableWriter, file_name};
-use crate::storage::{Place, TableMeta};
-use crate::types::{Direction, FileId, KeyRange};
-
-/// A run is cut into tables of about this many bytes.
-const TABLE_BYTES: u64 = 64 << 20;
+use crate::storage::{Place, RunTable, TableMeta};
+use crate::types::{FileId, Key};
 
 /// Changes between two reports of progress: few, because values may be large, and who wants to stop should not wait.
 const PROGRESS_STEP: u64 = 256;
 
-/// Writes the changes of a walk to tables, whose numbers are taken from `manifest`, and makes them and their names durable.
-/// After an error nothing is left of them. `progress` is told of changes done and bytes written.
-///
-/// # Errors
-/// `Interrupted` when `progress` says stop; corruption of what is read; I/O.
-pub(crate) fn write_run(
-    place: &Place,
-    manifest: &mut Manifest,
-    source: &mut dyn Source,
-    keep_tombstones: bool,
-    progress: &mut dyn FnMut(u64, u64) -> bool,
-) -> Result<Vec<TableMeta>> {
-    let first = manifest.next_table;
-    let written = write_tables(place, manifest, source, keep_tombstones, progress).and_then(|run| {
-        place.fs.sync_dir(&place.dir).map_err(|error| Error::io("sync", &place.dir, error))?;
-        Ok(run)
-    });
-    if written.is_err() {
-        for id in first.0..manifest.next_table.0 {
-            place.discard(file_name(FileId(id)));
-        }
-    }
-    written
+/// Keys of a table that are looked up to estimate how much it outdates.
+const SAMPLE_KEYS: usize = 128;
+
+/// Where tables are written to, and how.
+pub(crate) struct Target<'a> {
+    pub(crate) place: &'a Place,
+    /// Seeds the hashes of keys.
+    pub(crate) seed: u64,
+    /// The number of the first table; the others have every second one from there on.
+    pub(crate) first: FileId,
+    /// Tombstones have something to hide.
+    pub(crate) keep_tombstones: bool,
+    /// A run is cut into tables of about this many bytes.
+    pub(crate) table_bytes: u64,
+    /// Writing stops when the changes that were read amount to this many bytes, at keys below the second.
+    pub(crate) limit: Option<(u64, &'a Key)>,
 }
 
-fn write_tables(
-    place: &Place,
-    manifest: &mut Manifest,
-    source: &mut dyn Source,
-    keep_tombstones: bool,
-    progress: &mut dyn FnMut(u64, u64) -> bool,
-) -> Result<Vec<TableMeta>> {
-    let mut run = Vec::new();
-    let mut table: Option<TableWriter> = None;
-    for done in 0.. {
-        let written = || total_len(&run) + table.as_ref().map_or(0, TableWriter::len);
-        if done % PROGRESS_STEP == 0 && !progress(done, written()) {
-            return Err(Error::Interrupted);
+/// Tables that were written.
+pub(crate) struct Written {
+    pub(crate) tables: Vec<TableMeta>,
+    /// The number of the next table.
+    pub(crate) next: FileId,
+    /// The last key that was read, if writing stopped there. `None`: the walk was read to its end.
+    pub(crate) stopped_at: Option<Key>,
+}
+
+impl Target<'_> {
+    /// Writes the changes of a walk to tables, and makes them and their names durable. After an error nothing is left of them.
+    ///
+    /// # Errors
+    /// `Interrupted` when `progress`, which is told how many changes were read and how many bytes written, says stop; corruption
+    /// of what is read; I/O.
+    pub(crate) fn write(
+        &self,
+        source: &mut dyn Source,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Written> {
+        let mut written = Written { tables: Vec::new(), next: self.first, stopped_at: None };
+        let done = self.write_tables(&mut written, source, progress).and_then(|()| {
+            let Place { fs, dir } = self.place;
+            fs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))
+        });
+        if let Err(error) = done {
+            for id in (self.first.0..written.next.0).step_by(2) {
+                self.place.discard(file_name(FileId(id)));
+            }
+            return Err(error);
         }
-        if !source.advance()? {
-            break;
-        }
-        if source.is_tombstone() && !keep_tombstones {
-            continue;
-        }
-        let mut writer = match table.take() {
-            Some(writer) => writer,
-            None => begin_table(place, manifest)?,
-        };
-        writer.add(source.key(), source.value()?, source.lsn())?;
-        if writer.len() >= TABLE_BYTES {
-            run.push(writer.finish()?);
-        } else {
-            table = Some(writer);
-        }
+        Ok(written)
     }
-    if let Some(writer) = table {
-        run.push(writer.finish()?);
+
+    fn write_tables(
+        &self,
+        written: &mut Written,
+        source: &mut dyn Source,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<()> {
+        let mut table: Option<TableWriter> = None;
+        let mut bytes = 0;
+        for done in 0.. {
+            let so_far = || total_len(&written.tables) + table.as_ref().map_or(0, TableWriter::len);
+            if done % PROGRESS_STEP == 0 && !progress(done, so_far()) {
+                return Err(Error::Interrupted);
+            }
+            if !source.advance()? {
+                break;
+            }
+            let value = source.value()?;
+            bytes += (source.key().len() + value.map_or(0, <[u8]>::len)) as u64;
+            if value.is_some() || self.keep_tombstones {
+                let mut writer = match table.take() {
+                    Some(writer) => writer,
+                    None => self.begin(written)?,
+                };
+                writer.add(source.key(), value, source.lsn())?;
+                if writer.len() >= self.table_bytes {
+                    written.tables.push(writer.finish()?);
+                } else {
+                    table = Some(writer);
+                }
+            }
+            if self.limit.is_some_and(|(most, end)| bytes >= most && source.key() < &end[..]) {
+                written.stopped_at = Some(source.key().into());
+                break;
+            }
+        }
+        if let Some(writer) = table {
+            written.tables.push(writer.finish()?);
+        }
+        Ok(())
     }
-    Ok(run)
+
+    fn begin(&self, written: &mut Written) -> Result<TableWriter> {
+        let id = written.next;
+        written.next = FileId(id.0 + 2);
+        self.place.discard(file_name(id));
+        TableWriter::create(&*self.place.fs, &self.place.dir, id, self.seed)
+    }
 }
 
 /// Bytes of some tables.
@@ -85,36 +116,38 @@ pub(crate) fn total_len(tables: &[TableMeta]) -> u64 {
     tables.iter().map(|table| table.len).sum()
 }
 
-fn begin_table(place: &Place, manifest: &mut Manifest) -> Result<TableWriter> {
-    let id = manifest.next_table;
-    manifest.next_table = id.next();
-    place.discard(file_name(id));
-    TableWriter::create(&*place.fs, &place.dir, id, manifest.seed)
-}
-
-/// Merges neighbouring runs, counted from the newest, into one. Tombstones go when the oldest run is among them: below it
-/// there is nothing that they could hide.
+/// New tables as a run will have them, above the `older` runs.
 ///
 /// # Errors
-/// As [`write_run`]; the database is as before then.
-pub(crate) fn merge<M: Memory>(
-    maintenance: &mut Maintenance<'_, M>,
-    runs: Range<usize>,
-    progress: &mut dyn FnMut(Progress) -> bool,
-) -> Result<()> {
-    let mut manifest = maintenance.manifest().clone();
-    let place = maintenance.place().clone();
-    let version = Version::new(&manifest.runs[runs.clone()], manifest.seed, &place, None)?;
-    let total = version.runs.iter().map(Run::entries).sum();
-    let mut sources: Vec<Box<dyn Source + '_>> = Vec::new();
-    for run in &version.runs {
-        sources.push(Box::new(run.walk(&KeyRange::all(), Direction::Forward)));
+/// Corruption and I/O errors.
+pub(crate) fn list(place: &Place, tables: Vec<TableMeta>, older: &[Run]) -> Result<Vec<RunTable>> {
+    let list = |table| {
+        let listed = RunTable::whole(table);
+        let outdating = if older.is_empty() { 0 } else { estimate_outdating(place, &listed, older)? };
+        Ok(RunTable { outdating, ..listed })
+    };
+    tables.into_iter().map(list).collect()
+}
+
+/// About how many records of a new table outdate one in the `older` runs: looks a sample up.
+fn estimate_outdating(place: &Place, table: &RunTable, older: &[Run]) -> Result<u64> {
+    let opened = LazyTable::new(table.clone(), place.clone());
+    let sample = opened.open()?.sample(SAMPLE_KEYS)?;
+    let mut outdating = 0;
+    for key in &sample {
+        outdating += u64::from(is_stored(older, key)?);
     }
-    let keep_tombstones = runs.end < manifest.runs.len();
-    let mut report = |done, written_bytes| progress(Progress { done, total, written_bytes });
-    let mut source = Merge::new(sources, Direction::Forward)?;
-    let run = write_run(&place, &mut manifest, &mut source, keep_tombstones, &mut report)?;
-    manifest.totals.count_merge(version.sizes().iter().sum(), total_len(&run));
-    manifest.runs.splice(runs, (!run.is_empty()).then_some(run));
-    maintenance.install(manifest)
+    Ok(table.table.entries * outdating / (sample.len() as u64).max(1))
+}
+
+/// Whether the runs, newest first, hold a value of `key`.
+fn is_stored(runs: &[Run], key: &[u8]) -> Result<bool> {
+    for run in runs {
+        if let Some(table) = run.table_for(key)
+            && let Some(found) = table.open()?.get(key)?
+        {
+            return Ok(found.value.is_some());
+        }
+    }
+    Ok(false)
 }

@@ -54,6 +54,11 @@ impl Memory for Tree {
 }
 
 impl Tree {
+    /// About how many bytes of memory the memtables of full segments take.
+    pub(crate) fn sealed_bytes(&self) -> u64 {
+        self.sealed.iter().map(|(_, memtable)| memtable.memory()).sum()
+    }
+
     /// Newest first.
     pub(crate) fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
         std::iter::once(&self.active).chain(self.sealed.iter().rev().map(|(_, memtable)| memtable))

@@ -10,29 +10,41 @@
 //! 2. Where tables of two runs overlap, everything in the newer run is newer: its LSNs are all larger.
 //! 3. A version never changes; a flush or a merge makes a new one that shares the tables that stay.
 //!
+//! A merge takes up runs from their smallest keys on, piece by piece. So a table may count only from its *floor* on: what lies
+//! below has been written to other tables.
+//!
 //! Tables are opened when they are first read, and stay open as long as a version has them: an open table is readable even
 //! after another process has removed its file.
 
+use std::collections::HashMap;
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::merge::Source;
+use super::plan::RunShape;
 use crate::error::{Error, Result};
 use crate::storage::sstable::{Found, KeyHash, Table, TableCursor};
-use crate::storage::{Place, TableMeta};
-use crate::types::{Direction, KeyRange, Lsn};
+use crate::storage::{Place, RunTable};
+use crate::types::{Direction, FileId, Key, KeyRange, Lsn};
 
 /// A table, opened when it is first used.
 #[derive(Debug)]
 pub(crate) struct LazyTable {
-    meta: TableMeta,
+    listed: RunTable,
     place: Place,
-    table: OnceLock<Table>,
+    /// Shared with other versions, where the floor may be another.
+    table: Arc<OnceLock<Table>>,
 }
 
 impl LazyTable {
-    pub(crate) fn meta(&self) -> &TableMeta {
-        &self.meta
+    /// A table that nobody has opened.
+    pub(crate) fn new(listed: RunTable, place: Place) -> Self {
+        Self { listed, place, table: Arc::default() }
+    }
+
+    pub(crate) fn listed(&self) -> &RunTable {
+        &self.listed
     }
 
     /// The open table.
@@ -43,7 +55,7 @@ impl LazyTable {
         if let Some(table) = self.table.get() {
             return Ok(table);
         }
-        let opened = Table::open(&*self.place.fs, &self.place.dir, &self.meta)?;
+        let opened = Table::open(&*self.place.fs, &self.place.dir, &self.listed.table)?;
         Ok(self.table.get_or_init(|| opened))
     }
 
@@ -52,11 +64,41 @@ impl LazyTable {
     }
 
     fn covers(&self, key: &[u8]) -> bool {
-        &self.meta.smallest[..] <= key && key <= &self.meta.largest[..]
+        &self.listed.smallest()[..] <= key && key <= &self.listed.largest()[..]
     }
 
     fn overlaps(&self, other: &Self) -> bool {
-        self.meta.smallest <= other.meta.largest && other.meta.smallest <= self.meta.largest
+        self.listed.smallest() <= other.listed.largest() && other.listed.smallest() <= self.listed.largest()
+    }
+
+    fn cursor(&self, range: &KeyRange, direction: Direction) -> Result<TableCursor<'_>> {
+        let table = self.open()?;
+        if self.listed.floor.is_empty() {
+            return table.cursor(range, direction);
+        }
+        table.cursor(&self.keys().intersect(range.clone()), direction)
+    }
+
+    fn keys(&self) -> KeyRange {
+        KeyRange::from(self.listed.smallest().clone()..=self.listed.largest().clone())
+    }
+
+    /// The table as it is once everything up to `key` is in other tables; `None` when nothing is left.
+    ///
+    /// # Errors
+    /// As [`LazyTable::open`].
+    pub(crate) fn behind(&self, key: &Key) -> Result<Option<RunTable>> {
+        if self.listed.smallest() > key {
+            return Ok(Some(self.listed.clone()));
+        }
+        let table = self.open()?;
+        let rest = KeyRange { start: Bound::Excluded(key.clone()), end: Bound::Unbounded };
+        let mut cursor = table.cursor(&rest, Direction::Forward)?;
+        if !cursor.advance()? {
+            return Ok(None);
+        }
+        let floor = Key::from(cursor.key());
+        Ok(Some(RunTable { hidden: table.count_below(&floor)?, floor, ..self.listed.clone() }))
     }
 }
 
@@ -66,19 +108,42 @@ pub(crate) struct Run(pub(crate) Vec<Arc<LazyTable>>);
 
 impl Run {
     /// The one table that may hold `key`.
-    fn table_for(&self, key: &[u8]) -> Option<&Arc<LazyTable>> {
-        let at = self.0.partition_point(|table| &table.meta.largest[..] < key);
+    pub(crate) fn table_for(&self, key: &[u8]) -> Option<&Arc<LazyTable>> {
+        let at = self.0.partition_point(|table| &table.listed.largest()[..] < key);
         self.0.get(at).filter(|table| table.covers(key))
     }
 
-    /// Bytes of its tables.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.0.iter().map(|table| table.meta.len).sum()
+    /// About how many records it has.
+    pub(crate) fn entries(&self) -> u64 {
+        self.0.iter().map(|table| table.listed.entries()).sum()
     }
 
-    /// Records in its tables.
-    pub(crate) fn entries(&self) -> u64 {
-        self.0.iter().map(|table| table.meta.entries).sum()
+    /// About how many bytes of its tables count.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.iter().map(|table| table.listed.bytes()).sum()
+    }
+
+    fn shape(&self) -> RunShape {
+        let mut shape = RunShape::default();
+        for listed in self.0.iter().map(|table| table.listed()) {
+            let RunTable { table, outdating, .. } = listed;
+            let (payload, outdated) =
+                (listed.share(table.payload_bytes), listed.share(outdating + table.tombstones));
+            shape.bytes += listed.bytes();
+            shape.payload_bytes += payload;
+            shape.outdated_bytes += (payload / listed.entries().max(1)).saturating_mul(outdated);
+        }
+        shape
+    }
+
+    /// The largest key.
+    pub(crate) fn largest(&self) -> Option<&Key> {
+        self.0.last().map(|table| table.listed.largest())
+    }
+
+    /// The smallest key.
+    pub(crate) fn smallest(&self) -> Option<&Key> {
+        self.0.first().map(|table| table.listed.smallest())
     }
 }
 
@@ -96,16 +161,24 @@ impl Version {
     /// # Errors
     /// Corruption when the runs contradict the rules above.
     pub(crate) fn new(
-        runs: &[Vec<TableMeta>],
+        runs: &[Vec<RunTable>],
         seed: u64,
         place: &Place,
         previous: Option<&Self>,
     ) -> Result<Self> {
-        let table = |meta: &TableMeta| {
-            let known = previous.and_then(|version| version.tables().find(|table| table.meta == *meta));
-            known.cloned().unwrap_or_else(|| {
-                Arc::new(LazyTable { meta: meta.clone(), place: place.clone(), table: OnceLock::new() })
-            })
+        let previous = previous.into_iter().flat_map(Self::tables);
+        let known: HashMap<FileId, &Arc<LazyTable>> =
+            previous.map(|table| (table.listed.table.id, table)).collect();
+        let table = |listed: &RunTable| {
+            let known = known.get(&listed.table.id).filter(|known| known.listed.table == listed.table);
+            match known {
+                Some(known) if known.listed == *listed => Arc::clone(known),
+                known => Arc::new(LazyTable {
+                    listed: listed.clone(),
+                    place: place.clone(),
+                    table: known.map(|known| Arc::clone(&known.table)).unwrap_or_default(),
+                }),
+            }
         };
         let runs = runs.iter().map(|run| Run(run.iter().map(table).collect())).collect();
         let version = Self { runs, seed };
@@ -113,9 +186,9 @@ impl Version {
         Ok(version)
     }
 
-    /// Bytes of each run.
-    pub(crate) fn sizes(&self) -> Vec<u64> {
-        self.runs.iter().map(Run::bytes).collect()
+    /// What a plan has to know of each run.
+    pub(crate) fn shapes(&self) -> Vec<RunShape> {
+        self.runs.iter().map(Run::shape).collect()
     }
 
     pub(crate) fn tables(&self) -> impl Iterator<Item = &Arc<LazyTable>> {
@@ -156,10 +229,11 @@ impl Version {
         let wrong = |what: String| Err(Error::corruption(&dir.join("MANIFEST"), 0, what));
         for run in &self.runs {
             for pair in run.0.windows(2) {
-                if pair[0].meta.largest >= pair[1].meta.smallest {
+                let (lower, upper) = (&pair[0].listed, &pair[1].listed);
+                if lower.largest() >= upper.smallest() {
                     return wrong(format!(
                         "tables {} and {} of one run overlap",
-                        pair[0].meta.id, pair[1].meta.id
+                        lower.table.id, upper.table.id
                     ));
                 }
             }
@@ -170,11 +244,9 @@ impl Version {
                     .iter()
                     .flat_map(move |older| older.overlapping(table).map(move |o| (table, o)))
             }) {
-                if table.meta.smallest_lsn <= older.meta.largest_lsn {
-                    return wrong(format!(
-                        "table {} lies above the newer table {}",
-                        table.meta.id, older.meta.id
-                    ));
+                let (above, below) = (&table.listed.table, &older.listed.table);
+                if above.smallest_lsn <= below.largest_lsn {
+                    return wrong(format!("table {} lies above the newer table {}", above.id, below.id));
                 }
             }
         }
@@ -185,16 +257,13 @@ impl Version {
 impl Run {
     /// The tables that share keys with `table`.
     fn overlapping<'a>(&'a self, table: &'a LazyTable) -> impl Iterator<Item = &'a Arc<LazyTable>> + 'a {
-        let from = self.0.partition_point(|other| other.meta.largest < table.meta.smallest);
+        let from = self.0.partition_point(|other| other.listed.largest() < table.listed.smallest());
         self.0[from..].iter().take_while(|other| other.overlaps(table))
     }
 
     /// A walk over the changes of a range.
     pub(crate) fn walk(&self, range: &KeyRange, direction: Direction) -> RunWalk<'_> {
-        let touches = |table: &&Arc<LazyTable>| {
-            let all = KeyRange::from(table.meta.smallest.clone()..=table.meta.largest.clone());
-            !all.intersect(range.clone()).is_empty()
-        };
+        let touches = |table: &&Arc<LazyTable>| !table.keys().intersect(range.clone()).is_empty();
         let mut tables: Vec<&LazyTable> = self.0.iter().filter(touches).map(|table| &**table).collect();
         if direction == Direction::Forward {
             tables.reverse();
@@ -224,7 +293,7 @@ impl Source for RunWalk<'_> {
                 self.cursor = None;
                 return Ok(false);
             };
-            self.cursor = Some(table.open()?.cursor(&self.range, self.direction)?);
+            self.cursor = Some(table.cursor(&self.range, self.direction)?);
         }
     }
 
@@ -248,12 +317,12 @@ impl Source for RunWalk<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::TableMeta;
     use crate::storage::fs::sim::SimFs;
-    use crate::types::FileId;
 
     /// A table with these keys and LSNs. Nobody reads it.
-    fn table(id: u64, keys: [&str; 2], lsns: [u64; 2]) -> TableMeta {
-        TableMeta {
+    fn table(id: u64, keys: [&str; 2], lsns: [u64; 2]) -> RunTable {
+        RunTable::whole(TableMeta {
             id: FileId(id),
             len: 4096,
             entries: 2,
@@ -264,11 +333,11 @@ mod tests {
             smallest_lsn: Lsn(lsns[0]),
             largest_lsn: Lsn(lsns[1]),
             checksum: 0,
-        }
+        })
     }
 
     /// What the verifier says against these runs.
-    fn refusal(runs: &[Vec<TableMeta>]) -> Option<String> {
+    fn refusal(runs: &[Vec<RunTable>]) -> Option<String> {
         let place = Place { fs: SimFs::new().process(), dir: "/db".into() };
         let error = Version::new(runs, 0, &place, None).err()?;
         assert!(matches!(&error, Error::Corruption { file, .. } if file.ends_with("MANIFEST")), "{error}");

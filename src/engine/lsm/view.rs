@@ -35,8 +35,10 @@ impl View {
 
     /// Keys and bytes, outdated versions and deleted keys included.
     pub(crate) fn estimate(&self) -> (u64, u64) {
-        let metas = self.version.tables().map(|table| table.meta());
-        metas.fold(self.in_memory(), |(keys, bytes), meta| (keys + meta.entries, bytes + meta.payload_bytes))
+        let tables = self.version.tables().map(|table| table.listed());
+        tables.fold(self.in_memory(), |(keys, bytes), listed| {
+            (keys + listed.entries(), bytes + listed.share(listed.table.payload_bytes))
+        })
     }
 
     /// Changes and bytes in memtables.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::db::Db;
 use crate::error::Result;
-use crate::options::Options;
+use crate::options::{Options, Pace};
 use crate::storage::fs::sim::{Fault, Op, SimFs, SimProcess};
 use crate::types::{Key, Value};
 
@@ -33,7 +33,9 @@ mod kv {
 const DIR: &str = "/db";
 
 fn open_as(process: &Arc<SimProcess>, options: &Options) -> Result<Db> {
-    Ok(Db::from_engine(super::open_on(Arc::clone(process) as _, Path::new(DIR), options)?))
+    let pace = if options.pace.in_background { Pace::SMALL } else { options.pace };
+    let options = Options { pace, ..options.clone() };
+    Ok(Db::from_engine(super::open_on(Arc::clone(process) as _, Path::new(DIR), &options)?))
 }
 
 /// Everything that the database holds, in order.

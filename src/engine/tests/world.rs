@@ -8,13 +8,16 @@ use super::oracle::{Oracle, Verdict};
 use super::{DIR, Random, open_as};
 use crate::db::Db;
 use crate::error::{Error, Result};
-use crate::options::Options;
+use crate::options::{Options, Pace};
 use crate::storage::fs::sim::{SimFs, SimProcess};
 use crate::storage::fs::{Fs as _, LockKind, OpenMode};
 use crate::types::{Batch, EngineKind, Op, SyncMode};
 
 /// Between two steps only a merge in the background holds a lock, so whoever waits this long found one that was left held.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// One process flushes every segment when it is full, another one lets them pile up.
+const PACES: [Pace; 3] = [Pace::SMALL, Pace { flush: 100_000, ..Pace::SMALL }, Pace::SMALL];
 
 /// One thing that process number `.0` does.
 #[derive(Clone, Debug)]
@@ -67,7 +70,11 @@ impl World {
             disk: disk.clone(),
             oracle: Arc::new(Mutex::new(oracle)),
             handles: modes.iter().map(|_| None).collect(),
-            options: modes.iter().map(|mode| options.clone().sync(*mode)).collect(),
+            options: modes
+                .iter()
+                .zip(PACES)
+                .map(|(mode, pace)| Options { pace, ..options.clone().sync(*mode) })
+                .collect(),
             faulty: false,
         }
     }

@@ -15,7 +15,6 @@ use crate::options::Options;
 use crate::storage::codec::random_u64;
 use crate::storage::fs::{Fs, OpenMode};
 use crate::storage::manifest::{self, Manifest};
-use crate::storage::totals::Totals;
 use crate::storage::wal::reader::SegmentReader;
 use crate::storage::wal::record;
 use crate::storage::wal::segment::{self, Link, SegmentHeader};
@@ -25,6 +24,7 @@ use crate::types::{FileId, Lsn};
 pub(super) const TURNSTILE: &str = "TURN";
 pub(super) const LOCK: &str = "LOCK";
 pub(super) const MAINTENANCE: &str = "MAINT";
+pub(super) const MERGING: &str = "MERGE";
 pub(super) const NOTES: &str = "SHM";
 
 /// The first segment is small, so that the first write to a new database is quick.
@@ -112,7 +112,7 @@ fn build(fs: &dyn Fs, wanted: &Path, dir: &Path, options: &Options) -> Result<Ma
         }
         made => made.map_err(|error| Error::io("create a database in", wanted, error))?,
     }
-    for name in [TURNSTILE, LOCK, MAINTENANCE] {
+    for name in [TURNSTILE, LOCK, MAINTENANCE, MERGING] {
         let path = dir.join(name);
         fs.open(&path, OpenMode::CreateNew).map_err(|error| Error::io("create", &path, error))?;
     }
@@ -123,16 +123,7 @@ fn build(fs: &dyn Fs, wanted: &Path, dir: &Path, options: &Options) -> Result<Ma
         previous: Link::default(),
     };
     segment::create(fs, &dir.join(segment_name(header.life.id)), &header)?;
-    let manifest = Manifest {
-        engine: options.engine,
-        first: header.life,
-        flushed: Lsn::ZERO,
-        base: None,
-        runs: Vec::new(),
-        next_table: FileId(1),
-        seed: random_u64(),
-        totals: Totals::default(),
-    };
+    let manifest = Manifest::new(options.engine, header.life, random_u64());
     manifest.install(fs, dir)?;
     Ok(manifest)
 }

@@ -452,11 +452,36 @@ impl<M: Memory> WalEngine<M> {
     /// Takes up what another process made of the log that is behind us. The log went on to another segment: it may have.
     fn look_for_a_manifest(&self, inner: &mut Inner, published: &mut Published<M>) -> Result<()> {
         let manifest = read_manifest(&self.place)?;
-        if manifest.first != inner.follower.first {
-            inner.follower.rebased(&manifest);
-            published.memory.adopt(&self.place, &manifest)?;
-        }
-        Ok(())
+        if manifest.first == inner.follower.first { Ok(()) } else { self.adopt(inner, published, &manifest) }
+    }
+
+    /// Takes up the manifest that is in force: something that the one before led to is gone.
+    ///
+    /// # Errors
+    /// As [`Engine::get`](crate::engine::Engine::get).
+    pub(crate) fn take_up_manifest(&self) -> Result<()> {
+        let mut inner = self.inner();
+        inner.check_usable()?;
+        self.flush_group(&mut inner)?;
+        self.catch_up(&mut inner, LockKind::Shared, "read")?;
+        let manifest = read_manifest(&self.place);
+        let taken_up =
+            manifest.and_then(|manifest| self.adopt(&mut inner, &mut self.published_mut(), &manifest));
+        self.lock.release();
+        taken_up
+    }
+
+    /// Goes on from the manifest that is in force. The log was read to its end, and `LOCK` is held.
+    pub(super) fn adopt(
+        &self,
+        inner: &mut Inner,
+        published: &mut Published<M>,
+        manifest: &Manifest,
+    ) -> Result<()> {
+        inner.follower.rebased(manifest);
+        published.log_bytes = inner.follower.log_bytes();
+        published.totals = manifest.totals;
+        published.memory.adopt(&self.place, manifest)
     }
 
     /// Begins again from the manifest.

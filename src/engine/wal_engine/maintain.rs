@@ -1,16 +1,17 @@
-//! Replacing what the log adds up to by other files: a base, or sorted tables.
+//! Replacing files: the log by a base or by sorted tables, and tables by others.
 //!
-//! One process at a time does so, under `MAINT`; all others read and write meanwhile. The order is what makes it safe
-//! at every point of a crash:
+//! One process at a time shortens the log, under `MAINT`, and one merges tables, under `MERGE`; all others read and write
+//! meanwhile, and neither waits for the other. The order is what makes it safe at every point of a crash:
 //!
 //! 1. The log is sealed, or was: what is to be replaced ends with a segment.
 //! 2. The new files are written and synced, then the directory.
-//! 3. The manifest that names them, and a later first segment, is installed, with `LOCK` held for that moment.
+//! 3. The manifest is read again, changed and installed, with `LOCK` held for that moment. It names the new files, and where
+//!    the log begins now.
 //! 4. Only then what it no longer leads to is unlinked. Who still reads an unlinked file reads on; who looks for one finds the
 //!    new manifest.
 
 use std::path::Path;
-use std::sync::{MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Instant;
 
 use super::chain::Growth;
@@ -18,15 +19,68 @@ use super::follow::read_manifest;
 use super::{Inner, Memory, WalEngine};
 use crate::error::Result;
 use crate::storage::fs::LockKind;
+use crate::storage::lock::{LockFile, Patience};
 use crate::storage::manifest::Manifest;
 use crate::storage::{Life, Place};
 use crate::types::{FileId, Lsn};
 
-/// The right to replace files. While it lives no other process and no other thread has it.
+/// A lock file that one thread of one process holds at a time. It is opened when it is first asked for.
+pub(super) struct Exclusive {
+    name: &'static str,
+    file: OnceLock<LockFile>,
+    /// The lock belongs to the handle: this keeps its threads apart.
+    thread: Mutex<()>,
+}
+
+/// An [`Exclusive`] lock, until it is dropped.
+struct Held<'a> {
+    file: &'a LockFile,
+    _thread: MutexGuard<'a, ()>,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.file.release();
+    }
+}
+
+impl Exclusive {
+    pub(super) const fn new(name: &'static str) -> Self {
+        Self { name, file: OnceLock::new(), thread: Mutex::new(()) }
+    }
+
+    fn file(&self, place: &Place) -> Result<&LockFile> {
+        if let Some(file) = self.file.get() {
+            return Ok(file);
+        }
+        let opened = LockFile::open(&*place.fs, &place.dir, self.name)?;
+        Ok(self.file.get_or_init(|| opened))
+    }
+
+    fn hold(&self, place: &Place, patience: &Patience) -> Result<Held<'_>> {
+        let file = self.file(place)?;
+        let start = Instant::now();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        file.acquire(LockKind::Exclusive, patience, start, || None)?;
+        Ok(Held { file, _thread: thread })
+    }
+
+    fn try_hold(&self, place: &Place) -> Result<Option<Held<'_>>> {
+        let file = self.file(place)?;
+        let thread = match self.thread.try_lock() {
+            Ok(thread) => thread,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+        };
+        let acquired = file.try_acquire(LockKind::Exclusive)?;
+        Ok(if acquired { Some(Held { file, _thread: thread }) } else { None })
+    }
+}
+
+/// The right to replace files of one kind. While it lives no other process and no other thread has it.
 pub(crate) struct Maintenance<'a, M: Memory> {
     engine: &'a WalEngine<M>,
-    manifest: Manifest,
-    _alone: MutexGuard<'a, ()>,
+    _held: Held<'a>,
 }
 
 /// The log up to a segment boundary.
@@ -42,46 +96,52 @@ pub(crate) struct Sealed<S> {
 }
 
 impl<M: Memory> WalEngine<M> {
-    /// Waits for the right to replace files.
+    /// Waits for the right to shorten the log.
     ///
     /// # Errors
-    /// `ReadOnly`; `Busy` when another process has it for too long; corruption and I/O errors.
+    /// `ReadOnly`; `Busy` when another process has it for too long; I/O.
     pub(crate) fn maintain(&self) -> Result<Maintenance<'_, M>> {
         self.check_writable()?;
-        let alone = self.maintaining.lock().unwrap_or_else(PoisonError::into_inner);
-        self.maintenance.acquire(LockKind::Exclusive, &self.patience, Instant::now(), || None)?;
-        Maintenance::begin(self, alone)
+        Ok(Maintenance { engine: self, _held: self.maintaining.hold(&self.place, &self.patience)? })
     }
 
-    /// Takes the right to replace files if nobody has it.
+    /// Takes the right to shorten the log if nobody has it.
     ///
     /// # Errors
     /// As [`WalEngine::maintain`], without `Busy`.
     pub(crate) fn try_maintain(&self) -> Result<Option<Maintenance<'_, M>>> {
         self.check_writable()?;
-        let alone = match self.maintaining.try_lock() {
-            Ok(alone) => alone,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Ok(None),
-        };
-        if !self.maintenance.try_acquire(LockKind::Exclusive)? {
-            return Ok(None);
-        }
-        Maintenance::begin(self, alone).map(Some)
+        let held = self.maintaining.try_hold(&self.place)?;
+        Ok(held.map(|held| Maintenance { engine: self, _held: held }))
+    }
+
+    /// Waits for the right to merge tables.
+    ///
+    /// # Errors
+    /// As [`WalEngine::maintain`].
+    pub(crate) fn merge(&self) -> Result<Maintenance<'_, M>> {
+        self.check_writable()?;
+        Ok(Maintenance { engine: self, _held: self.merging.hold(&self.place, &self.patience)? })
+    }
+
+    /// Takes the right to merge tables if nobody has it.
+    ///
+    /// # Errors
+    /// As [`WalEngine::maintain`], without `Busy`.
+    pub(crate) fn try_merge(&self) -> Result<Option<Maintenance<'_, M>>> {
+        self.check_writable()?;
+        let held = self.merging.try_hold(&self.place)?;
+        Ok(held.map(|held| Maintenance { engine: self, _held: held }))
     }
 }
 
-impl<'a, M: Memory> Maintenance<'a, M> {
-    /// Reads the manifest, which nobody else replaces from now on. `MAINT` is held.
-    fn begin(engine: &'a WalEngine<M>, alone: MutexGuard<'a, ()>) -> Result<Self> {
-        let place = &engine.place;
-        let manifest = read_manifest(place).inspect_err(|_| engine.maintenance.release())?;
-        Ok(Self { engine, manifest, _alone: alone })
-    }
-
-    /// What is in force.
-    pub(crate) const fn manifest(&self) -> &Manifest {
-        &self.manifest
+impl<M: Memory> Maintenance<'_, M> {
+    /// What is in force. Only holders of the other right replace it meanwhile.
+    ///
+    /// # Errors
+    /// Corruption and I/O errors.
+    pub(crate) fn manifest(&self) -> Result<Manifest> {
+        read_manifest(self.place())
     }
 
     /// Where the files are.
@@ -95,6 +155,7 @@ impl<'a, M: Memory> Maintenance<'a, M> {
     /// As [`Engine::turn`](crate::engine::Engine::turn).
     pub(crate) fn seal<S>(&self, view: impl FnOnce(&M) -> S) -> Result<Sealed<S>> {
         let engine = self.engine;
+        let first = self.manifest()?.first.id;
         let mut inner = engine.inner();
         inner.check_usable()?;
         engine.flush_group(&mut inner)?;
@@ -109,7 +170,7 @@ impl<'a, M: Memory> Maintenance<'a, M> {
         drop(published);
         engine.lock.release();
         rotated?;
-        let log_bytes = inner.follower.sealed_bytes(self.manifest.first.id);
+        let log_bytes = inner.follower.sealed_bytes(first);
         let segment = &inner.follower.segment;
         Ok(Sealed { first: segment.life(), lsn: segment.position().lsn, log_bytes, view })
     }
@@ -120,60 +181,55 @@ impl<'a, M: Memory> Maintenance<'a, M> {
     /// # Errors
     /// `Poisoned`.
     pub(crate) fn sealed<S>(&self, view: impl FnOnce(&M) -> S) -> Result<Option<Sealed<S>>> {
+        let first = self.manifest()?.first.id;
         let inner = self.engine.inner();
         inner.check_usable()?;
         if inner.adrift {
             return Ok(None);
         }
         let header = *inner.follower.segment.header();
-        let log_bytes = inner.follower.sealed_bytes(self.manifest.first.id);
+        let log_bytes = inner.follower.sealed_bytes(first);
         let view = view(&self.engine.published().memory);
         Ok(Some(Sealed { first: header.life, lsn: Lsn(header.first_lsn.0 - 1), log_bytes, view }))
     }
 
-    /// Puts a manifest in force, has the memory take it up, and removes the files that it does not lead to.
+    /// Changes the manifest that is in force, has the memory take it up, and removes the files that it does not lead to.
     ///
     /// # Errors
-    /// I/O: the old manifest or the new one is in force.
-    pub(crate) fn install(&mut self, manifest: Manifest) -> Result<()> {
+    /// That of `edit`, with nothing changed. I/O: the old manifest or the new one is in force. As
+    /// [`Engine::turn`](crate::engine::Engine::turn).
+    pub(crate) fn install(&self, edit: impl FnOnce(&mut Manifest) -> Result<()>) -> Result<()> {
         let engine = self.engine;
         let mut inner = engine.inner();
         inner.check_usable()?;
         engine.flush_group(&mut inner)?;
-        engine.acquire(LockKind::Exclusive, "compact")?;
-        let installed = manifest.install(&*engine.place.fs, &engine.place.dir);
+        // What is in force may stand for more of the log than this handle has seen.
+        engine.catch_up(&mut inner, LockKind::Exclusive, "compact")?;
+        let installed = self.replace(&mut inner, edit);
         engine.lock.release();
-        installed?;
-        self.take_up(&mut inner, &manifest)?;
         drop(inner);
-        self.manifest = manifest;
-        self.sweep();
+        self.sweep(&installed?);
         Ok(())
     }
 
-    /// Goes on from a manifest that stands for more of the log than the one before.
-    fn take_up(&self, inner: &mut Inner, manifest: &Manifest) -> Result<()> {
-        let mut published = self.engine.published_mut();
-        inner.follower.rebased(manifest);
-        published.log_bytes = inner.follower.log_bytes();
-        published.totals = manifest.totals;
-        published.memory.adopt(&self.engine.place, manifest)
+    /// Replaces the manifest and goes on from it. `LOCK` is held, and the log was read to its end.
+    fn replace(&self, inner: &mut Inner, edit: impl FnOnce(&mut Manifest) -> Result<()>) -> Result<Manifest> {
+        let Place { fs, dir } = self.place();
+        let mut manifest = self.manifest()?;
+        edit(&mut manifest)?;
+        manifest.install(&**fs, dir)?;
+        self.engine.adopt(inner, &mut self.engine.published_mut(), &manifest)?;
+        Ok(manifest)
     }
 
-    /// Removes files that the manifest does not lead to. What can't be removed now is tried again next time.
-    fn sweep(&self) {
-        let place = &self.engine.place;
+    /// Removes files that no manifest leads to from now on. What can't be removed now is tried again next time.
+    fn sweep(&self, manifest: &Manifest) {
+        let place = self.place();
         for name in place.fs.read_dir(&place.dir).unwrap_or_default() {
-            if is_leftover(&name, &self.manifest) {
+            if is_leftover(&name, manifest) {
                 place.discard(name);
             }
         }
-    }
-}
-
-impl<M: Memory> Drop for Maintenance<'_, M> {
-    fn drop(&mut self) {
-        self.engine.maintenance.release();
     }
 }
 
@@ -183,7 +239,7 @@ fn is_leftover(name: &Path, manifest: &Manifest) -> bool {
     match name.extension().and_then(|extension| extension.to_str()) {
         Some("wal") => id < manifest.first.id,
         Some("base") => manifest.base.is_none_or(|base| base.id != id),
-        Some("sst") => !manifest.runs.iter().flatten().any(|table| table.id == id),
+        Some("sst") => !manifest.may_need_table(id),
         _ => false,
     }
 }

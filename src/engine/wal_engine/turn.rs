@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::storage::fs::{LockKind, write_all_at};
 use crate::storage::wal::reader::{Mark, Position};
 use crate::storage::wal::record::{self, Header, Kind};
+use crate::storage::wal::segment;
 use crate::types::{Batch, Entry, Key, Lsn, Op, SyncMode};
 
 /// A group is not handed on beyond this: other processes wait too.
@@ -195,6 +196,7 @@ impl<M: Memory> WalEngine<M> {
         let position = Position { offset: start + bytes.len() as u64, link, lsn: last_lsn };
         let stale = inner.follower.stale_end().saturating_sub(position.offset);
         bytes.resize(bytes.len() + usize::try_from(stale).unwrap_or(0), 0);
+        segment::with_zeros_ahead(&mut bytes, start, inner.follower.segment.header().capacity);
         (bytes, Mark { position, last_offset })
     }
 

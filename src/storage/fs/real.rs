@@ -100,6 +100,16 @@ impl File for RealFile {
         self.0.write_at(bytes, offset)
     }
 
+    #[cfg(target_os = "linux")]
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        Ok(rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, len)?)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn allocate(&self, _len: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// std calls `fdatasync` on Linux and `fcntl(F_FULLFSYNC)` on Apple systems, where `fsync` stops at the drive's
     /// cache.
     fn sync_data(&self) -> io::Result<()> {
@@ -188,6 +198,16 @@ mod tests {
         let (_dir, path) = scratch();
         fs::write(&path, b"kept").unwrap();
         assert_eq!(RealFs.open(&path, OpenMode::OpenOrCreate).unwrap().size().unwrap(), 4);
+    }
+
+    #[test]
+    fn allocated_bytes_are_zeros() {
+        let (_dir, path) = scratch();
+        let file = RealFs.open(&path, OpenMode::CreateNew).unwrap();
+        match file.allocate(10_000) {
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::Unsupported),
+            Ok(()) => assert_eq!(fs::read(&path).unwrap(), vec![0; 10_000]),
+        }
     }
 
     #[test]

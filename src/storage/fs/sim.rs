@@ -49,6 +49,7 @@ pub(crate) enum Op {
     Open(OpenMode),
     Read,
     Write,
+    Allocate,
     SyncData,
     Size,
     TryLock(LockKind),
@@ -70,6 +71,7 @@ impl Op {
         match self {
             Self::Open(mode) => matches!(mode, OpenMode::CreateNew | OpenMode::OpenOrCreate),
             Self::Write
+            | Self::Allocate
             | Self::SyncData
             | Self::DropCache
             | Self::Rename

@@ -111,6 +111,38 @@ impl Table {
         TableCursor::new(self, range, direction).map_err(|damage| self.report(damage))
     }
 
+    /// About how many records come before `key`: exact to a page.
+    ///
+    /// # Errors
+    /// Corruption.
+    pub fn count_below(&self, key: &[u8]) -> Result<u64> {
+        let Layout { fences, data_end, .. } = &self.layout;
+        let pages = fences.count_up_to(self.body(), key, *data_end).map_err(|damage| self.report(damage))?;
+        let (before, all) = (pages.saturating_sub(1) as u128, fences.count.max(1) as u128);
+        Ok(u64::try_from(u128::from(self.meta.entries) * before / all).unwrap_or(u64::MAX))
+    }
+
+    /// At most `limit` keys from all over the table, in order.
+    ///
+    /// # Errors
+    /// Corruption.
+    pub fn sample(&self, limit: usize) -> Result<Vec<&[u8]>> {
+        self.sampled(limit).map_err(|damage| self.report(damage))
+    }
+
+    fn sampled(&self, limit: usize) -> Checked<Vec<&[u8]>> {
+        let pages = self.layout.fences.count;
+        let per_page = (limit / pages.max(1)).max(1);
+        let mut keys = Vec::new();
+        for index in (0..pages).step_by(pages.div_ceil(limit.max(1)).max(1)) {
+            let page = self.page(index)?;
+            for position in (0..page.count()).step_by(page.count().div_ceil(per_page)) {
+                keys.push(page.record(position)?.key);
+            }
+        }
+        Ok(keys)
+    }
+
     /// Reads the whole file and checks that everything in it agrees: checksums, the order of keys, counts, what the hash
     /// section and the fences say of every record, and what the manifest says of the table.
     ///

@@ -13,9 +13,15 @@
 //!   previous  the segment before this one, the offset of its seal, and the checksum of the record before that seal
 //! ```
 //!
+//! The file has its full length, and room on the device for it, from the beginning: a full disk can't surprise a commit. What is
+//! overwritten in place needs no update of the file's extents when it is synced, if zeros were written there before. That
+//! is done ahead of small writes, [`PREPARED`] bytes at a time ([`with_zeros_ahead`]); large ones are better off without,
+//! because it would double what they write.
+//!
 //! A base (`nnnnnn.base`) has the same header and stands for all segments up to its number; its `first LSN` is the one
 //! behind it.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -39,7 +45,10 @@ const PREVIOUS_LINK: usize = PREVIOUS_END + 8;
 /// Bytes of the header; the first record follows.
 pub(crate) const HEADER_LEN: usize = PREVIOUS_LINK + 8;
 
-/// Bytes written at once when a segment is filled with zeros.
+/// Bytes of a segment that are filled with zeros at once.
+const PREPARED: usize = 32 << 10;
+
+/// Bytes written at once when a whole segment has to be filled with zeros.
 const FILL_CHUNK: usize = 256 << 10;
 
 /// Where a segment was sealed and what its last record was: its successor must name exactly this.
@@ -130,6 +139,17 @@ pub(crate) fn read_header(file: &dyn File, path: &Path) -> Result<SegmentHeader>
     Ok(header)
 }
 
+/// Adds zeros to the `bytes` that are to be written at `offset` if they are few and enter a part of the segment that may not
+/// have been written to yet: up to the end of that part.
+pub(crate) fn with_zeros_ahead(bytes: &mut Vec<u8>, offset: u64, capacity: u64) {
+    let end = offset + bytes.len() as u64;
+    let part = |at: u64| at / PREPARED as u64;
+    if bytes.len() < PREPARED && part(offset.saturating_sub(1)) != part(end.saturating_sub(1)) {
+        let prepared = end.next_multiple_of(PREPARED as u64).min(capacity);
+        bytes.resize(bytes.len() + usize::try_from(prepared.saturating_sub(end)).unwrap_or(0), 0);
+    }
+}
+
 /// Makes a segment file full of zeros behind its header, and makes it and its name durable. A file of this name is a leftover
 /// that nothing refers to, and is replaced.
 ///
@@ -144,9 +164,14 @@ pub(crate) fn create(fs: &dyn Fs, path: &Path, header: &SegmentHeader) -> Result
     })
 }
 
-fn fill(fs: &dyn Fs, path: &Path, header: &SegmentHeader) -> std::io::Result<Arc<dyn File>> {
+fn fill(fs: &dyn Fs, path: &Path, header: &SegmentHeader) -> io::Result<Arc<dyn File>> {
     let file = fs.open(path, OpenMode::CreateNew)?;
-    let capacity = usize::try_from(header.capacity).unwrap_or(usize::MAX);
+    let mut capacity = usize::try_from(header.capacity).unwrap_or(usize::MAX);
+    match file.allocate(header.capacity) {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+        Err(error) => return Err(error),
+        Ok(()) => capacity = capacity.min(PREPARED),
+    }
     let mut chunk = vec![0; FILL_CHUNK.min(capacity)];
     put(&mut chunk, 0, &header.encode());
     write_all_at(&*file, &chunk, 0)?;
@@ -180,6 +205,22 @@ mod tests {
     #[test]
     fn a_header_reads_back_as_it_was_written() {
         assert_eq!(SegmentHeader::decode(&header().encode()), Some(header()));
+    }
+
+    #[test]
+    fn small_writes_are_padded_where_they_enter_another_part() {
+        let padded = |offset: usize, len: usize| {
+            let mut bytes = vec![1; len];
+            with_zeros_ahead(&mut bytes, offset as u64, 3 * PREPARED as u64 + 100);
+            assert!(bytes[..len].iter().all(|&byte| byte == 1) && bytes[len..].iter().all(|&byte| byte == 0));
+            offset + bytes.len()
+        };
+        assert_eq!(padded(72, 100), 172);
+        assert_eq!(padded(PREPARED - 100, 100), PREPARED);
+        assert_eq!(padded(PREPARED - 100, 101), 2 * PREPARED);
+        assert_eq!(padded(PREPARED, 8), 2 * PREPARED);
+        assert_eq!(padded(3 * PREPARED - 1, 9), 3 * PREPARED + 100);
+        assert_eq!(padded(72, PREPARED), 72 + PREPARED);
     }
 
     #[test]

@@ -150,7 +150,7 @@ fn scripts() -> Vec<Script> {
     }
     merging.extend([Step::Compact(1), Step::Write(0, batch(1_100)), Step::Reopen(0)]);
     merging.extend([Step::Write(1, set("n", 60_000, 1_200)), Step::Compact(0), Step::Look(1)]);
-    // Segments grow fourfold, and each is filled with versions of one key: four small runs call for a merge.
+    // Segments grow fourfold, and each is filled with versions of one key: what is outdated calls for a merge.
     let sizes = [60_000; 5].into_iter().chain([250_000; 4]).chain([1_000_000; 5]);
     let mut background: Vec<Step> =
         sizes.zip(0..).map(|(len, mark)| Step::Write(0, set("n", len, 1_300 + mark))).collect();
@@ -219,8 +219,8 @@ fn nothing_is_lost_at_any_call_of_a_merge_in_the_background() {
     let mut world = new_world(&disk, script.modes);
     world.run(&script.steps).unwrap();
     drop(world);
-    let merged = disk.log().iter().filter(|call| call.path.ends_with("000005.sst")).count();
-    assert_eq!(merged > 0, ENGINE == EngineKind::Kv, "four runs were meant to be merged into a fifth");
+    let merged = disk.log().iter().filter(|call| call.path.ends_with("000002.sst")).count();
+    assert_eq!(merged > 0, ENGINE == EngineKind::Kv, "a merge was meant to write a table");
     must_hold("background", 0);
 }
 

@@ -6,7 +6,7 @@ use crate::types::EngineKind;
 
 /// Few enough for the first segment of a log, so that nothing is flushed before it is asked for.
 const KEYS: u64 = 50;
-const VALUE_LEN: usize = 1_000;
+const VALUE_LEN: usize = 400;
 
 /// Writes keys of 8 bytes, deletes the first of them, and returns the bytes of all those keys and values.
 fn write(db: &Db, first: u64) -> u64 {

@@ -166,6 +166,14 @@ impl File for SimFile {
         })
     }
 
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let call = Call { len: index(len), ..self.call(Op::Allocate) };
+        self.process.perform(call, |state, given| {
+            let given = state.disk.write(self.inode, &vec![0; given], 0)?;
+            if given < index(len) { Err(Errno::NOSPC.into()) } else { Ok(()) }
+        })
+    }
+
     fn sync_data(&self) -> io::Result<()> {
         let sync = |state: &mut State, _| {
             if !(state.skips_sync)(&self.path) {

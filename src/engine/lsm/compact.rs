@@ -1,0 +1,230 @@
+//! Merging runs, one slice at a time.
+//!
+//! ```text
+//!                          floor
+//!  newer    ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒│████████████████     ▒ written to other tables, does not count any more
+//!  newer    ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒│██████
+//!  oldest   ┌──────┐┌──────┐│███████████████████
+//!           └ slices that are done
+//! ```
+//!
+//! The runs of a merge become one, in place of the oldest of them, from the smallest key on. Each slice writes a few tables and
+//! installs a manifest in which they take the place of what they were made of, and all runs of the merge count from the next
+//! key on. So a process that dies loses one slice; whoever comes next finds in the manifest which runs are being merged,
+//! and goes on. Flushes put new runs on top meanwhile: they have no part in the merge.
+
+use std::sync::Arc;
+
+use super::merge::{Merge, Source};
+use super::plan::plan;
+use super::tables::{self, Target, Written};
+use super::version::{LazyTable, Run, Version};
+use crate::engine::Progress;
+use crate::engine::wal_engine::{Maintenance, Memory};
+use crate::error::{Error, Result};
+use crate::storage::manifest::{self, Manifest, Merging};
+use crate::storage::{Place, RunTable};
+use crate::types::{Direction, Key, KeyRange};
+
+/// How much is read for a slice and written to a table, about, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) slice: u64,
+    pub(crate) table: u64,
+}
+
+/// Merges the next slice of what [`plan`] says; `false` when there is nothing to merge.
+///
+/// # Errors
+/// `Interrupted` when `progress` says stop, corruption, I/O: the slice is not merged.
+pub(crate) fn merge_slice<M: Memory>(
+    right: &Maintenance<'_, M>,
+    sizes: Sizes,
+    progress: &mut dyn FnMut() -> bool,
+) -> Result<bool> {
+    let state = State::read(right)?;
+    let Some(merging) = plan(&state.version.shapes(), state.manifest.merging) else { return Ok(false) };
+    state.slice(right.place(), merging)?.merge(right, sizes, &mut |_, _| progress())?;
+    Ok(true)
+}
+
+/// Merges all runs that there are into one, in slices.
+///
+/// # Errors
+/// As [`merge_slice`]; the slices before stay merged.
+pub(crate) fn merge_all<M: Memory>(
+    right: &Maintenance<'_, M>,
+    sizes: Sizes,
+    progress: &mut dyn FnMut(Progress) -> bool,
+) -> Result<()> {
+    let state = State::read(right)?;
+    let total = state.version.runs.iter().map(Run::entries).sum();
+    let count = u32::try_from(state.version.runs.len()).unwrap_or(u32::MAX);
+    let mut next = state.is_worth_merging().then_some(Merging { below: 0, count });
+    let (mut done, mut written_bytes) = (0, 0);
+    while let Some(merging) = next {
+        let mut slice = (0, 0);
+        let mut report = |read, written| {
+            slice = (read, written);
+            progress(Progress {
+                done: (done + read).min(total),
+                total,
+                written_bytes: written_bytes + written,
+            })
+        };
+        next = State::read(right)?.slice(right.place(), merging)?.merge(right, sizes, &mut report)?;
+        done += slice.0;
+        written_bytes += slice.1;
+    }
+    progress(Progress { done: total, total, written_bytes });
+    Ok(())
+}
+
+/// The tables in force.
+struct State {
+    manifest: Manifest,
+    version: Version,
+}
+
+impl State {
+    fn read<M: Memory>(right: &Maintenance<'_, M>) -> Result<Self> {
+        let manifest = right.manifest()?;
+        let version = Version::new(&manifest.runs, manifest.seed, right.place(), None)?;
+        Ok(Self { manifest, version })
+    }
+
+    /// Whether merging everything could save anything.
+    fn is_worth_merging(&self) -> bool {
+        let dead = |listed: &RunTable| listed.table.tombstones > 0 || listed.hidden > 0;
+        self.manifest.runs.len() > 1 || self.manifest.runs.iter().flatten().any(dead)
+    }
+
+    /// The runs of a merge as they are now.
+    fn slice(&self, place: &Place, merging: Merging) -> Result<Slice<'_>> {
+        let (below, count) = (merging.below as usize, merging.count as usize);
+        let all = self.version.runs.len();
+        let range = all.checked_sub(below).and_then(|end| Some(end.checked_sub(count)?..end));
+        let slice = range.and_then(|range| {
+            let (oldest, newer) = self.version.runs[range.clone()].split_last()?;
+            let (listed, older) = (&self.manifest.runs[range.clone()], &self.version.runs[range.end..]);
+            Some(Slice { manifest: &self.manifest, merging, listed, newer, oldest, older })
+        });
+        slice.ok_or_else(|| {
+            let path = place.path(manifest::NAME);
+            Error::corruption(&path, 0, "the runs that it says are being merged do not exist")
+        })
+    }
+}
+
+/// The runs of a merge, of which the next piece is to be merged.
+struct Slice<'a> {
+    manifest: &'a Manifest,
+    merging: Merging,
+    listed: &'a [Vec<RunTable>],
+    newer: &'a [Run],
+    oldest: &'a Run,
+    /// Those that have no part in the merge.
+    older: &'a [Run],
+}
+
+/// The tables of the oldest run of a merge: those that share no key with the newer ones stay.
+struct Split<'a> {
+    before: &'a [Arc<LazyTable>],
+    touched: Run,
+    behind: &'a [Arc<LazyTable>],
+    /// The last key of the newer runs.
+    end: Option<&'a Key>,
+}
+
+impl Slice<'_> {
+    /// Merges from the first key of the newer runs on. Returns what is left of the merge.
+    fn merge<M: Memory>(
+        &self,
+        right: &Maintenance<'_, M>,
+        sizes: Sizes,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Option<Merging>> {
+        let split = self.split();
+        let target = Target {
+            place: right.place(),
+            seed: self.manifest.seed,
+            first: self.manifest.next_merged,
+            keep_tombstones: self.merging.below > 0,
+            limit: split.end.map(|end| (sizes.slice, end)),
+            table_bytes: sizes.table,
+        };
+        let mut sources: Vec<Box<dyn Source + '_>> = Vec::new();
+        for run in self.newer.iter().chain([&split.touched]) {
+            sources.push(Box::new(run.walk(&KeyRange::all(), Direction::Forward)));
+        }
+        let written = target.write(&mut Merge::new(sources, Direction::Forward)?, progress)?;
+        let next_merged = written.next;
+        let written_bytes = tables::total_len(&written.tables);
+        let merged = self.merged(right.place(), &split, written)?;
+        let kept_bytes = total_bytes(&merged).saturating_sub(written_bytes);
+        let read_bytes = total_bytes(self.listed).saturating_sub(kept_bytes);
+        let left = (merged.len() > 1)
+            .then(|| Merging { count: u32::try_from(merged.len()).unwrap_or(u32::MAX), ..self.merging });
+        right.install(|manifest| {
+            let end = manifest.runs.len().saturating_sub(self.merging.below as usize);
+            let start = end.saturating_sub(self.merging.count as usize);
+            if manifest.runs[start..end] != *self.listed {
+                let path = right.place().path(manifest::NAME);
+                return Err(Error::corruption(&path, 0, "runs that were being merged have changed"));
+            }
+            manifest.runs.splice(start..end, merged);
+            (manifest.merging, manifest.next_merged) = (left, next_merged);
+            manifest.totals.count_merge(read_bytes, written_bytes);
+            Ok(())
+        })?;
+        Ok(left)
+    }
+
+    fn split(&self) -> Split<'_> {
+        let tables = &self.oldest.0;
+        let (Some(first), Some(end)) = (
+            self.newer.iter().filter_map(Run::smallest).min(),
+            self.newer.iter().filter_map(Run::largest).max(),
+        ) else {
+            return Split { before: &[], touched: self.oldest.clone(), behind: &[], end: None };
+        };
+        let from = tables.partition_point(|table| table.listed().largest() < first);
+        let to = tables.partition_point(|table| table.listed().smallest() <= end).max(from);
+        let touched = Run(tables[from..to].to_vec());
+        Split { before: &tables[..from], touched, behind: &tables[to..], end: Some(end) }
+    }
+
+    /// The runs that take the place of those of the merge, newest first; the last one is what they are merged into.
+    fn merged(&self, place: &Place, split: &Split<'_>, written: Written) -> Result<Vec<Vec<RunTable>>> {
+        let mut merged = Vec::new();
+        let mut oldest: Vec<RunTable> = split.before.iter().map(|table| table.listed().clone()).collect();
+        oldest.extend(tables::list(place, written.tables, self.older)?);
+        if let Some(key) = &written.stopped_at {
+            for run in self.newer {
+                merged.push(behind(run, key)?);
+            }
+            oldest.extend(behind(&split.touched, key)?);
+        }
+        oldest.extend(split.behind.iter().map(|table| table.listed().clone()));
+        merged.retain(|run| !run.is_empty());
+        // While there is something to merge into it, it stays where it is, even if it has nothing.
+        if !merged.is_empty() || !oldest.is_empty() {
+            merged.push(oldest);
+        }
+        Ok(merged)
+    }
+}
+
+/// About how many bytes of tables count.
+fn total_bytes(runs: &[Vec<RunTable>]) -> u64 {
+    runs.iter().flatten().map(RunTable::bytes).sum()
+}
+
+/// What is left of a run once everything up to `key` is in other tables.
+fn behind(run: &Run, key: &Key) -> Result<Vec<RunTable>> {
+    let mut left = Vec::new();
+    for table in &run.0 {
+        left.extend(table.behind(key)?);
+    }
+    Ok(left)
+}
