@@ -41,11 +41,12 @@ pub struct Stats {
     pub table_bytes_written: u64,
     /// Flushes of memory to tables in the life of the database.
     pub flushes: u64,
-    /// Compactions in the life of the database: merges of tables, or bases that took the place of the log.
+    /// Compactions in the life of the database: merges of tables that came to their end, or bases that took the place of the
+    /// log.
     pub compactions: u64,
     /// The last flush: bytes of log records became bytes of tables.
     pub last_flush: Option<Rewrite>,
-    /// The last compaction: bytes of files became bytes of files.
+    /// The last compaction, as far as it has come: bytes of files became bytes of files.
     pub last_compaction: Option<Rewrite>,
     /// Batches this handle committed.
     pub commits: u64,
