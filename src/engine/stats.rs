@@ -16,7 +16,8 @@ pub struct Stats {
     pub is_exact: bool,
     /// The newest committed batch.
     pub lsn: Lsn,
-    /// Keys whose newest change is in memory and in the log only.
+    /// Keys whose newest change is in memory and in the log only; one that was changed in several segments of the log counts
+    /// in each.
     pub memtable_keys: u64,
     /// Bytes of the keys and values of the changes in memory, overwritten ones included.
     pub memtable_bytes: u64,
@@ -40,11 +41,12 @@ pub struct Stats {
     pub table_bytes_written: u64,
     /// Flushes of memory to tables in the life of the database.
     pub flushes: u64,
-    /// Compactions in the life of the database: merges of tables, or bases that took the place of the log.
+    /// Compactions in the life of the database: merges of tables that came to their end, or bases that took the place of the
+    /// log.
     pub compactions: u64,
     /// The last flush: bytes of log records became bytes of tables.
     pub last_flush: Option<Rewrite>,
-    /// The last compaction: bytes of files became bytes of files.
+    /// The last compaction, as far as it has come: bytes of files became bytes of files.
     pub last_compaction: Option<Rewrite>,
     /// Batches this handle committed.
     pub commits: u64,

@@ -32,6 +32,7 @@ pub(crate) struct Totals {
     /// Bytes of tables and bases that flushes and merges wrote.
     pub table_bytes: u64,
     pub flushes: u64,
+    /// Merges that came to their end.
     pub merges: u64,
     pub last_flush: Rewrite,
     pub last_merge: Rewrite,
@@ -48,7 +49,19 @@ pub struct Rewrite {
     pub written_bytes: u64,
 }
 
+/// A piece of a merge.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slice {
+    pub read_bytes: u64,
+    pub written_bytes: u64,
+    /// Nothing of the merge was done before.
+    pub is_first: bool,
+    /// Nothing of it is left.
+    pub is_last: bool,
+}
+
 impl Rewrite {
+    /// What there is before anything happened.
     const NEVER: Self = Self { unix_ms: 0, read_bytes: 0, written_bytes: 0 };
 
     fn now(read_bytes: u64, written_bytes: u64) -> Self {
@@ -91,9 +104,16 @@ impl Totals {
 
     /// Takes note of a merge: so many bytes of files became so many.
     pub(crate) fn count_merge(&mut self, read_bytes: u64, written_bytes: u64) {
-        self.table_bytes += written_bytes;
-        self.merges += 1;
-        self.last_merge = Rewrite::now(read_bytes, written_bytes);
+        self.count_slice(Slice { read_bytes, written_bytes, is_first: true, is_last: true });
+    }
+
+    /// Takes note of a piece of a merge.
+    pub(crate) fn count_slice(&mut self, slice: Slice) {
+        let before = if slice.is_first { Rewrite::NEVER } else { self.last_merge };
+        self.last_merge =
+            Rewrite::now(before.read_bytes + slice.read_bytes, before.written_bytes + slice.written_bytes);
+        self.table_bytes += slice.written_bytes;
+        self.merges += u64::from(slice.is_last);
     }
 
     pub(crate) fn encode(&self) -> [u8; Self::LEN] {
@@ -140,6 +160,10 @@ mod tests {
         assert_eq!(totals.last_flush.fields()[1..], [20, 30]);
         assert_eq!(totals.last_merge.fields()[1..], [40, 50]);
         assert!(totals.last_flush.unix_ms > 0);
+        totals.count_slice(Slice { read_bytes: 3, written_bytes: 2, is_first: true, is_last: false });
+        totals.count_slice(Slice { read_bytes: 30, written_bytes: 20, is_first: false, is_last: true });
+        assert_eq!((totals.merges, totals.table_bytes), (2, 102));
+        assert_eq!(totals.last_merge.fields()[1..], [33, 22]);
         assert_eq!(Totals::decode(&totals.encode()), Some(totals));
         assert_eq!(Totals::decode(&totals.encode()[1..]), None);
     }

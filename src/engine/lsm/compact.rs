@@ -23,6 +23,7 @@ use crate::engine::Progress;
 use crate::engine::wal_engine::{Maintenance, Memory};
 use crate::error::{Error, Result};
 use crate::storage::manifest::{self, Manifest, Merging};
+use crate::storage::totals;
 use crate::storage::{Place, RunTable};
 use crate::types::{Direction, Key, KeyRange};
 
@@ -173,8 +174,9 @@ impl Slice<'_> {
                 return Err(Error::corruption(&path, 0, "runs that were being merged have changed"));
             }
             manifest.runs.splice(start..end, merged);
+            let (is_first, is_last) = (manifest.merging.is_none(), left.is_none());
             (manifest.merging, manifest.next_merged) = (left, next_merged);
-            manifest.totals.count_merge(read_bytes, written_bytes);
+            manifest.totals.count_slice(totals::Slice { read_bytes, written_bytes, is_first, is_last });
             Ok(())
         })?;
         Ok(left)

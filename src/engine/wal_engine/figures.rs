@@ -76,21 +76,22 @@ impl<M: Memory> WalEngine<M> {
         Ok(stats)
     }
 
-    /// Has the next command start again from the manifest if another process has replaced it: a merge leaves no trace in the
-    /// log. During a turn, of any thread, nothing is changed.
+    /// Takes up the manifest if another process has replaced it: a merge leaves no trace in the log. During a turn, of any
+    /// thread, nothing is changed.
     ///
     /// # Errors
-    /// Corruption, I/O.
+    /// As [`Engine::get`](crate::engine::Engine::get).
     pub(crate) fn look_for_changes(&self) -> Result<()> {
         let known = self.published().totals;
         if read_manifest(&self.place)?.totals == known {
             return Ok(());
         }
         match self.inner.try_lock() {
-            Ok(mut inner) => self.set_adrift(&mut inner),
-            Err(TryLockError::Poisoned(poisoned)) => self.set_adrift(&mut poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::WouldBlock) => Ok(()),
+            free => {
+                drop(free);
+                self.take_up_manifest()
+            }
         }
-        Ok(())
     }
 }

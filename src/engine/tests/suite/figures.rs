@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::engine::Stats;
+use crate::storage::fs::sim::{Call, Op};
 use crate::types::EngineKind;
 
 /// Few enough for the first segment of a log, so that nothing is flushed before it is asked for.
@@ -78,4 +79,29 @@ fn levels_and_memory_hold_every_key() {
     assert!(db.get(KEYS.to_be_bytes()).unwrap().is_none());
     assert!(db.get(2_u64.to_be_bytes()).unwrap().is_some());
     assert_eq!((stats(&db).open_tables, stats(&db).mapped_bytes), (1, level.bytes));
+}
+
+/// The manifest changes with each piece of a merge, but a compaction is one.
+#[test]
+fn a_compaction_in_pieces_counts_once() {
+    let disk = SimFs::new();
+    let db = open(&disk);
+    for first in 0..20 {
+        write(&db, first * KEYS);
+    }
+    db.compact().unwrap();
+    let before = stats(&db);
+    for key in 0..20 * KEYS / 10 {
+        db.set((10 * key).to_be_bytes().to_vec(), "changed").unwrap();
+    }
+    let calls = disk.calls();
+    db.compact().unwrap();
+    let is_install = |call: &&Call| call.number >= calls && call.op == Op::Rename;
+    let installed = disk.log().iter().filter(is_install).count();
+    let after = stats(&db);
+    let flushed = after.last_flush.map_or(0, |flush| flush.written_bytes);
+    let merged = after.last_compaction.unwrap().written_bytes;
+    assert_eq!(after.compactions, before.compactions + 1);
+    assert_eq!(after.table_bytes_written, before.table_bytes_written + flushed + merged);
+    assert_eq!(installed > 2, ENGINE == EngineKind::Kv, "a flush and pieces of a merge: {installed}");
 }

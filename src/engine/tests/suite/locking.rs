@@ -37,6 +37,9 @@ fn who_waits_too_long_is_told_for_whom() {
     };
     assert_eq!((lock, named.pid, named.command.as_str()), ("LOCK", std::process::id(), "incr"));
     assert!(waited >= PATIENCE, "{waited:?}");
+    let stats = waiting.stats().unwrap();
+    assert!(stats.lock_waits > 0 && u128::from(stats.lock_wait_micros) >= PATIENCE.as_micros(), "{stats:?}");
+    assert_eq!(holder.stats().unwrap().lock_waits, 0);
     assert!(waiting.get("k").unwrap().is_some(), "what is not behind needs no lock");
     let text = impatient(&disk).get("k").unwrap_err().to_string();
     assert!(text.contains("incr"), "{text}");
