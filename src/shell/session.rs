@@ -8,6 +8,7 @@
 //! 2. An error is reported once, with its place, on standard error; it sets the exit code and poisons an open block.
 //! 3. A failed write to standard output ends the run.
 
+use std::cell::OnceCell;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Instant;
@@ -299,15 +300,26 @@ impl Session {
     fn load(&mut self, path: &Path) -> Result<(), Failure> {
         self.refuse_in_block(".load")?;
         self.connection.check_writable()?;
-        let interrupt = &self.interrupt;
-        let db = self.connection.writer()?;
-        let mut bulk = db.bulk()?;
-        let mut sink = |key, value| Ok(bulk.set(key, value)?);
+        let (interrupt, connection) = (&self.interrupt, &mut self.connection);
+        let (db, mut bulk) = (OnceCell::new(), None);
+        // A database is created only once there is something to load.
+        let mut begin = || -> Result<_, Error> {
+            let opened = connection.writer()?;
+            db.get_or_init(|| opened).bulk()
+        };
+        let mut sink = |key, value| {
+            let bulk = match &mut bulk {
+                Some(bulk) => bulk,
+                none => none.insert(begin()?),
+            };
+            Ok(bulk.set(key, value)?)
+        };
         let count = if path == Path::new("-") && self.way == Way::OneShot {
             dump::read("stdin", io::stdin(), interrupt, &mut sink)?
         } else {
             dump::read(&path.display().to_string(), files::open(path)?, interrupt, &mut sink)?
         };
+        let bulk = bulk.map_or_else(begin, Ok)?;
         bulk.commit()?;
         self.renderer.number(&mut self.output.buffer, Quantity::Count, count);
         Ok(())
