@@ -13,7 +13,7 @@
 //! Both are the work of a thread, which is started when there is enough to flush and ends when nothing is due. While it merges
 //! it flushes, too: nobody waits for a merge. Where it falls behind a writer does the work itself, a piece at a time. A
 //! handle that is closed gives up the slice it is at, flushes a log that would take the next process long to read, and
-//! pays for that with a short slice: so a database that only short-lived processes write to is kept in shape as well.
+//! pays for what it flushed with slices of what there is to merge: so a database that only short-lived processes write to is kept in shape as well.
 //!
 //! Opening reads the manifest and the log behind it, never a table: tables are opened when they are first read. When a
 //! table is gone because another process merged it, the handle takes up the manifest and looks again.
@@ -21,7 +21,7 @@
 mod bulk;
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -50,6 +50,9 @@ const MAX_RUNS: usize = 40;
 /// A handle that wrote leaves at most so many bytes in the log for the next process to read.
 const MAX_LEFT_BYTES: u64 = 256 << 10;
 
+/// A handle that is closed merges one byte for so many that it flushed, but at least a short slice.
+const FLUSHED_PER_MERGED: u64 = 8;
+
 /// How long the background leaves the right to merge to others between two slices: longer than they sleep while waiting.
 const BETWEEN_SLICES: Duration = Duration::from_millis(8);
 
@@ -69,6 +72,8 @@ struct Shared {
     pace: Pace,
     /// The background is to end as soon as it can.
     stop: AtomicBool,
+    /// Bytes of the log that this handle flushed and has not paid for.
+    flushed_bytes: AtomicU64,
 }
 
 impl KvEngine {
@@ -78,7 +83,12 @@ impl KvEngine {
     /// As [`WalEngine::open`].
     pub(crate) fn open(place: Place, manifest: Manifest, options: &Options) -> Result<Self> {
         let log = WalEngine::open(place, manifest, options)?;
-        let shared = Shared { log, pace: options.pace, stop: AtomicBool::new(false) };
+        let shared = Shared {
+            log,
+            pace: options.pace,
+            stop: AtomicBool::new(false),
+            flushed_bytes: AtomicU64::new(0),
+        };
         Ok(Self { shared: Arc::new(shared), background: Mutex::default() })
     }
 
@@ -125,10 +135,9 @@ impl KvEngine {
         }
     }
 
-    /// Flushes the log if this handle wrote to it and it has grown, and pays for that with a short slice of what there is to
-    /// merge.
+    /// Flushes the log if this handle wrote to it and it has grown.
     fn flush_what_is_left(&self) {
-        let Shared { log, pace, .. } = &*self.shared;
+        let log = &self.shared.log;
         let wrote = log.counters().commits.load(Ordering::Relaxed) > 0;
         if !wrote || log.log_bytes() < MAX_LEFT_BYTES {
             return;
@@ -137,9 +146,6 @@ impl KvEngine {
             && let Ok(sealed) = maintenance.seal(sealed_memtables)
         {
             drop(self.shared.flush(&maintenance, &sealed, &mut |_| true));
-        }
-        if let Ok(Some(right)) = log.try_merge() {
-            drop(self.shared.merge_slice(&right, pace.short_slice));
         }
     }
 }
@@ -161,6 +167,21 @@ impl Shared {
             }
             if self.pace.in_background {
                 std::thread::sleep(BETWEEN_SLICES);
+            }
+        }
+    }
+
+    /// Merges a little of what there is to merge, in proportion to what the handle flushed. It is as well if somebody else is at
+    /// it.
+    fn pay(&self) {
+        let flushed = self.flushed_bytes.swap(0, Ordering::Relaxed);
+        let mut debt = if flushed == 0 { 0 } else { self.pace.short_slice.max(flushed / FLUSHED_PER_MERGED) };
+        while debt > 0 {
+            let slice = debt.min(self.pace.slice);
+            debt -= slice;
+            let merged = self.log.try_merge().map(|right| right.map(|right| self.merge_slice(&right, slice)));
+            if !matches!(merged, Ok(Some(Ok(true)))) {
+                break;
             }
         }
     }
@@ -205,10 +226,14 @@ impl Shared {
         let manifest = maintenance.manifest()?;
         match flush::write(maintenance.place(), &manifest, sealed, self.pace.table, progress)? {
             None => Ok(()),
-            Some(flushed) => maintenance.install(|manifest| {
-                flushed.put_into(manifest);
+            Some(flushed) => {
+                maintenance.install(|manifest| {
+                    flushed.put_into(manifest);
+                    Ok(())
+                })?;
+                self.flushed_bytes.fetch_add(sealed.log_bytes, Ordering::Relaxed);
                 Ok(())
-            }),
+            }
         }
     }
 
@@ -316,6 +341,7 @@ impl Engine for KvEngine {
     fn close(&self) {
         self.stop_background();
         self.flush_what_is_left();
+        self.shared.pay();
     }
 
     fn read_only(&self) -> Option<&str> {

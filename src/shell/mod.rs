@@ -26,6 +26,7 @@ mod interrupt;
 #[doc(hidden)]
 pub mod lexer;
 pub mod literal;
+mod load;
 pub mod look;
 mod meta;
 mod output;

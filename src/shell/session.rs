@@ -8,7 +8,6 @@
 //! 2. An error is reported once, with its place, on standard error; it sets the exit code and poisons an open block.
 //! 3. A failed write to standard output ends the run.
 
-use std::cell::OnceCell;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Instant;
@@ -21,6 +20,7 @@ use super::execute::{self, Answer, Kind};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::interrupt::Interrupt;
+use super::load::load;
 use super::look::Look;
 use super::output::Output;
 use super::render::{Quantity, Renderer};
@@ -300,27 +300,15 @@ impl Session {
     fn load(&mut self, path: &Path) -> Result<(), Failure> {
         self.refuse_in_block(".load")?;
         self.connection.check_writable()?;
-        let (interrupt, connection) = (&self.interrupt, &mut self.connection);
-        let (db, mut bulk) = (OnceCell::new(), None);
-        // A database is created only once there is something to load.
-        let mut begin = || -> Result<_, Error> {
-            let opened = connection.writer()?;
-            db.get_or_init(|| opened).bulk()
-        };
-        let mut sink = |key, value| {
-            let bulk = match &mut bulk {
-                Some(bulk) => bulk,
-                none => none.insert(begin()?),
-            };
-            Ok(bulk.set(key, value)?)
-        };
-        let count = if path == Path::new("-") && self.way == Way::OneShot {
-            dump::read("stdin", io::stdin(), interrupt, &mut sink)?
-        } else {
-            dump::read(&path.display().to_string(), files::open(path)?, interrupt, &mut sink)?
-        };
-        let bulk = bulk.map_or_else(begin, Ok)?;
-        bulk.commit()?;
+        let interrupt = &self.interrupt;
+        let is_stdin = path == Path::new("-") && self.way == Way::OneShot;
+        let count = load(&mut self.connection, |sink| {
+            if is_stdin {
+                dump::read("stdin", io::stdin(), interrupt, sink)
+            } else {
+                dump::read(&path.display().to_string(), files::open(path)?, interrupt, sink)
+            }
+        })?;
         self.renderer.number(&mut self.output.buffer, Quantity::Count, count);
         Ok(())
     }
