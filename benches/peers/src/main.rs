@@ -18,6 +18,11 @@
 //!
 //! `README.md` has the command.
 
+#![cfg_attr(
+    not(all(feature = "lmdb", feature = "redb", feature = "fjall", feature = "sqlite", feature = "debian")),
+    allow(dead_code, reason = "what only an engine uses that is left out")
+)]
+
 mod data;
 mod driver;
 mod engines;

@@ -72,10 +72,6 @@ impl Ability {
     pub const SHARED: &[Self] =
         &[Self::Share, Self::Put, Self::Load, Self::Files, Self::Start, Self::Get, Self::Scan];
     /// What a database does that belongs to one process.
-    #[cfg_attr(
-        not(any(feature = "fjall", feature = "debian")),
-        expect(dead_code, reason = "who uses it is left out")
-    )]
     pub const ALONE: &[Self] = Self::SHARED.split_at(1).1;
 }
 

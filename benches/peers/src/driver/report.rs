@@ -50,7 +50,8 @@ impl Report<'_> {
     fn header(&self) -> String {
         let Options { keys, value_bytes, rounds, turn, .. } = self.options;
         format!(
-            "{}, {}\n\n{} keys of 16 random bytes, values of {value_bytes} bytes of which half compress, {rounds} rounds, turns of {turn:?}.\n",
+            "{}, {}\n\n{} keys of 16 random bytes, values of {value_bytes} bytes of which half compress, \
+             {rounds} rounds, turns of {turn:?}.\n",
             self.machine,
             proc::today(),
             grouped(*keys),

@@ -102,15 +102,13 @@ fn symbol(prefix: &str, name: &str) -> String {
 impl Functions {
     /// Loads the library `lib{name}`, whose functions begin with `{name}_`.
     pub(super) fn load(name: &str, file_endings: &[&str]) -> Result<Self> {
-        let mut missing = None;
         for ending in file_endings {
             // SAFETY: the libraries' initializers need nothing from their caller.
-            match unsafe { Library::new(format!("lib{name}.{ending}")) } {
-                Ok(library) => return Self::find(library, name),
-                Err(error) => missing = missing.or(Some(error)),
+            if let Ok(library) = unsafe { Library::new(format!("lib{name}.{ending}")) } {
+                return Self::find(library, name);
             }
         }
-        Err(missing.map_or_else(|| "no library to load".into(), Into::into))
+        Err(format!("lib{name} is not on this machine").into())
     }
 
     /// A function that only one of the libraries has.

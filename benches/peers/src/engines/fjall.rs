@@ -19,7 +19,8 @@ impl Store for Fjall {
     const NAME: &'static str = "fjall";
     const ROLE: Role = Role::Peer;
     const ABILITIES: &'static [Ability] = Ability::ALONE;
-    const SETTINGS: &'static str = "cache 64 MiB, memtable 64 MiB, else defaults (lz4, bloom filters); PersistMode::SyncData, unsynced: none";
+    const SETTINGS: &'static str = "cache 64 MiB, memtable 64 MiB, else defaults (lz4, bloom filters); \
+         PersistMode::SyncData, unsynced: none";
 
     type Session<'a> = &'a Self;
 
