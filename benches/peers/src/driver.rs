@@ -181,6 +181,10 @@ impl Driver<'_> {
     fn input(&self, plan: &Plan, engine: &Profile) -> Result<PathBuf> {
         fs::create_dir_all(self.engine_dir(engine))?;
         let own = self.engine_dir(engine).join(plan.name);
+        if own.exists() {
+            // The last round went wrong.
+            fs::remove_dir_all(&own)?;
+        }
         match plan.input {
             Input::Nothing => {}
             _ if !engine.abilities.contains(&Ability::Files) => {}

@@ -162,7 +162,8 @@ fn get_checked(session: &mut impl Session, number: u64) -> Result<()> {
     if is_right { Ok(()) } else { Err(format!("the value of key {number} is missing or wrong").into()) }
 }
 
-/// Everything that is written to the device for a database until it has settled.
+/// Closes a database and opens it again until nothing goes on in the background any more, which is as long as an engine that is
+/// left alone takes to bring its files into shape.
 fn settle<S: Store>(store: S, job: &Job) -> Result<()> {
     store.close()?;
     let store = S::open(&job.dir, &job.setup)?;
