@@ -21,10 +21,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// Structures on disk that must not know of each other.
 const SEPARATE: &[&str] = &["wal", "sstable", "manifest", "shm", "lock"];
 
+/// The sources below a directory, without what a build puts between them.
 fn rust_files(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
+        if path.ends_with("target") {
+            continue;
+        }
         if path.is_dir() {
             files.extend(rust_files(&path));
         } else if path.extension().is_some_and(|extension| extension == "rs") {
