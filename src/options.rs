@@ -21,7 +21,7 @@ pub(crate) struct Pace {
     pub(crate) short_slice: u64,
     /// What a bulk holds in memory.
     pub(crate) chunk: u64,
-    /// Flush and merge on a thread, or before the write that made it due returns.
+    /// Flush and merge on a thread, or a little of it before the write that made it due returns.
     pub(crate) in_background: bool,
 }
 
@@ -125,6 +125,14 @@ impl Options {
     #[must_use]
     pub fn interrupt(mut self, raised: Arc<AtomicBool>) -> Self {
         self.interrupt = Some(raised);
+        self
+    }
+
+    /// Whether files are tidied up on a thread while the handle is open (default: yes). Without, writes and the end of the
+    /// handle pay for it a little at a time: for processes that end soon.
+    #[must_use]
+    pub const fn background(mut self, background: bool) -> Self {
+        self.pace.in_background = background;
         self
     }
 

@@ -10,9 +10,9 @@
 //! a table, names it in the manifest and lets the log begin behind it. Runs are merged as [`plan`](lsm::plan) decides, in
 //! [slices](lsm::compact) each of which is worth something by itself.
 //!
-//! Both are the work of a thread, which is started when there is enough to flush and ends when nothing is due. While it merges
-//! it flushes, too: nobody waits for a merge. Where it falls behind a writer does the work itself, a piece at a time. A
-//! handle that is closed gives up the slice it is at, flushes a log that would take the next process long to read, and
+//! Both are the work of a thread, which is started when there is enough to flush, or when the handle is opened and finds
+//! something to merge, and ends when nothing is due. While it merges it flushes, too: nobody waits for a merge. Where it
+//! falls behind, or where there is to be no thread, a writer does the work itself, a piece at a time. A handle that is closed gives up the slice it is at, flushes a log that would take the next process long to read, and
 //! pays for what it flushed with slices of what there is to merge: so a database that only short-lived processes write to is kept in shape as well.
 //!
 //! Opening reads the manifest and the log behind it, never a table: tables are opened when they are first read. When a
@@ -30,6 +30,7 @@ use super::lsm::compact::{self, Sizes};
 use super::lsm::figures;
 use super::lsm::flush::{self, SealedMemtables};
 use super::lsm::memtable::Memtable;
+use super::lsm::plan::plan;
 use super::lsm::tree::Tree;
 use super::lsm::view::View;
 use super::wal_engine::{Maintenance, Memory, WalEngine, WalTurn};
@@ -51,7 +52,7 @@ const MAX_RUNS: usize = 40;
 const MAX_LEFT_BYTES: u64 = 256 << 10;
 
 /// A handle that is closed merges one byte for so many that it flushed, but at least a short slice.
-const FLUSHED_PER_MERGED: u64 = 8;
+const FLUSHED_PER_MERGED: u64 = 4;
 
 /// How long the background leaves the right to merge to others between two slices: longer than they sleep while waiting.
 const BETWEEN_SLICES: Duration = Duration::from_millis(8);
@@ -82,14 +83,20 @@ impl KvEngine {
     /// # Errors
     /// As [`WalEngine::open`].
     pub(crate) fn open(place: Place, manifest: Manifest, options: &Options) -> Result<Self> {
+        let begun = manifest.merging;
         let log = WalEngine::open(place, manifest, options)?;
+        let is_due = log.peek(|tree: &Tree| plan(&tree.version.shapes(), begun).is_some());
         let shared = Shared {
             log,
             pace: options.pace,
             stop: AtomicBool::new(false),
             flushed_bytes: AtomicU64::new(0),
         };
-        Ok(Self { shared: Arc::new(shared), background: Mutex::default() })
+        let engine = Self { shared: Arc::new(shared), background: Mutex::default() };
+        if is_due && options.pace.in_background && engine.read_only().is_none() {
+            engine.work_in_background();
+        }
+        Ok(engine)
     }
 
     fn view(&self) -> Result<View> {
@@ -101,10 +108,13 @@ impl KvEngine {
     fn maintain(&self) {
         let shared = &self.shared;
         let (sealed_bytes, runs) = shared.log.peek(|tree| (tree.sealed_bytes(), tree.version.runs.len()));
-        match shared.pace.in_background {
-            _ if sealed_bytes < shared.pace.flush => {}
-            true => self.work_in_background(),
-            false => shared.work(),
+        if sealed_bytes >= shared.pace.flush {
+            if shared.pace.in_background {
+                self.work_in_background();
+            } else {
+                shared.flush_if_due();
+                shared.pay();
+            }
         }
         if sealed_bytes > shared.pace.most_sealed {
             drop(shared.log.maintain().and_then(|right| shared.flush_sealed(&right)));
@@ -165,9 +175,7 @@ impl Shared {
                 Ok(Some(right)) if self.merge_slice(&right, self.pace.slice).unwrap_or(false) => {}
                 _ => break,
             }
-            if self.pace.in_background {
-                std::thread::sleep(BETWEEN_SLICES);
-            }
+            std::thread::sleep(BETWEEN_SLICES);
         }
     }
 
@@ -392,8 +400,12 @@ mod tests {
     use crate::types::{Direction, KeyRange};
 
     fn open(disk: &SimFs) -> Arc<KvEngine> {
+        open_as(disk, false)
+    }
+
+    fn open_as(disk: &SimFs, background: bool) -> Arc<KvEngine> {
         let (fs, dir) = (disk.process(), std::path::Path::new("/db"));
-        let options = Options::new().engine(EngineKind::Kv);
+        let options = Options::new().engine(EngineKind::Kv).background(background);
         let manifest = crate::engine::wal_engine::find_or_create(&*fs, dir, &options).unwrap();
         let place = Place { fs, dir: dir.to_owned() };
         Arc::new(KvEngine::open(place, manifest, &options).unwrap())
@@ -489,6 +501,25 @@ mod tests {
             }
             assert!(found.iter().map(|(key, value)| (key, value)).eq(model), "{direction:?}");
         }
+    }
+
+    #[test]
+    fn a_handle_that_finds_something_to_merge_does_so_while_it_is_open() {
+        let disk = SimFs::new();
+        let (first, mut model) = (open(&disk), BTreeMap::new());
+        for run in 0..4 {
+            write_run(&first, &Db::from_engine(first.clone()), &mut model, run);
+        }
+        let waiting = open(&disk);
+        let runs = |engine: &KvEngine| engine.shared.log.merge().unwrap().manifest().unwrap().runs.len();
+        assert!(plan(&waiting.shared.log.peek(|tree| tree.version.shapes()), None).is_some());
+        let (before, tidy) = (runs(&waiting), open_as(&disk, true));
+        let start = std::time::Instant::now();
+        while runs(&tidy) == before && start.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(runs(&tidy) < before);
+        assert_same(&tidy, &model);
     }
 
     #[test]

@@ -24,13 +24,15 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(settings: &Settings, interrupt: Arc<AtomicBool>) -> Self {
+    /// A connection that is not opened yet. `background`: it will be open for long enough to tidy up meanwhile.
+    pub(crate) fn new(settings: &Settings, interrupt: Arc<AtomicBool>, background: bool) -> Self {
         let options = Options::new()
             .read_only(settings.readonly)
             .sync(settings.sync)
             .lock_timeout(settings.lock_timeout)
             .interrupt(interrupt)
-            .engine(settings.engine);
+            .engine(settings.engine)
+            .background(background);
         let read_only = settings.readonly.then(|| "the setting readonly is on".to_owned());
         Self { dir: settings.db.clone(), options, read_only, db: None }
     }
@@ -38,7 +40,7 @@ impl Connection {
     /// A connection to a database that is open.
     #[cfg(test)]
     pub(crate) fn to(db: Db) -> Self {
-        Self { db: Some(db), ..Self::new(&Settings::default(), Arc::default()) }
+        Self { db: Some(db), ..Self::new(&Settings::default(), Arc::default(), true) }
     }
 
     /// The database for reading; it is not created.

@@ -134,7 +134,7 @@ pub(crate) struct Session {
 impl Session {
     pub(crate) fn new(settings: Settings, way: Way, streams: Streams, interrupt: Interrupt) -> Self {
         Self {
-            connection: Connection::new(&settings, interrupt.flag()),
+            connection: Connection::new(&settings, interrupt.flag(), way != Way::OneShot),
             renderer: Renderer::new(settings.mode, streams.output.width, way != Way::OneShot),
             settings,
             way,
