@@ -14,7 +14,7 @@
 //! 1. Only the holder of `LOCK` exclusive appends, and it never appends before what is already there is durable (or was
 //!    written without sync on request). So a record proves that everything before its own write was durable.
 //! 2. A handle shows a record to its callers only after it is known to be durable (or was written without sync on request):
-//!    by a later record, by a note, or by syncing and reading it back from the device.
+//!    by a later record, by a note, or by syncing it, reading it back from the device and writing it over itself.
 //! 3. `LOCK` is held for one turn, never while idle. A process that dies loses it; whoever comes next finds either a complete
 //!    record, and makes it durable before showing it, or an incomplete one, and ends the log before it.
 //! 4. A turn is written with one write into one segment: if the segment has no room, a new one is made before anything of the
@@ -41,7 +41,7 @@ use crate::error::{Error, Notice, Result, is_refusal};
 use crate::options::Options;
 use crate::storage::Place;
 use crate::storage::codec::random_u64;
-use crate::storage::fs::{File, LockKind, OpenMode};
+use crate::storage::fs::{File, LockKind, OpenMode, look_full_at};
 use crate::storage::lock::{LockFile, Patience};
 use crate::storage::manifest::{self, Manifest};
 use crate::storage::shm::Notes;
@@ -309,11 +309,12 @@ impl Inner {
     }
 }
 
-/// Whether something was written behind the end of the log that `published` stands for.
+/// Whether something was written behind the end of the log that `published` stands for. Segments are never truncated, so the
+/// log itself can be looked at without a system call.
 fn is_behind<M>(published: &Published<M>) -> Result<bool> {
     let Some(tail) = &published.tail else { return Ok(true) };
     let mut now = [0; HEADER_LEN];
-    crate::storage::fs::read_full_at(&*tail.file, &mut now, tail.offset)
+    look_full_at(&*tail.file, &mut now, tail.offset)
         .map_err(|error| Error::io("read", Path::new("the log"), error))?;
     Ok(now != tail.seen)
 }

@@ -4,7 +4,8 @@
 //! 2. Take the lock. If the last record read is another one now (its writer died before it was durable), start again
 //!    from the manifest. Read the rest.
 //! 3. Where reading stops, decide whether the log ends there ([`Follower::settle`]).
-//! 4. What is not known to be durable is synced and read back from the device. If it is not there, start again.
+//! 4. What is not known to be durable is synced and read back from the device. If it is not there, start again; if it is,
+//!    write it once more, because a page that some process has mapped is read from memory.
 
 use std::io;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use super::chain::segment_name;
 use super::{Inner, Memory, Published, Tail, WalEngine};
 use crate::error::{Error, Notice, Result};
-use crate::storage::fs::{LockKind, OpenMode};
+use crate::storage::fs::{File, LockKind, OpenMode, read_full_at, write_all_at};
 use crate::storage::manifest::Manifest;
 use crate::storage::shm::Durable;
 use crate::storage::wal::reader::{Mark, SegmentReader, Step};
@@ -184,13 +185,14 @@ impl Follower {
         self.segment = segment;
     }
 
-    /// Syncs the segment and reads what was not known to be durable back from the device; `false` when it is not there.
+    /// Makes sure that what was not known to be durable is on the device; `false` when it is not there.
+    ///
+    /// A sync that succeeds proves nothing where one before it failed, so the bytes are read back. But pages that some process
+    /// has mapped are not read from the device: so what is still there is written once more and synced, like a record of this
+    /// handle. (A handle that can't write believes what it reads.)
     fn confirm(&mut self) -> Result<bool> {
         let end = self.segment.mark();
-        let sync = self.segment.file().sync_data().and_then(|()| self.segment.file().drop_cache());
-        sync.map_err(|error| Error::Poisoned {
-            cause: Error::io("sync", self.segment.path(), error).to_string(),
-        })?;
+        self.on_device(|file| file.sync_data().and_then(|()| file.drop_cache()))?;
         self.segment.move_to(self.confirmed);
         self.segment.refresh();
         while self.segment.mark() != end {
@@ -198,9 +200,31 @@ impl Follower {
                 return Ok(false);
             }
         }
+        if self.writable {
+            self.write_again()?;
+        }
         self.confirmed = end;
         self.durable = self.segment.position().lsn;
         Ok(true)
+    }
+
+    /// Writes the bytes between what is known to be durable and the position over themselves, and syncs them.
+    fn write_again(&self) -> Result<()> {
+        let start = self.confirmed.position.offset;
+        let len = usize::try_from(self.segment.position().offset - start).unwrap_or(usize::MAX);
+        self.on_device(|file| {
+            let mut bytes = vec![0; len];
+            read_full_at(file, &mut bytes, start)?;
+            write_all_at(file, &bytes, start)?;
+            file.sync_data()
+        })
+    }
+
+    /// Works on the segment's file. An error leaves open what is on the device.
+    fn on_device(&self, work: impl FnOnce(&dyn File) -> io::Result<()>) -> Result<()> {
+        work(&**self.segment.file()).map_err(|error| Error::Poisoned {
+            cause: Error::io("sync", self.segment.path(), error).to_string(),
+        })
     }
 
     /// Makes sure that everything that was to be synced is on the device; `false` when it is not.
