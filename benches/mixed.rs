@@ -1,6 +1,6 @@
 //! Writing among snapshots: what a transaction and a scan between two writes cost beside the same work without the other.
 //!
-//! `cargo bench --bench mixed [-- KEYS [ROUNDS]]`. Nothing is synced, so that the work in memory shows. Both sides of a line
+//! `cargo bench --bench mixed [-- KEYS [ROUNDS]] [NAMES]`. Nothing is synced, so that the work in memory shows. Both sides of a line
 //! take turns in the same run, each on a database of its own. Printed are medians of all rounds and the ratio of rates.
 
 mod common;
@@ -97,6 +97,9 @@ fn main() -> Result<(), Failure> {
         ("scan of 1 to 100; half of them, half inserts", scan, halves),
     ];
     for (number, (name, alone, among)) in cases.into_iter().enumerate() {
+        if !common::is_asked_for(name) {
+            continue;
+        }
         let mut sides = (
             open(&dir.path().join(format!("{number}-alone")), keys)?,
             open(&dir.path().join(format!("{number}-among")), keys)?,

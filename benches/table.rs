@@ -1,6 +1,6 @@
 //! Reading and building one sorted table, beside binary search in a sorted array in memory.
 //!
-//! `cargo bench --bench table [-- KEYS [ROUNDS]]`. The table is warm: every page of it has been read and verified before.
+//! `cargo bench --bench table [-- KEYS [ROUNDS]] [NAMES]`. The table is warm: every page of it has been read and verified before.
 
 mod beside;
 mod common;

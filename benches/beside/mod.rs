@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::io::Write;
 use std::time::Instant;
 
-use crate::common::{Failure, KEY_BYTES, Key, Random, VALUE_BYTES, float, median, touch};
+use crate::common::{Failure, KEY_BYTES, Key, Random, VALUE_BYTES, float, is_asked_for, median, touch};
 
 pub(crate) const SEEK_ENTRIES: usize = 100;
 const GETS_PER_ROUND: usize = 200_000;
@@ -136,6 +136,9 @@ pub(crate) fn measure(
     measured: &Work<'_>,
     rounds: usize,
 ) -> Result<(), Failure> {
+    if !is_asked_for(name) {
+        return Ok(());
+    }
     let (mut array_rates, mut rates) = (Vec::new(), Vec::new());
     for round in 0..=rounds {
         let (array, measured) = (timed(array), timed(measured));

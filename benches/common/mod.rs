@@ -59,3 +59,10 @@ pub(crate) fn arguments() -> (usize, usize) {
     let mut numbers = std::env::args().skip(1).filter_map(|arg| arg.replace('_', "").parse().ok());
     (numbers.next().unwrap_or(DEFAULT_KEYS), numbers.next().unwrap_or(DEFAULT_ROUNDS))
 }
+
+/// Whether the command line asks for the line of this name: it does unless it has words of which none is in it.
+pub(crate) fn is_asked_for(name: &str) -> bool {
+    let is_word = |arg: &String| !arg.starts_with('-') && arg.replace('_', "").parse::<usize>().is_err();
+    let words: Vec<String> = std::env::args().skip(1).filter(is_word).collect();
+    words.is_empty() || words.iter().any(|word| name.contains(word.as_str()))
+}

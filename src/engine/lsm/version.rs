@@ -17,10 +17,11 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::merge::Source;
+use crate::engine::Cursor;
 use crate::error::{Error, Result};
-use crate::storage::sstable::{Found, KeyHash, Table, TableCursor};
+use crate::storage::sstable::{Change, Found, KeyHash, Table, TableCursor};
 use crate::storage::{Place, TableMeta};
-use crate::types::{Direction, KeyRange, Lsn};
+use crate::types::{Direction, Entry, KeyRange, Lsn, Value};
 
 /// A table, opened when it is first used.
 #[derive(Debug)]
@@ -82,6 +83,8 @@ impl Run {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Version {
     pub(crate) runs: Vec<Run>,
+    /// Set once every table is open.
+    all_open: OnceLock<()>,
     /// All tables hash keys with this seed, so that a key is hashed once.
     pub(crate) seed: u64,
 }
@@ -104,7 +107,7 @@ impl Version {
             })
         };
         let runs = runs.iter().map(|run| Run(run.iter().map(table).collect())).collect();
-        let version = Self { runs, seed };
+        let version = Self { runs, all_open: OnceLock::new(), seed };
         version.verify(&place.dir)?;
         Ok(version)
     }
@@ -123,25 +126,29 @@ impl Version {
     /// # Errors
     /// As [`LazyTable::open`].
     pub(crate) fn open_all(&self) -> Result<()> {
-        self.tables().try_for_each(|table| table.open().map(drop))
+        if self.all_open.get().is_none() {
+            self.tables().try_for_each(|table| table.open().map(drop))?;
+            self.all_open.get_or_init(|| ());
+        }
+        Ok(())
     }
 
-    /// The newest change to `key`, handed to `found`: `None` where no table knows it.
+    /// The newest version of `key`; `None` where no table knows it, or where it was deleted.
     ///
     /// # Errors
     /// As [`LazyTable::open`].
-    pub(crate) fn get<R>(&self, key: &[u8], found: impl FnOnce(Found<'_>) -> R) -> Result<Option<R>> {
-        let hash = KeyHash::new(key, self.seed);
-        for run in &self.runs {
+    pub(crate) fn entry(&self, hash: KeyHash, key: &[u8]) -> Result<Option<Entry>> {
+        // With one run there is nothing to overlap.
+        for run in self.runs.iter().filter(|_| self.runs.len() > 1) {
             if let Some(table) = run.table_for(key).and_then(|table| table.table.get()) {
                 table.prefetch(hash);
             }
         }
         for run in &self.runs {
             if let Some(table) = run.table_for(key)
-                && let Some(hit) = table.open()?.get_hashed(hash, key)?
+                && let Some(Found { value, lsn }) = table.open()?.get_hashed(hash, key)?
             {
-                return Ok(Some(found(hit)));
+                return Ok(value.map(|value| Entry { value: Value::from(value), lsn }));
             }
         }
         Ok(None)
@@ -208,7 +215,62 @@ pub(crate) struct RunWalk<'a> {
     cursor: Option<TableCursor<'a>>,
 }
 
+impl<'a> RunWalk<'a> {
+    /// Moves to the next change and hands it out; after an error or the end nothing more comes.
+    ///
+    /// # Errors
+    /// Corruption and I/O errors.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "measured: a scan takes half the time with it")]
+    pub(crate) fn next_change(&mut self) -> Result<Option<Change<'a>>> {
+        loop {
+            let next = match &mut self.cursor {
+                Some(cursor) => cursor.next_change(),
+                None => Ok(None),
+            };
+            match next {
+                Ok(Some(change)) => return Ok(Some(change)),
+                Ok(None) if self.enter_next_table()? => {}
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(self.end(error)),
+            }
+        }
+    }
+
+    /// Goes on to the next table; `false` when there is none.
+    #[cold]
+    fn enter_next_table(&mut self) -> Result<bool> {
+        let Some(table) = self.tables.pop() else {
+            self.cursor = None;
+            return Ok(false);
+        };
+        let cursor = table.open().and_then(|table| table.cursor(&self.range, self.direction));
+        self.cursor = Some(cursor.map_err(|error| self.end(error))?);
+        Ok(true)
+    }
+
+    /// After an error nothing more comes.
+    #[cold]
+    fn end(&mut self, error: Error) -> Error {
+        self.tables.clear();
+        self.cursor = None;
+        error
+    }
+}
+
+impl Cursor for RunWalk<'_> {
+    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        while let Some(Change { key, value, .. }) = self.next_change()? {
+            if let Some(value) = value {
+                return Ok(Some((key, value)));
+            }
+        }
+        Ok(None)
+    }
+}
+
 impl Source for RunWalk<'_> {
+    #[inline]
     fn advance(&mut self) -> Result<bool> {
         loop {
             if let Some(cursor) = &mut self.cursor
@@ -216,26 +278,28 @@ impl Source for RunWalk<'_> {
             {
                 return Ok(true);
             }
-            let Some(table) = self.tables.pop() else {
-                self.cursor = None;
+            if !self.enter_next_table()? {
                 return Ok(false);
-            };
-            self.cursor = Some(table.open()?.cursor(&self.range, self.direction)?);
+            }
         }
     }
 
+    #[inline]
     fn key(&self) -> &[u8] {
         self.cursor.as_ref().map_or(&[], TableCursor::key)
     }
 
+    #[inline]
     fn is_tombstone(&self) -> bool {
         self.cursor.as_ref().is_some_and(TableCursor::is_tombstone)
     }
 
+    #[inline]
     fn value(&self) -> Result<Option<&[u8]>> {
         self.cursor.as_ref().map_or(Ok(None), TableCursor::value)
     }
 
+    #[inline]
     fn lsn(&self) -> Lsn {
         self.cursor.as_ref().map_or(Lsn::ZERO, TableCursor::lsn)
     }

@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use super::memtable::Memtable;
-use super::merge::{Entries, Merge, Source};
-use super::tree::{Tree, find};
+use super::memtable::Frozen;
+use super::merge::Merge;
+use super::tree::Tree;
 use super::version::Version;
+use super::walk::Walk;
 use crate::engine::{Cursor, Snapshot};
 use crate::error::Result;
+use crate::storage::sstable::KeyHash;
 use crate::types::{Direction, Entry, KeyRange, Lsn};
 
-/// A frozen view: memtables and tables as they were. Memtables are copied by who changes them, tables never change.
+/// A frozen view: memtables and tables as they were.
 pub(crate) struct View {
-    /// Newest first.
-    memtables: Vec<Arc<Memtable>>,
+    /// Newest first, none empty.
+    memtables: Vec<Frozen>,
     version: Arc<Version>,
     lsn: Lsn,
 }
@@ -25,7 +27,7 @@ impl View {
     /// Corruption; I/O, `NotFound` when a table is gone already.
     pub(crate) fn of(tree: &Tree, lsn: Lsn) -> Result<Self> {
         tree.version.open_all()?;
-        let memtables = tree.memtables().filter(|memtable| memtable.len() > 0).cloned().collect();
+        let memtables = tree.memtables().filter_map(Frozen::of).collect();
         Ok(Self { memtables, version: Arc::clone(&tree.version), lsn })
     }
 
@@ -36,11 +38,9 @@ impl View {
     /// Keys and bytes, outdated versions and deleted keys included.
     pub(crate) fn estimate(&self) -> (u64, u64) {
         let tables = || self.version.tables().map(|table| table.meta());
-        let in_memory =
-            |size: fn(&Memtable) -> u64| self.memtables.iter().map(|memtable| size(memtable)).sum::<u64>();
-        let keys =
-            tables().map(|meta| meta.entries).sum::<u64>() + in_memory(|memtable| memtable.len() as u64);
-        (keys, tables().map(|meta| meta.payload_bytes).sum::<u64>() + in_memory(Memtable::bytes))
+        let in_memory = |size: fn(&Frozen) -> u64| self.memtables.iter().map(size).sum::<u64>();
+        let keys = tables().map(|meta| meta.entries).sum::<u64>() + in_memory(Frozen::len);
+        (keys, tables().map(|meta| meta.payload_bytes).sum::<u64>() + in_memory(Frozen::bytes))
     }
 
     /// Keys and bytes, by looking at each.
@@ -60,23 +60,20 @@ impl View {
 
 impl Snapshot for View {
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
-        find(self.memtables.iter(), &self.version, key)
+        let hash = KeyHash::new(key, self.version.seed);
+        match self.memtables.iter().find_map(|memtable| memtable.get(hash, key)) {
+            Some(slot) => Ok(slot.entry()),
+            None => self.version.entry(hash, key),
+        }
     }
 
     fn scan(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn Cursor + '_>> {
-        let mut sources: Vec<Box<dyn Source + '_>> = Vec::new();
-        for memtable in &self.memtables {
-            sources.push(Box::new(memtable.walk(range, direction)));
+        if let ([], [run]) = (&self.memtables[..], &self.version.runs[..]) {
+            return Ok(Box::new(run.walk(range, direction)));
         }
-        for run in &self.version.runs {
-            sources.push(Box::new(run.walk(range, direction)));
-        }
-        if sources.len() == 1
-            && let Some(only) = sources.pop()
-        {
-            return Ok(Box::new(Entries::new(only)));
-        }
-        Ok(Box::new(Entries::new(Box::new(Merge::new(sources, direction)?))))
+        let memtables = self.memtables.iter().map(|memtable| Walk::from(memtable.walk(range, direction)));
+        let runs = self.version.runs.iter().map(|run| Walk::from(run.walk(range, direction)));
+        Ok(Box::new(Merge::new(memtables.chain(runs).collect(), direction)?))
     }
 
     fn lsn(&self) -> Lsn {
