@@ -152,7 +152,7 @@ impl Shared {
         for _ in 0..MAX_RESTARTS {
             match self.log.read(|tree, lsn| read(tree, lsn))? {
                 Err(error) if is_missing(&error) => {
-                    self.log.start_again();
+                    self.log.start_again()?;
                     missing = Some(error);
                 }
                 done => return done,
@@ -349,11 +349,15 @@ mod tests {
         db.set("k", "v").unwrap();
         db.set("other", "v").unwrap();
         db.compact().unwrap();
-        let checks: [fn(&KvEngine); 3] = [
+        let checks: [fn(&KvEngine); 4] = [
             |engine| assert_eq!(engine.get(b"k").unwrap().unwrap(), b"v"),
             |engine| {
                 let turn = engine.turn("test").unwrap();
                 assert_eq!(turn.entry(b"k").unwrap().unwrap().value, b"v");
+            },
+            |engine| {
+                let _turn = engine.turn("test").unwrap();
+                assert_eq!(engine.get(b"k").unwrap().unwrap(), b"v", "read by who has a turn");
             },
             |engine| assert!(engine.snapshot().unwrap().entry(b"k").unwrap().is_some()),
         ];

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  write   TURN, LOCK exclusive ─ catch up ─ append in one write ─ sync ─ apply, leave a note ─ unlock ─ reply
-//!  read    anything new behind my position? ── no ──► serve
+//!  read    anything new behind my position? ── no, or it is my own ──► serve
 //!                       └─ yes: LOCK shared ─ catch up ─ unlock ─ serve
 //! ```
 //!
@@ -23,6 +23,8 @@
 //!    Others read the tail back from the device before they trust it.
 //! 6. A handle whose position no longer exists (the log was compacted meanwhile), or whose reading broke off on an error,
 //!    starts again from the manifest. Until it has caught up nothing of its memory is shown.
+//! 7. While a handle has `LOCK` exclusive and has caught up, nobody else can acknowledge anything: its threads read what it
+//!    shows without asking, also while its own records are behind that in the log, on their way to the device.
 //!
 //! [`follow`] reads, [`turn`] writes, [`chain`] makes databases and segments, [`maintain`] replaces the log by other files.
 
@@ -32,9 +34,11 @@ mod maintain;
 mod turn;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
+
+use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 
 use crate::engine::Stats;
 use crate::error::{Error, Notice, Result, is_refusal};
@@ -48,7 +52,7 @@ use crate::storage::shm::Notes;
 use crate::storage::wal::record::HEADER_LEN;
 use crate::types::{Entry, FileId, Lsn, Op, SyncMode};
 use follow::Follower;
-use turn::Group;
+use turn::Groups;
 
 pub(crate) use chain::find_or_create;
 pub(crate) use maintain::{Maintenance, Sealed};
@@ -97,11 +101,18 @@ pub(crate) struct WalEngine<M> {
     notes: Notes,
     /// Drawn once: see the nonce of a record.
     nonce: u32,
-    /// What readers see. Lock order: `inner` before `published`.
-    published: RwLock<Published<M>>,
+    /// What readers see. Threads that read do not get into each other's way: each has a part of the lock. Lock order: `inner`
+    /// before `published`.
+    published: ShardedLock<Published<M>>,
     inner: Mutex<Inner>,
-    /// Threads that are about to lock `inner` for a turn.
-    waiting: AtomicUsize,
+    /// A group has arrived at the device, or not.
+    landed: Condvar,
+    /// The turns that a leader lingers for have come.
+    joined: Condvar,
+    /// `LOCK` is held exclusive and the memory is up to date: there is nothing new that anybody has acknowledged.
+    has_lock: AtomicBool,
+    /// Which thread has a turn.
+    in_turn: AtomicUsize,
     notices: Mutex<Vec<Notice>>,
     counters: Counters,
 }
@@ -138,8 +149,7 @@ struct Inner {
     follower: Follower,
     /// Reading broke off: the follower may stand elsewhere than the memory, so both begin again from the manifest.
     adrift: bool,
-    /// The turn in progress: while there is one, this handle holds `LOCK` exclusive.
-    group: Option<Group>,
+    groups: Groups,
     /// The failure after which the handle must not be used.
     poisoned: Option<String>,
 }
@@ -195,9 +205,12 @@ impl<M: Memory> WalEngine<M> {
             notes,
             #[expect(clippy::cast_possible_truncation, reason = "any 32 random bits do")]
             nonce: random_u64() as u32,
-            published: RwLock::new(Published { memory, lsn: Lsn::ZERO, log_bytes: 0, tail: None }),
-            inner: Mutex::new(Inner { follower, adrift: false, group: None, poisoned: None }),
-            waiting: AtomicUsize::new(0),
+            published: ShardedLock::new(Published { memory, lsn: Lsn::ZERO, log_bytes: 0, tail: None }),
+            inner: Mutex::new(Inner { follower, adrift: false, groups: Groups::default(), poisoned: None }),
+            landed: Condvar::new(),
+            joined: Condvar::new(),
+            has_lock: AtomicBool::new(false),
+            in_turn: AtomicUsize::new(0),
             notices: Mutex::default(),
             counters: Counters::default(),
         })
@@ -213,6 +226,18 @@ impl<M: Memory> WalEngine<M> {
             return Ok(read(&published.memory, published.lsn));
         }
         drop(published);
+        self.read_what_is_new(read)
+    }
+
+    #[cold]
+    fn read_what_is_new<R>(&self, read: impl FnOnce(&M, Lsn) -> R) -> Result<R> {
+        // What is new is on its way from this handle then, and not acknowledged yet.
+        if self.has_lock.load(Ordering::Acquire) {
+            let published = self.published();
+            if published.tail.is_some() {
+                return Ok(read(&published.memory, published.lsn));
+            }
+        }
         // As long as `inner` is held no other thread reads ahead into the memory.
         let mut inner = self.inner();
         self.catch_up_to_read(&mut inner)?;
@@ -222,8 +247,7 @@ impl<M: Memory> WalEngine<M> {
 
     fn catch_up_to_read(&self, inner: &mut Inner) -> Result<()> {
         inner.check_usable()?;
-        // While there is a group this handle has the right to write: nothing can be new.
-        if inner.group.is_none() && is_behind(&self.published())? {
+        if !inner.groups.hold_the_lock() && is_behind(&self.published())? {
             self.catch_up(inner, LockKind::Shared, "read")?;
             self.lock.release();
         }
@@ -251,9 +275,27 @@ impl<M: Memory> WalEngine<M> {
         look(&self.published().memory)
     }
 
-    /// Has the next command start again from the manifest: something that it leads to is gone.
-    pub(crate) fn start_again(&self) {
-        self.set_adrift(&mut self.inner());
+    /// Has the next command begin at the manifest that is in force: something that the one before led to is gone.
+    ///
+    /// # Errors
+    /// Corruption and I/O errors.
+    pub(crate) fn start_again(&self) -> Result<()> {
+        if self.is_in_turn() {
+            return self.take_up_manifest();
+        }
+        let mut inner = self.inner();
+        if inner.groups.hold_the_lock() {
+            return self.take_up_manifest();
+        }
+        self.set_adrift(&mut inner);
+        Ok(())
+    }
+
+    /// Has the memory take up the manifest that is in force. `LOCK` is held: nobody replaces it meanwhile, and everything that
+    /// its files stand for was taken in.
+    fn take_up_manifest(&self) -> Result<()> {
+        let manifest = follow::read_manifest(&self.place)?;
+        self.published_mut().memory.adopt(&self.place, &manifest)
     }
 
     /// Bytes of records that the log holds behind the base.
@@ -270,15 +312,11 @@ impl<M: Memory> WalEngine<M> {
         }
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn published(&self) -> RwLockReadGuard<'_, Published<M>> {
+    fn published(&self) -> ShardedLockReadGuard<'_, Published<M>> {
         self.published.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn published_mut(&self) -> RwLockWriteGuard<'_, Published<M>> {
+    fn published_mut(&self) -> ShardedLockWriteGuard<'_, Published<M>> {
         self.published.write().unwrap_or_else(PoisonError::into_inner)
     }
 

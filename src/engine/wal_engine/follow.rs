@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::chain::segment_name;
-use super::{Inner, Memory, Published, Tail, WalEngine};
+use super::{Inner, Memory, Published, Tail, WalEngine, is_behind};
 use crate::error::{Error, Notice, Result};
 use crate::storage::fs::{File, LockKind, OpenMode, read_full_at, write_all_at};
 use crate::storage::manifest::Manifest;
@@ -378,8 +378,13 @@ pub(super) fn read_manifest(place: &Place) -> Result<Manifest> {
 impl<M: Memory> WalEngine<M> {
     /// Takes `LOCK` and brings the memory up to date under it. After an error the lock is free again.
     pub(super) fn catch_up(&self, inner: &mut Inner, kind: LockKind, verb: &str) -> Result<()> {
-        self.read_ahead(inner);
+        if !self.is_up_to_date(inner) {
+            self.read_ahead(inner);
+        }
         self.acquire(kind, verb)?;
+        if self.is_up_to_date(inner) {
+            return Ok(());
+        }
         let caught_up = self.catch_up_locked(inner);
         if let Err(error) = &caught_up {
             self.set_adrift(inner);
@@ -389,6 +394,13 @@ impl<M: Memory> WalEngine<M> {
             }
         }
         caught_up
+    }
+
+    /// Whether the log ends where it did: with the same record, and with the same bytes behind it.
+    fn is_up_to_date(&self, inner: &Inner) -> bool {
+        !inner.adrift
+            && is_behind(&self.published()).is_ok_and(|behind| !behind)
+            && inner.follower.segment.last_is_unchanged().unwrap_or(false)
     }
 
     /// Has the next command begin again from the manifest.

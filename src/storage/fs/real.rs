@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 
 use memmap2::{MmapOptions, MmapRaw};
@@ -31,7 +31,11 @@ impl Fs for RealFs {
             OpenMode::CreateNew => options.write(true).create_new(true),
             OpenMode::OpenOrCreate => options.write(true).create(true).truncate(false),
         };
-        Ok(Arc::new(RealFile { file: options.open(path)?, looked_at: OnceLock::new() }))
+        Ok(Arc::new(RealFile {
+            file: options.open(path)?,
+            looks: AtomicU32::new(0),
+            mapped: OnceLock::new(),
+        }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -89,12 +93,16 @@ fn parse_uuid(text: &str) -> Option<u128> {
     }
 }
 
+/// Mapping a file costs as much as a few reads, and a process that makes one and ends has nothing of it.
+const FEW_LOOKS: u32 = 4;
+
 /// An open file of the operating system.
 #[derive(Debug)]
 struct RealFile {
     file: fs::File,
-    /// The file in memory, from the first look on; `None` where it can't be mapped.
-    looked_at: OnceLock<Option<MmapRaw>>,
+    looks: AtomicU32,
+    /// The file in memory, once it was looked at a few times; `None` where it can't be mapped.
+    mapped: OnceLock<Option<MmapRaw>>,
 }
 
 impl File for RealFile {
@@ -103,7 +111,12 @@ impl File for RealFile {
     }
 
     fn look_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mapped = self.looked_at.get_or_init(|| MmapOptions::new().map_raw_read_only(&self.file).ok());
+        let mapped = match self.mapped.get() {
+            None if self.looks.fetch_add(1, Ordering::Relaxed) < FEW_LOOKS => {
+                return self.read_at(buffer, offset);
+            }
+            known => known.unwrap_or_else(|| self.mapped.get_or_init(|| map_to_look_at(&self.file))),
+        };
         match mapped {
             Some(mapped) if copy_now(mapped, buffer, offset) => Ok(buffer.len()),
             _ => self.read_at(buffer, offset),
@@ -157,6 +170,10 @@ impl File for RealFile {
         let mapped = unsafe { memmap2::Mmap::map(&self.file) }?;
         Ok(Mapping(Bytes::Mapped(mapped)))
     }
+}
+
+fn map_to_look_at(file: &fs::File) -> Option<MmapRaw> {
+    MmapOptions::new().map_raw_read_only(file).ok()
 }
 
 /// Copies what a shared mapping holds at this moment; `false` when that is not whole 8-byte words of the mapping.
@@ -253,7 +270,7 @@ mod tests {
         };
         for round in 1..=3 {
             // In one page, across two, at no multiple of 8, at the end, behind the end of the mapping.
-            for offset in [0, 4088, 4091, 8176, 8192 + 32 * (round - 1)] {
+            for offset in [0, 4088, 4091, 8176, 8192 + 32 * (round - 1), 16] {
                 let bytes = [u8::try_from(round).unwrap(); 16];
                 write_all_at(&*other, &bytes, offset).unwrap();
                 assert_eq!(look(offset), bytes, "at {offset}");
