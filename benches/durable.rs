@@ -86,7 +86,7 @@ fn main() -> Result<(), Failure> {
         turns.1.push(time_threads(&shared, key)?);
     }
     report(&mut times.0, &mut times.1)?;
-    report_threads(&mut turns.0, &mut turns.1)
+    report_threads(&mut turns.0, &mut turns.1, &shared)
 }
 
 fn put(db: &Db, key: &mut u64) -> kvdb::Result<()> {
@@ -123,15 +123,22 @@ fn report(raw: &mut [Duration], kvdb: &mut [Duration]) -> Result<(), Failure> {
 }
 
 /// Rates of all threads together, beside one raw thread.
-fn report_threads(raw: &mut [Duration], kvdb: &mut [Duration]) -> Result<(), Failure> {
+fn report_threads(raw: &mut [Duration], kvdb: &mut [Duration], db: &Db) -> Result<(), Failure> {
     let (raw, kvdb) = (median(raw) / OPERATIONS_PER_TURN, median(kvdb) / (OPERATIONS_PER_TURN * THREADS));
+    let stats = db.stats()?;
+    let puts_per_sync = float(stats.commits) / float(stats.syncs);
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "| {THREADS} threads, median turn, per put | {raw:.1?} | {kvdb:.1?} | {:.3} |",
+        "| {THREADS} threads, median turn, per put | {raw:.1?} | {kvdb:.1?} ({puts_per_sync:.1} puts per sync) | {:.3} |",
         ratio(raw, kvdb)
     )?;
     Ok(())
+}
+
+/// Counts of a benchmark are below 2³².
+fn float(count: u64) -> f64 {
+    u32::try_from(count).map_or(f64::NAN, f64::from)
 }
 
 fn ratio(raw: Duration, kvdb: Duration) -> f64 {

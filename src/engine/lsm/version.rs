@@ -13,6 +13,7 @@
 //! Tables are opened when they are first read, and stay open as long as a version has them: an open table is readable even
 //! after another process has removed its file.
 
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -192,24 +193,32 @@ impl Run {
         self.0[from..].iter().take_while(|other| other.overlaps(table))
     }
 
+    /// The tables that may have keys of a range.
+    fn touching(&self, range: &KeyRange) -> &[Arc<LazyTable>] {
+        let is_before = |table: &Arc<LazyTable>| match &range.start {
+            Bound::Unbounded => false,
+            Bound::Included(start) => table.meta.largest < *start,
+            Bound::Excluded(start) => table.meta.largest <= *start,
+        };
+        let is_not_behind = |table: &Arc<LazyTable>| match &range.end {
+            Bound::Unbounded => true,
+            Bound::Included(end) => table.meta.smallest <= *end,
+            Bound::Excluded(end) => table.meta.smallest < *end,
+        };
+        let (from, to) = (self.0.partition_point(is_before), self.0.partition_point(is_not_behind));
+        if range.is_empty() { &[] } else { self.0.get(from..to).unwrap_or_default() }
+    }
+
     /// A walk over the changes of a range.
     pub(crate) fn walk(&self, range: &KeyRange, direction: Direction) -> RunWalk<'_> {
-        let touches = |table: &&Arc<LazyTable>| {
-            let all = KeyRange::from(table.meta.smallest.clone()..=table.meta.largest.clone());
-            !all.intersect(range.clone()).is_empty()
-        };
-        let mut tables: Vec<&LazyTable> = self.0.iter().filter(touches).map(|table| &**table).collect();
-        if direction == Direction::Forward {
-            tables.reverse();
-        }
-        RunWalk { tables, range: range.clone(), direction, cursor: None }
+        RunWalk { tables: self.touching(range), range: range.clone(), direction, cursor: None }
     }
 }
 
 /// A walk over the tables of a run, one after the other.
 pub(crate) struct RunWalk<'a> {
-    /// Those to come, the next one last.
-    tables: Vec<&'a LazyTable>,
+    /// Those to come.
+    tables: &'a [Arc<LazyTable>],
     range: KeyRange,
     direction: Direction,
     cursor: Option<TableCursor<'a>>,
@@ -240,10 +249,15 @@ impl<'a> RunWalk<'a> {
     /// Goes on to the next table; `false` when there is none.
     #[cold]
     fn enter_next_table(&mut self) -> Result<bool> {
-        let Some(table) = self.tables.pop() else {
+        let next = match self.direction {
+            Direction::Forward => self.tables.split_first(),
+            Direction::Reverse => self.tables.split_last(),
+        };
+        let Some((table, rest)) = next else {
             self.cursor = None;
             return Ok(false);
         };
+        self.tables = rest;
         let cursor = table.open().and_then(|table| table.cursor(&self.range, self.direction));
         self.cursor = Some(cursor.map_err(|error| self.end(error))?);
         Ok(true)
@@ -252,8 +266,7 @@ impl<'a> RunWalk<'a> {
     /// After an error nothing more comes.
     #[cold]
     fn end(&mut self, error: Error) -> Error {
-        self.tables.clear();
-        self.cursor = None;
+        (self.tables, self.cursor) = (&[], None);
         error
     }
 }
@@ -364,6 +377,26 @@ mod tests {
     #[test]
     fn runs_without_a_common_key_may_be_of_any_age() {
         assert_eq!(refusal(&[vec![table(1, ["a", "b"], [1, 2])], vec![table(2, ["c", "d"], [3, 4])]]), None);
+    }
+
+    #[test]
+    fn a_walk_enters_the_tables_that_its_range_touches() {
+        let place = Place { fs: SimFs::new().process(), dir: "/db".into() };
+        let run =
+            vec![table(1, ["b", "d"], [1, 2]), table(2, ["f", "f"], [1, 2]), table(3, ["h", "k"], [1, 2])];
+        let version = Version::new(&[run], 0, &place, None).unwrap();
+        let key = |key: &str| crate::types::Key::from(key);
+        let touched = |start, end| {
+            let tables = version.runs[0].touching(&KeyRange { start, end }).iter();
+            tables.map(|table| table.meta.id.0).collect::<Vec<_>>()
+        };
+        assert_eq!(touched(Bound::Unbounded, Bound::Unbounded), [1, 2, 3]);
+        assert_eq!(touched(Bound::Included(key("d")), Bound::Included(key("h"))), [1, 2, 3]);
+        assert_eq!(touched(Bound::Excluded(key("d")), Bound::Excluded(key("h"))), [2]);
+        assert_eq!(touched(Bound::Included(key("g")), Bound::Included(key("g"))), [0; 0]);
+        assert_eq!(touched(Bound::Included(key("i")), Bound::Included(key("c"))), [0; 0]);
+        assert_eq!(touched(Bound::Unbounded, Bound::Excluded(key("b"))), [0; 0]);
+        assert_eq!(touched(Bound::Excluded(key("k")), Bound::Unbounded), [0; 0]);
     }
 
     #[test]

@@ -14,7 +14,6 @@ pub(crate) struct Walk<'a> {
     pub(super) at: Change<'a>,
 }
 
-#[expect(clippy::large_enum_variant, reason = "there are few, and each step would have to follow a pointer")]
 enum Part<'a> {
     Memtable(MemtableWalk<'a>),
     Run(RunWalk<'a>),
