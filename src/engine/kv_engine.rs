@@ -441,11 +441,15 @@ mod tests {
         db.set("k", "v").unwrap();
         db.set("other", "v").unwrap();
         db.compact().unwrap();
-        let checks: [fn(&KvEngine); 3] = [
+        let checks: [fn(&KvEngine); 4] = [
             |engine| assert_eq!(engine.get(b"k").unwrap().unwrap(), b"v"),
             |engine| {
                 let turn = engine.turn("test").unwrap();
                 assert_eq!(turn.entry(b"k").unwrap().unwrap().value, b"v");
+            },
+            |engine| {
+                let _turn = engine.turn("test").unwrap();
+                assert_eq!(engine.get(b"k").unwrap().unwrap(), b"v", "read by who has a turn");
             },
             |engine| assert!(engine.snapshot().unwrap().entry(b"k").unwrap().is_some()),
         ];

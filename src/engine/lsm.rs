@@ -11,3 +11,4 @@ pub(crate) mod tables;
 pub(crate) mod tree;
 pub(crate) mod version;
 pub(crate) mod view;
+pub(crate) mod walk;

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //!  write   TURN, LOCK exclusive ─ catch up ─ append in one write ─ sync ─ apply, leave a note ─ unlock ─ reply
-//!  read    anything new behind my position? ── no ──► serve
+//!  read    anything new behind my position? ── no, or it is my own ──► serve
 //!                       └─ yes: LOCK shared ─ catch up ─ unlock ─ serve
 //! ```
 //!
@@ -14,7 +14,7 @@
 //! 1. Only the holder of `LOCK` exclusive appends, and it never appends before what is already there is durable (or was
 //!    written without sync on request). So a record proves that everything before its own write was durable.
 //! 2. A handle shows a record to its callers only after it is known to be durable (or was written without sync on request):
-//!    by a later record, by a note, or by syncing and reading it back from the device.
+//!    by a later record, by a note, or by syncing it, reading it back from the device and writing it over itself.
 //! 3. `LOCK` is held for one turn, never while idle. A process that dies loses it; whoever comes next finds either a complete
 //!    record, and makes it durable before showing it, or an incomplete one, and ends the log before it.
 //! 4. A turn is written with one write into one segment: if the segment has no room, a new one is made before anything of the
@@ -23,6 +23,8 @@
 //!    Others read the tail back from the device before they trust it.
 //! 6. A handle whose position no longer exists (the log was compacted meanwhile), or whose reading broke off on an error,
 //!    starts again from the manifest. Until it has caught up nothing of its memory is shown.
+//! 7. While a handle has `LOCK` exclusive and has caught up, nobody else can acknowledge anything: its threads read what it
+//!    shows without asking, also while its own records are behind that in the log, on their way to the device.
 //!
 //! [`follow`] reads, [`turn`] writes, [`chain`] makes databases and segments, [`maintain`] replaces the log by other files,
 //! [`figures`] counts.
@@ -34,15 +36,17 @@ mod maintain;
 mod turn;
 
 use std::path::Path;
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
+
+use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 
 use crate::error::{Error, Notice, Result, is_refusal};
 use crate::options::Options;
 use crate::storage::Place;
 use crate::storage::codec::random_u64;
-use crate::storage::fs::{File, LockKind, OpenMode};
+use crate::storage::fs::{File, LockKind, OpenMode, look_full_at};
 use crate::storage::lock::{LockFile, Patience};
 use crate::storage::manifest::{self, Manifest};
 use crate::storage::shm::Notes;
@@ -52,7 +56,7 @@ use crate::types::{Entry, FileId, Lsn, Op, SyncMode};
 use figures::Counters;
 use follow::Follower;
 use maintain::Exclusive;
-use turn::Group;
+use turn::Groups;
 
 pub(crate) use chain::find_or_create;
 pub(crate) use maintain::{Maintenance, Sealed};
@@ -100,11 +104,18 @@ pub(crate) struct WalEngine<M> {
     notes: Notes,
     /// Drawn once: see the nonce of a record.
     nonce: u32,
-    /// What readers see. Lock order: `inner` before `published`.
-    published: RwLock<Published<M>>,
+    /// What readers see. Threads that read do not get into each other's way: each has a part of the lock. Lock order: `inner`
+    /// before `published`.
+    published: ShardedLock<Published<M>>,
     inner: Mutex<Inner>,
-    /// Threads that are about to lock `inner` for a turn.
-    waiting: AtomicUsize,
+    /// A group has arrived at the device, or not.
+    landed: Condvar,
+    /// The turns that a leader lingers for have come.
+    joined: Condvar,
+    /// `LOCK` is held exclusive and the memory is up to date: there is nothing new that anybody has acknowledged.
+    has_lock: AtomicBool,
+    /// Which thread has a turn.
+    in_turn: AtomicUsize,
     notices: Mutex<Vec<Notice>>,
     counters: Counters,
 }
@@ -144,8 +155,7 @@ struct Inner {
     follower: Follower,
     /// Reading broke off: the follower may stand elsewhere than the memory, so both begin again from the manifest.
     adrift: bool,
-    /// The turn in progress: while there is one, this handle holds `LOCK` exclusive.
-    group: Option<Group>,
+    groups: Groups,
     /// The failure after which the handle must not be used.
     poisoned: Option<String>,
 }
@@ -176,9 +186,18 @@ impl<M: Memory> WalEngine<M> {
             notes,
             #[expect(clippy::cast_possible_truncation, reason = "any 32 random bits do")]
             nonce: random_u64() as u32,
-            published: RwLock::new(Published { memory, lsn: Lsn::ZERO, log_bytes: 0, totals, tail: None }),
-            inner: Mutex::new(Inner { follower, adrift: false, group: None, poisoned: None }),
-            waiting: AtomicUsize::new(0),
+            published: ShardedLock::new(Published {
+                memory,
+                lsn: Lsn::ZERO,
+                log_bytes: 0,
+                totals,
+                tail: None,
+            }),
+            inner: Mutex::new(Inner { follower, adrift: false, groups: Groups::default(), poisoned: None }),
+            landed: Condvar::new(),
+            joined: Condvar::new(),
+            has_lock: AtomicBool::new(false),
+            in_turn: AtomicUsize::new(0),
             notices: Mutex::default(),
             counters: Counters::default(),
         })
@@ -194,6 +213,18 @@ impl<M: Memory> WalEngine<M> {
             return Ok(read(&published.memory, published.lsn));
         }
         drop(published);
+        self.read_what_is_new(read)
+    }
+
+    #[cold]
+    fn read_what_is_new<R>(&self, read: impl FnOnce(&M, Lsn) -> R) -> Result<R> {
+        // What is new is on its way from this handle then, and not acknowledged yet.
+        if self.has_lock.load(Ordering::Acquire) {
+            let published = self.published();
+            if published.tail.is_some() {
+                return Ok(read(&published.memory, published.lsn));
+            }
+        }
         // As long as `inner` is held no other thread reads ahead into the memory.
         let mut inner = self.inner();
         self.catch_up_to_read(&mut inner)?;
@@ -203,8 +234,7 @@ impl<M: Memory> WalEngine<M> {
 
     fn catch_up_to_read(&self, inner: &mut Inner) -> Result<()> {
         inner.check_usable()?;
-        // While there is a group this handle has the right to write: nothing can be new.
-        if inner.group.is_none() && is_behind(&self.published())? {
+        if !inner.groups.hold_the_lock() && is_behind(&self.published())? {
             self.catch_up(inner, LockKind::Shared, "read")?;
             self.lock.release();
         }
@@ -246,15 +276,11 @@ impl<M: Memory> WalEngine<M> {
         }
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn published(&self) -> RwLockReadGuard<'_, Published<M>> {
+    fn published(&self) -> ShardedLockReadGuard<'_, Published<M>> {
         self.published.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn published_mut(&self) -> RwLockWriteGuard<'_, Published<M>> {
+    fn published_mut(&self) -> ShardedLockWriteGuard<'_, Published<M>> {
         self.published.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -293,11 +319,12 @@ impl Inner {
     }
 }
 
-/// Whether something was written behind the end of the log that `published` stands for.
+/// Whether something was written behind the end of the log that `published` stands for. Segments are never truncated, so the
+/// log itself can be looked at without a system call.
 fn is_behind<M>(published: &Published<M>) -> Result<bool> {
     let Some(tail) = &published.tail else { return Ok(true) };
     let mut now = [0; HEADER_LEN];
-    crate::storage::fs::read_full_at(&*tail.file, &mut now, tail.offset)
+    look_full_at(&*tail.file, &mut now, tail.offset)
         .map_err(|error| Error::io("read", Path::new("the log"), error))?;
     Ok(now != tail.seen)
 }

@@ -52,6 +52,17 @@ pub trait File: Send + Sync + fmt::Debug {
     /// The operating system's.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
+    /// As [`File::read_at`], for a place that is looked at again and again: what it holds at this moment, whoever wrote it, and
+    /// without a system call where the file can be mapped. Only for files that are never truncated, because a look behind the
+    /// new end kills the process, as does one at a page that the device fails to bring back into memory. While some process has
+    /// the page mapped, [`File::drop_cache`] does not forget it.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn look_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read_at(buffer, offset)
+    }
+
     /// Writes up to `bytes.len()` bytes at `offset`; may write fewer.
     ///
     /// # Errors
@@ -94,7 +105,8 @@ pub trait File: Send + Sync + fmt::Debug {
     /// The operating system's.
     fn unlock(&self) -> io::Result<()>;
 
-    /// Forgets cached clean pages, so that the next read comes from the device (best effort).
+    /// Forgets cached clean pages, so that the next read comes from the device (best effort: pages that some process has mapped
+    /// stay).
     ///
     /// # Errors
     /// The operating system's.
@@ -206,9 +218,23 @@ pub fn remove_if_present(fs: &dyn Fs, path: &Path) -> io::Result<()> {
 /// # Errors
 /// The file's.
 pub fn read_full_at(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    fill(buffer, |rest, done| file.read_at(rest, offset + done))
+}
+
+/// The same by [`File::look_at`].
+///
+/// # Errors
+/// The file's.
+pub fn look_full_at(file: &dyn File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    fill(buffer, |rest, done| file.look_at(rest, offset + done))
+}
+
+/// Calls `read` with what is not filled yet and how much is, until there is nothing more.
+#[inline]
+fn fill(buffer: &mut [u8], mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>) -> io::Result<usize> {
     let mut done = 0;
     while done < buffer.len() {
-        match file.read_at(&mut buffer[done..], offset + done as u64) {
+        match read(&mut buffer[done..], done as u64) {
             Ok(0) => break,
             Ok(count) => done += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -51,7 +51,7 @@ mod tests;
 mod verify;
 mod writer;
 
-pub use self::cursor::TableCursor;
+pub use self::cursor::{Change, TableCursor};
 pub use self::hash::KeyHash;
 pub use self::reader::{Found, Table};
 pub use self::writer::TableWriter;

@@ -92,10 +92,6 @@ impl Source for ChunkWalk<'_> {
         self.current.map_or(&[], |(key, _)| key)
     }
 
-    fn is_tombstone(&self) -> bool {
-        self.current.is_some_and(|(_, value)| value.is_none())
-    }
-
     fn value(&self) -> Result<Option<&[u8]>> {
         Ok(self.current.and_then(|(_, value)| value.as_deref()))
     }

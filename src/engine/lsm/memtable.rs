@@ -1,100 +1,287 @@
 //! The newest changes of an LSM tree, in memory: one memtable per log segment.
 //!
-//! A memtable is shared by snapshots and copied when it must change under one (its size is bounded by its log segment's).
-//! Deletions are kept as tombstones: they hide what older memtables and tables hold.
+//! Every change is appended and stays, as its record stays in the segment, until the memtable is flushed as a whole. So a
+//! snapshot is the memtable and the number of changes that it had: it is made at once, costs later writes nothing, and is
+//! read without a lock while they go on. Deletions are kept as tombstones: they hide what older memtables and tables hold.
+//!
+//! ```text
+//!  index    hash of key ─► the key's first change
+//!                                  │ newest
+//!  changes  0   1   2   3   4   5  │ 6   7        appended by one thread at a time
+//!           a   b   c   a₂  d   b₂ ▼ a₃  e
+//!                        ▲───older───┘
+//!  order    a b c d e: the keys' first changes, sorted as far as a walk has asked for it
+//! ```
+
+mod arena;
+mod index;
+mod order;
+
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::merge::Source;
-use crate::engine::key_map::{KeyMap, Walk};
 use crate::error::Result;
-use crate::types::{Direction, Key, KeyRange, Lsn, Op, Value};
+use crate::storage::sstable::{Change, KeyHash};
+use crate::types::{Direction, Entry, Key, KeyRange, Lsn, Op, Value};
+use arena::Arena;
+use index::Index;
+use order::{Keys, Order, Position, Sorted};
 
 /// Memory that a slot takes beside the bytes of its key and value, about.
 const SLOT_BYTES: u64 = 96;
 
-/// The newest change to one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) use order::head;
+
+/// No change.
+const NONE: u32 = u32::MAX;
+
+/// One change to one key.
+#[derive(Debug)]
 pub(crate) struct Slot {
+    key: Key,
     /// The batch that made it.
     pub(crate) lsn: Lsn,
     /// `None` is a tombstone.
     pub(crate) value: Option<Value>,
+    /// The change to the same key before this one.
+    older: u32,
+    /// In the first change to a key: the newest.
+    newest: AtomicU32,
+}
+
+impl Slot {
+    /// What a reader sees of it: nothing of a tombstone.
+    pub(crate) fn entry(&self) -> Option<Entry> {
+        self.value.clone().map(|value| Entry { value, lsn: self.lsn })
+    }
 }
 
 /// Changes by key.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Memtable {
-    slots: KeyMap<Slot>,
-    bytes: u64,
+    /// What keys are hashed with.
+    seed: u64,
+    changes: Arena<Slot>,
+    index: Index,
+    order: Order,
+    bytes: AtomicU64,
+}
+
+/// A memtable as it was after so many changes: later ones do not show.
+#[derive(Clone, Debug)]
+pub(crate) struct Frozen {
+    memtable: Arc<Memtable>,
+    len: u32,
 }
 
 impl Memtable {
-    /// Takes in one operation of the batch `lsn`.
-    pub(crate) fn apply(&mut self, lsn: Lsn, op: Op) {
+    /// An empty memtable that hashes keys with `seed`.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
+    /// Takes in one operation of the batch `lsn`. Nobody else does so at the same time.
+    pub(crate) fn apply(&self, lsn: Lsn, op: Op) {
         let (key, value) = match op {
             Op::Set { key, value } => (key, Some(value)),
             Op::Delete { key } => (key, None),
         };
-        self.bytes += (key.len() + value.as_ref().map_or(0, |value| value.len())) as u64;
-        self.slots.insert(key, Slot { lsn, value });
+        let bytes = (key.len() + value.as_ref().map_or(0, |value| value.len())) as u64;
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let hash = KeyHash::new(&key, self.seed).of(&key, self.seed);
+        let first = self.first(hash, &key);
+        let older = first.map_or(NONE, |first| first.newest.load(Ordering::Relaxed));
+        let slot = |number| Slot { key, lsn, value, older, newest: AtomicU32::new(number) };
+        self.changes.push(slot, |number| match first {
+            Some(first) => first.newest.store(number, Ordering::Release),
+            None => self.index.insert(hash, number),
+        });
     }
 
     /// The newest change to `key`.
-    pub(crate) fn get(&self, key: &[u8]) -> Option<&Slot> {
-        self.slots.get(key)
+    #[inline]
+    pub(crate) fn get(&self, hash: KeyHash, key: &[u8]) -> Option<&Slot> {
+        self.get_of(self.changes.len(), hash, key)
     }
 
-    /// Number of keys with a change.
+    /// The newest of the first `len` changes that is one to `key`.
+    #[inline]
+    fn get_of(&self, len: u32, hash: KeyHash, key: &[u8]) -> Option<&Slot> {
+        if len == 0 {
+            return None;
+        }
+        self.newest(self.first(hash.of(key, self.seed), key)?, len)
+    }
+
+    /// The first change to `key`.
+    #[inline]
+    fn first(&self, hash: u64, key: &[u8]) -> Option<&Slot> {
+        let is_it = |number| self.changes.get(number).is_some_and(|slot| slot.key[..] == *key);
+        self.changes.get(self.index.get(hash, is_it)?)
+    }
+
+    /// The newest of the first `len` changes that is one to the key of `first`.
+    #[inline]
+    fn newest(&self, first: &Slot, len: u32) -> Option<&Slot> {
+        let mut number = first.newest.load(Ordering::Acquire);
+        while number >= len {
+            number = self.changes.get(number)?.older;
+        }
+        self.changes.get(number)
+    }
+
+    /// Number of changes.
     pub(crate) fn len(&self) -> usize {
-        self.slots.len()
+        self.changes.len() as usize
     }
 
     /// Bytes of keys and values that came in.
-    pub(crate) const fn bytes(&self) -> u64 {
-        self.bytes
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// About how many bytes of memory it takes.
     pub(crate) fn memory(&self) -> u64 {
-        self.bytes + self.slots.len() as u64 * SLOT_BYTES
+        self.bytes() + self.len() as u64 * SLOT_BYTES
     }
 
-    /// The changes of a range, in order.
+    /// The newest changes to the keys of a range, in order.
     pub(crate) fn walk(&self, range: &KeyRange, direction: Direction) -> MemtableWalk<'_> {
-        MemtableWalk { changes: self.slots.walk(range, direction), current: None }
+        MemtableWalk::new(self, self.changes.len(), range, direction)
+    }
+}
+
+impl Keys for Memtable {
+    #[inline]
+    fn key(&self, number: u32) -> Option<&[u8]> {
+        self.changes.get(number).filter(|slot| slot.older == NONE).map(|slot| &slot.key[..])
+    }
+}
+
+impl Frozen {
+    /// The memtable as it is now; `None` when it is empty.
+    pub(crate) fn of(memtable: &Arc<Memtable>) -> Option<Self> {
+        let len = memtable.changes.len();
+        (len > 0).then(|| Self { memtable: Arc::clone(memtable), len })
+    }
+
+    /// The newest change to `key`.
+    pub(crate) fn get(&self, hash: KeyHash, key: &[u8]) -> Option<&Slot> {
+        self.memtable.get_of(self.len, hash, key)
+    }
+
+    /// Number of changes.
+    pub(crate) fn len(&self) -> u64 {
+        u64::from(self.len)
+    }
+
+    /// Bytes of keys and values, of later changes too.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.memtable.bytes()
+    }
+
+    /// The newest changes to the keys of a range, in order.
+    pub(crate) fn walk(&self, range: &KeyRange, direction: Direction) -> MemtableWalk<'_> {
+        MemtableWalk::new(&self.memtable, self.len, range, direction)
     }
 }
 
 /// A walk over a memtable.
 pub(crate) struct MemtableWalk<'a> {
-    changes: Walk<'a, Slot>,
-    current: Option<(&'a Key, &'a Slot)>,
+    memtable: &'a Memtable,
+    /// Changes from this number on do not show.
+    len: u32,
+    sorted: Arc<Sorted>,
+    direction: Direction,
+    /// What is left of the range.
+    from: Position,
+    to: Position,
+    current: Option<&'a Slot>,
+}
+
+impl<'a> MemtableWalk<'a> {
+    fn new(memtable: &'a Memtable, len: u32, range: &KeyRange, direction: Direction) -> Self {
+        let sorted = memtable.order.sorted(len, memtable);
+        let seek = |bound: &Bound<Key>, open, above| match bound {
+            Bound::Unbounded => open,
+            Bound::Included(key) => sorted.seek(key, above, memtable),
+            Bound::Excluded(key) => sorted.seek(key, !above, memtable),
+        };
+        let (mut from, to) = (Position::default(), sorted.end());
+        let to = seek(&range.end, to, true);
+        from = if range.is_empty() { to } else { seek(&range.start, from, false) };
+        Self { memtable, len, sorted, direction, from, to, current: None }
+    }
+
+    /// Moves to the next change and hands it out.
+    #[inline]
+    pub(crate) fn next_change(&mut self) -> Option<Change<'a>> {
+        let Slot { key, value, lsn, .. } = self.next_slot()?;
+        Some(Change { key, value: value.as_deref(), lsn: *lsn })
+    }
+
+    #[inline]
+    fn next_slot(&mut self) -> Option<&'a Slot> {
+        while let Some(number) = self.next_key() {
+            // Whoever asked for the order after us may have brought in keys that are new to us.
+            if number < self.len
+                && let Some(first) = self.memtable.changes.get(number)
+            {
+                return self.memtable.newest(first, self.len);
+            }
+        }
+        None
+    }
+
+    /// The next key's first change.
+    #[inline]
+    fn next_key(&mut self) -> Option<u32> {
+        if self.from == self.to {
+            return None;
+        }
+        match self.direction {
+            Direction::Forward => {
+                let at = self.from;
+                self.from = self.sorted.behind(at);
+                self.sorted.number(at)
+            }
+            Direction::Reverse => {
+                self.to = self.sorted.before(self.to)?;
+                self.sorted.number(self.to)
+            }
+        }
+    }
 }
 
 impl Source for MemtableWalk<'_> {
+    #[inline]
     fn advance(&mut self) -> Result<bool> {
-        self.current = self.changes.next();
+        self.current = self.next_slot();
         Ok(self.current.is_some())
     }
 
+    #[inline]
     fn key(&self) -> &[u8] {
-        self.current.map_or(&[], |(key, _)| key)
+        self.current.map_or(&[], |slot| &slot.key)
     }
 
-    fn is_tombstone(&self) -> bool {
-        self.current.is_some_and(|(_, slot)| slot.value.is_none())
-    }
-
+    #[inline]
     fn value(&self) -> Result<Option<&[u8]>> {
-        Ok(self.current.and_then(|(_, slot)| slot.value.as_deref()))
+        Ok(self.current.and_then(|slot| slot.value.as_deref()))
     }
 
+    #[inline]
     fn lsn(&self) -> Lsn {
-        self.current.map_or(Lsn::ZERO, |(_, slot)| slot.lsn)
+        self.current.map_or(Lsn::ZERO, |slot| slot.lsn)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn set(key: &str, value: &str) -> Op {
@@ -102,7 +289,10 @@ mod tests {
     }
 
     fn walked(memtable: &Memtable, direction: Direction) -> Vec<(Vec<u8>, Option<Vec<u8>>, u64)> {
-        let mut walk = memtable.walk(&KeyRange::all(), direction);
+        entries(memtable.walk(&KeyRange::all(), direction))
+    }
+
+    fn entries(mut walk: MemtableWalk<'_>) -> Vec<(Vec<u8>, Option<Vec<u8>>, u64)> {
         let mut entries = Vec::new();
         while walk.advance().unwrap() {
             entries.push((walk.key().to_vec(), walk.value().unwrap().map(<[u8]>::to_vec), walk.lsn().0));
@@ -112,7 +302,7 @@ mod tests {
 
     #[test]
     fn the_order_follows_changes_made_after_it_was_first_asked_for() {
-        let mut memtable = Memtable::default();
+        let memtable = Memtable::default();
         memtable.apply(Lsn(1), set("b", "1"));
         assert_eq!(walked(&memtable, Direction::Forward).len(), 1);
         memtable.apply(Lsn(2), set("a", "2"));
@@ -126,7 +316,7 @@ mod tests {
 
     #[test]
     fn ranges_bound_a_walk() {
-        let mut memtable = Memtable::default();
+        let memtable = Memtable::default();
         for key in ["a", "b", "c", "d"] {
             memtable.apply(Lsn(1), set(key, ""));
         }
@@ -136,5 +326,73 @@ mod tests {
         assert!(walk.advance().unwrap());
         assert_eq!(walk.key(), b"b");
         assert!(!walk.advance().unwrap());
+    }
+
+    /// A frozen memtable answers as a map that was copied at the time, whatever is written and walked over later.
+    #[test]
+    fn frozen_memtables_do_not_change() {
+        let (memtable, mut model) = (Arc::new(Memtable::new(7)), BTreeMap::new());
+        let mut frozen = Vec::new();
+        let mut random = 1_u64;
+        for lsn in 1..3_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let key = format!("{}", (random >> 33) % 700);
+            let value = (lsn % 7 != 0).then(|| lsn.to_string());
+            let op = match &value {
+                Some(value) => set(&key, value),
+                None => Op::Delete { key: key.as_str().into() },
+            };
+            memtable.apply(Lsn(lsn), op);
+            model.insert(key.into_bytes(), (value.map(String::into_bytes), lsn));
+            if lsn % 170 == 0 {
+                frozen.push((Frozen::of(&memtable).unwrap(), model.clone()));
+            }
+            if lsn % 430 == 0 {
+                for (frozen, model) in &frozen {
+                    agree(frozen, model);
+                }
+            }
+        }
+        for (frozen, model) in &frozen {
+            agree(frozen, model);
+        }
+    }
+
+    fn agree(frozen: &Frozen, model: &BTreeMap<Vec<u8>, (Option<Vec<u8>>, u64)>) {
+        let mut expected: Vec<_> =
+            model.iter().map(|(key, (value, lsn))| (key.clone(), value.clone(), *lsn)).collect();
+        assert_eq!(entries(frozen.walk(&KeyRange::all(), Direction::Forward)), expected);
+        expected.reverse();
+        assert_eq!(entries(frozen.walk(&KeyRange::all(), Direction::Reverse)), expected);
+        for number in 0..700 {
+            let key = format!("{number}").into_bytes();
+            let slot = frozen.get(KeyHash::new(&key, 7), &key);
+            let found = slot.map(|slot| (slot.value.as_deref().map(<[u8]>::to_vec), slot.lsn.0));
+            assert_eq!(found.as_ref(), model.get(&key), "{number}");
+        }
+    }
+
+    #[test]
+    fn snapshots_are_read_while_a_thread_writes() {
+        let memtable = Arc::new(Memtable::new(3));
+        let (done, len) = (AtomicU32::new(0), 4_000);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for lsn in 1..=len {
+                    memtable.apply(Lsn(lsn), set(&format!("{}", lsn % 1_000), &lsn.to_string()));
+                }
+                done.store(1, Ordering::Release);
+            });
+            while done.load(Ordering::Acquire) == 0 {
+                let Some(frozen) = Frozen::of(&memtable) else { continue };
+                let newest = frozen.len();
+                let walked = entries(frozen.walk(&KeyRange::all(), Direction::Forward));
+                assert_eq!(walked.len() as u64, newest.min(1_000));
+                assert_eq!(walked.iter().map(|(_, _, lsn)| *lsn).max(), Some(newest));
+                let key = format!("{}", newest % 1_000);
+                let slot = frozen.get(KeyHash::new(key.as_bytes(), 3), key.as_bytes()).unwrap();
+                assert_eq!(slot.lsn.0, newest);
+            }
+        });
     }
 }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::memtable::{Memtable, Slot};
+use super::memtable::Memtable;
 use super::version::Version;
 use crate::engine::wal_engine::Memory;
 use crate::error::Result;
 use crate::storage::Place;
 use crate::storage::manifest::Manifest;
-use crate::types::{Entry, FileId, Lsn, Op, Value};
+use crate::storage::sstable::KeyHash;
+use crate::types::{Entry, FileId, Lsn, Op};
 
 /// What the log and the tables add up to.
 pub(crate) struct Tree {
@@ -26,14 +27,15 @@ impl Memory for Tree {
         Ok(Self {
             version: Arc::new(version),
             sealed: Vec::new(),
-            active: Arc::default(),
+            active: Arc::new(Memtable::new(manifest.seed)),
             segment: manifest.first.id,
         })
     }
 
     fn segment_begins(&mut self, id: FileId) {
         if self.active.len() > 0 {
-            self.sealed.push((self.segment, std::mem::take(&mut self.active)));
+            let next = Arc::new(Memtable::new(self.version.seed));
+            self.sealed.push((self.segment, std::mem::replace(&mut self.active, next)));
         }
         self.segment = id;
     }
@@ -45,11 +47,15 @@ impl Memory for Tree {
     }
 
     fn apply(&mut self, lsn: Lsn, op: Op) {
-        Arc::make_mut(&mut self.active).apply(lsn, op);
+        self.active.apply(lsn, op);
     }
 
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
-        find(self.memtables(), &self.version, key)
+        let hash = KeyHash::new(key, self.version.seed);
+        match self.memtables().find_map(|memtable| memtable.get(hash, key)) {
+            Some(slot) => Ok(slot.entry()),
+            None => self.version.entry(hash, key),
+        }
     }
 }
 
@@ -63,20 +69,4 @@ impl Tree {
     pub(crate) fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
         std::iter::once(&self.active).chain(self.sealed.iter().rev().map(|(_, memtable)| memtable))
     }
-}
-
-/// The newest version of `key` in memtables, newest first, and below them in tables.
-pub(super) fn find<'a>(
-    mut memtables: impl Iterator<Item = &'a Arc<Memtable>>,
-    version: &Version,
-    key: &[u8],
-) -> Result<Option<Entry>> {
-    if let Some(Slot { lsn, value }) = memtables.find_map(|memtable| memtable.get(key)) {
-        return Ok(value.clone().map(|value| Entry { value, lsn: *lsn }));
-    }
-    let entry = version.get(key, |found| {
-        let value = found.value.map(Value::from);
-        value.map(|value| Entry { value, lsn: found.lsn })
-    })?;
-    Ok(entry.flatten())
 }

@@ -23,10 +23,11 @@ use std::sync::{Arc, OnceLock};
 
 use super::merge::Source;
 use super::plan::RunShape;
+use crate::engine::Cursor;
 use crate::error::{Error, Result};
-use crate::storage::sstable::{Found, KeyHash, Table, TableCursor};
+use crate::storage::sstable::{Change, Found, KeyHash, Table, TableCursor};
 use crate::storage::{Place, RunTable};
-use crate::types::{Direction, FileId, Key, KeyRange, Lsn};
+use crate::types::{Direction, Entry, FileId, Key, KeyRange, Lsn, Value};
 
 /// A table, opened when it is first used.
 #[derive(Debug)]
@@ -151,6 +152,8 @@ impl Run {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Version {
     pub(crate) runs: Vec<Run>,
+    /// Set once every table is open.
+    all_open: OnceLock<()>,
     /// All tables hash keys with this seed, so that a key is hashed once.
     pub(crate) seed: u64,
 }
@@ -181,7 +184,7 @@ impl Version {
             }
         };
         let runs = runs.iter().map(|run| Run(run.iter().map(table).collect())).collect();
-        let version = Self { runs, seed };
+        let version = Self { runs, all_open: OnceLock::new(), seed };
         version.verify(&place.dir)?;
         Ok(version)
     }
@@ -200,25 +203,30 @@ impl Version {
     /// # Errors
     /// As [`LazyTable::open`].
     pub(crate) fn open_all(&self) -> Result<()> {
-        self.tables().try_for_each(|table| table.open().map(drop))
+        if self.all_open.get().is_none() {
+            self.tables().try_for_each(|table| table.open().map(drop))?;
+            self.all_open.get_or_init(|| ());
+        }
+        Ok(())
     }
 
-    /// The newest change to `key`, handed to `found`: `None` where no table knows it.
+    /// The newest version of `key`; `None` where no table knows it, or where it was deleted.
     ///
     /// # Errors
     /// As [`LazyTable::open`].
-    pub(crate) fn get<R>(&self, key: &[u8], found: impl FnOnce(Found<'_>) -> R) -> Result<Option<R>> {
-        let hash = KeyHash::new(key, self.seed);
-        for run in &self.runs {
+    pub(crate) fn entry(&self, hash: KeyHash, key: &[u8]) -> Result<Option<Entry>> {
+        // With one run there is nothing to overlap.
+        for run in self.runs.iter().filter(|_| self.runs.len() > 1) {
             if let Some(table) = run.table_for(key).and_then(|table| table.table.get()) {
                 table.prefetch(hash);
             }
         }
         for run in &self.runs {
             if let Some(table) = run.table_for(key)
-                && let Some(hit) = table.open()?.get_hashed(hash, key)?
+                && let Some(Found { value, lsn }) = table.open()?.get_hashed(hash, key)?
             {
-                return Ok(Some(found(Found { lsn: table.listed.lsn(hit.lsn), ..hit })));
+                let lsn = table.listed.lsn(lsn);
+                return Ok(value.map(|value| Entry { value: Value::from(value), lsn }));
             }
         }
         Ok(None)
@@ -261,27 +269,99 @@ impl Run {
         self.0[from..].iter().take_while(|other| other.overlaps(table))
     }
 
+    /// The tables that may have keys of a range.
+    fn touching(&self, range: &KeyRange) -> &[Arc<LazyTable>] {
+        let is_before = |table: &Arc<LazyTable>| match &range.start {
+            Bound::Unbounded => false,
+            Bound::Included(start) => *table.listed.largest() < *start,
+            Bound::Excluded(start) => *table.listed.largest() <= *start,
+        };
+        let is_not_behind = |table: &Arc<LazyTable>| match &range.end {
+            Bound::Unbounded => true,
+            Bound::Included(end) => *table.listed.smallest() <= *end,
+            Bound::Excluded(end) => *table.listed.smallest() < *end,
+        };
+        let (from, to) = (self.0.partition_point(is_before), self.0.partition_point(is_not_behind));
+        if range.is_empty() { &[] } else { self.0.get(from..to).unwrap_or_default() }
+    }
+
     /// A walk over the changes of a range.
     pub(crate) fn walk(&self, range: &KeyRange, direction: Direction) -> RunWalk<'_> {
-        let touches = |table: &&Arc<LazyTable>| !table.keys().intersect(range.clone()).is_empty();
-        let mut tables: Vec<&LazyTable> = self.0.iter().filter(touches).map(|table| &**table).collect();
-        if direction == Direction::Forward {
-            tables.reverse();
-        }
-        RunWalk { tables, range: range.clone(), direction, current: None }
+        RunWalk { tables: self.touching(range), range: range.clone(), direction, current: None }
     }
 }
 
 /// A walk over the tables of a run, one after the other.
 pub(crate) struct RunWalk<'a> {
-    /// Those to come, the next one last.
-    tables: Vec<&'a LazyTable>,
+    /// Those to come.
+    tables: &'a [Arc<LazyTable>],
     range: KeyRange,
     direction: Direction,
     current: Option<(&'a RunTable, TableCursor<'a>)>,
 }
 
+impl<'a> RunWalk<'a> {
+    /// Moves to the next change and hands it out; after an error or the end nothing more comes.
+    ///
+    /// # Errors
+    /// Corruption and I/O errors.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "measured: a scan takes half the time with it")]
+    pub(crate) fn next_change(&mut self) -> Result<Option<Change<'a>>> {
+        loop {
+            let next = match &mut self.current {
+                Some((listed, cursor)) => cursor
+                    .next_change()
+                    .map(|next| next.map(|change| Change { lsn: listed.lsn(change.lsn), ..change })),
+                None => Ok(None),
+            };
+            match next {
+                Ok(Some(change)) => return Ok(Some(change)),
+                Ok(None) if self.enter_next_table()? => {}
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(self.end(error)),
+            }
+        }
+    }
+
+    /// Goes on to the next table; `false` when there is none.
+    #[cold]
+    fn enter_next_table(&mut self) -> Result<bool> {
+        let next = match self.direction {
+            Direction::Forward => self.tables.split_first(),
+            Direction::Reverse => self.tables.split_last(),
+        };
+        let Some((table, rest)) = next else {
+            self.current = None;
+            return Ok(false);
+        };
+        self.tables = rest;
+        let cursor = table.cursor(&self.range, self.direction).map_err(|error| self.end(error))?;
+        self.current = Some((&table.listed, cursor));
+        Ok(true)
+    }
+
+    /// After an error nothing more comes.
+    #[cold]
+    fn end(&mut self, error: Error) -> Error {
+        (self.tables, self.current) = (&[], None);
+        error
+    }
+}
+
+impl Cursor for RunWalk<'_> {
+    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        while let Some(Change { key, value, .. }) = self.next_change()? {
+            if let Some(value) = value {
+                return Ok(Some((key, value)));
+            }
+        }
+        Ok(None)
+    }
+}
+
 impl Source for RunWalk<'_> {
+    #[inline]
     fn advance(&mut self) -> Result<bool> {
         loop {
             if let Some((_, cursor)) = &mut self.current
@@ -289,26 +369,23 @@ impl Source for RunWalk<'_> {
             {
                 return Ok(true);
             }
-            let Some(table) = self.tables.pop() else {
-                self.current = None;
+            if !self.enter_next_table()? {
                 return Ok(false);
-            };
-            self.current = Some((&table.listed, table.cursor(&self.range, self.direction)?));
+            }
         }
     }
 
+    #[inline]
     fn key(&self) -> &[u8] {
         self.current.as_ref().map_or(&[], |(_, cursor)| cursor.key())
     }
 
-    fn is_tombstone(&self) -> bool {
-        self.current.as_ref().is_some_and(|(_, cursor)| cursor.is_tombstone())
-    }
-
+    #[inline]
     fn value(&self) -> Result<Option<&[u8]>> {
         self.current.as_ref().map_or(Ok(None), |(_, cursor)| cursor.value())
     }
 
+    #[inline]
     fn lsn(&self) -> Lsn {
         self.current.as_ref().map_or(Lsn::ZERO, |(listed, cursor)| listed.lsn(cursor.lsn()))
     }
@@ -373,6 +450,26 @@ mod tests {
     #[test]
     fn runs_without_a_common_key_may_be_of_any_age() {
         assert_eq!(refusal(&[vec![table(1, ["a", "b"], [1, 2])], vec![table(2, ["c", "d"], [3, 4])]]), None);
+    }
+
+    #[test]
+    fn a_walk_enters_the_tables_that_its_range_touches() {
+        let place = Place { fs: SimFs::new().process(), dir: "/db".into() };
+        let run =
+            vec![table(1, ["b", "d"], [1, 2]), table(2, ["f", "f"], [1, 2]), table(3, ["h", "k"], [1, 2])];
+        let version = Version::new(&[run], 0, &place, None).unwrap();
+        let key = |key: &str| crate::types::Key::from(key);
+        let touched = |start, end| {
+            let tables = version.runs[0].touching(&KeyRange { start, end }).iter();
+            tables.map(|table| table.listed.table.id.0).collect::<Vec<_>>()
+        };
+        assert_eq!(touched(Bound::Unbounded, Bound::Unbounded), [1, 2, 3]);
+        assert_eq!(touched(Bound::Included(key("d")), Bound::Included(key("h"))), [1, 2, 3]);
+        assert_eq!(touched(Bound::Excluded(key("d")), Bound::Excluded(key("h"))), [2]);
+        assert_eq!(touched(Bound::Included(key("g")), Bound::Included(key("g"))), [0; 0]);
+        assert_eq!(touched(Bound::Included(key("i")), Bound::Included(key("c"))), [0; 0]);
+        assert_eq!(touched(Bound::Unbounded, Bound::Excluded(key("b"))), [0; 0]);
+        assert_eq!(touched(Bound::Excluded(key("k")), Bound::Unbounded), [0; 0]);
     }
 
     #[test]

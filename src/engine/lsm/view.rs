@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use super::memtable::Memtable;
-use super::merge::{Entries, Merge, Source};
-use super::tree::{Tree, find};
+use super::memtable::Frozen;
+use super::merge::Merge;
+use super::tree::Tree;
 use super::version::Version;
+use super::walk::Walk;
 use crate::engine::{Cursor, Snapshot};
 use crate::error::Result;
+use crate::storage::sstable::KeyHash;
 use crate::types::{Direction, Entry, KeyRange, Lsn};
 
-/// A frozen view: memtables and tables as they were. Memtables are copied by who changes them, tables never change.
+/// A frozen view: memtables and tables as they were.
 pub(crate) struct View {
-    /// Newest first.
-    memtables: Vec<Arc<Memtable>>,
+    /// Newest first, none empty.
+    memtables: Vec<Frozen>,
     version: Arc<Version>,
     lsn: Lsn,
 }
@@ -25,7 +27,7 @@ impl View {
     /// Corruption; I/O, `NotFound` when a table is gone already.
     pub(crate) fn of(tree: &Tree, lsn: Lsn) -> Result<Self> {
         tree.version.open_all()?;
-        let memtables = tree.memtables().filter(|memtable| memtable.len() > 0).cloned().collect();
+        let memtables = tree.memtables().filter_map(Frozen::of).collect();
         Ok(Self { memtables, version: Arc::clone(&tree.version), lsn })
     }
 
@@ -44,8 +46,7 @@ impl View {
     /// Changes and bytes in memtables.
     pub(crate) fn in_memory(&self) -> (u64, u64) {
         let memtables = self.memtables.iter();
-        memtables
-            .fold((0, 0), |(keys, bytes), memtable| (keys + memtable.len() as u64, bytes + memtable.bytes()))
+        memtables.fold((0, 0), |(keys, bytes), memtable| (keys + memtable.len(), bytes + memtable.bytes()))
     }
 
     /// Keys and bytes, by looking at each.
@@ -65,23 +66,20 @@ impl View {
 
 impl Snapshot for View {
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
-        find(self.memtables.iter(), &self.version, key)
+        let hash = KeyHash::new(key, self.version.seed);
+        match self.memtables.iter().find_map(|memtable| memtable.get(hash, key)) {
+            Some(slot) => Ok(slot.entry()),
+            None => self.version.entry(hash, key),
+        }
     }
 
     fn scan(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn Cursor + '_>> {
-        let mut sources: Vec<Box<dyn Source + '_>> = Vec::new();
-        for memtable in &self.memtables {
-            sources.push(Box::new(memtable.walk(range, direction)));
+        if let ([], [run]) = (&self.memtables[..], &self.version.runs[..]) {
+            return Ok(Box::new(run.walk(range, direction)));
         }
-        for run in &self.version.runs {
-            sources.push(Box::new(run.walk(range, direction)));
-        }
-        if sources.len() == 1
-            && let Some(only) = sources.pop()
-        {
-            return Ok(Box::new(Entries::new(only)));
-        }
-        Ok(Box::new(Entries::new(Box::new(Merge::new(sources, direction)?))))
+        let memtables = self.memtables.iter().map(|memtable| Walk::from(memtable.walk(range, direction)));
+        let runs = self.version.runs.iter().map(|run| Walk::from(run.walk(range, direction)));
+        Ok(Box::new(Merge::new(memtables.chain(runs).collect(), direction)?))
     }
 
     fn lsn(&self) -> Lsn {

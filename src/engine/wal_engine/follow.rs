@@ -4,16 +4,17 @@
 //! 2. Take the lock. If the last record read is another one now (its writer died before it was durable), start again
 //!    from the manifest. Read the rest.
 //! 3. Where reading stops, decide whether the log ends there ([`Follower::settle`]).
-//! 4. What is not known to be durable is synced and read back from the device. If it is not there, start again. A manifest that
-//!    brought in a batch is the only trace of it: where nothing proves that it is durable, its directory is synced.
+//! 4. What is not known to be durable is synced and read back from the device. If it is not there, start again; if it is,
+//!    write it once more, because a page that some process has mapped is read from memory. A manifest that brought in a batch is
+//!    the only trace of it: where nothing proves that it is durable, its directory is synced.
 
 use std::io;
 use std::sync::Arc;
 
 use super::chain::segment_name;
-use super::{Inner, Memory, Published, Tail, WalEngine};
+use super::{Inner, Memory, Published, Tail, WalEngine, is_behind};
 use crate::error::{Error, Notice, Result};
-use crate::storage::fs::{LockKind, OpenMode};
+use crate::storage::fs::{File, LockKind, OpenMode, read_full_at, write_all_at};
 use crate::storage::manifest::Manifest;
 use crate::storage::shm::Durable;
 use crate::storage::totals::Totals;
@@ -201,13 +202,14 @@ impl Follower {
         self.segment = segment;
     }
 
-    /// Syncs the segment and reads what was not known to be durable back from the device; `false` when it is not there.
+    /// Makes sure that what was not known to be durable is on the device; `false` when it is not there.
+    ///
+    /// A sync that succeeds proves nothing where one before it failed, so the bytes are read back. But pages that some process
+    /// has mapped are not read from the device: so what is still there is written once more and synced, like a record of this
+    /// handle. (A handle that can't write believes what it reads.)
     fn confirm(&mut self) -> Result<bool> {
         let end = self.segment.mark();
-        let sync = self.segment.file().sync_data().and_then(|()| self.segment.file().drop_cache());
-        sync.map_err(|error| Error::Poisoned {
-            cause: Error::io("sync", self.segment.path(), error).to_string(),
-        })?;
+        self.on_device(|file| file.sync_data().and_then(|()| file.drop_cache()))?;
         self.segment.move_to(self.confirmed);
         self.segment.refresh();
         while self.segment.mark() != end {
@@ -215,9 +217,31 @@ impl Follower {
                 return Ok(false);
             }
         }
+        if self.writable {
+            self.write_again()?;
+        }
         self.confirmed = end;
         self.durable = self.segment.position().lsn;
         Ok(true)
+    }
+
+    /// Writes the bytes between what is known to be durable and the position over themselves, and syncs them.
+    fn write_again(&self) -> Result<()> {
+        let start = self.confirmed.position.offset;
+        let len = usize::try_from(self.segment.position().offset - start).unwrap_or(usize::MAX);
+        self.on_device(|file| {
+            let mut bytes = vec![0; len];
+            read_full_at(file, &mut bytes, start)?;
+            write_all_at(file, &bytes, start)?;
+            file.sync_data()
+        })
+    }
+
+    /// Works on the segment's file. An error leaves open what is on the device.
+    fn on_device(&self, work: impl FnOnce(&dyn File) -> io::Result<()>) -> Result<()> {
+        work(&**self.segment.file()).map_err(|error| Error::Poisoned {
+            cause: Error::io("sync", self.segment.path(), error).to_string(),
+        })
     }
 
     /// Makes sure that everything that was to be synced is on the device; `false` when it is not.
@@ -388,8 +412,13 @@ pub(super) fn read_manifest(place: &Place) -> Result<Manifest> {
 impl<M: Memory> WalEngine<M> {
     /// Takes `LOCK` and brings the memory up to date under it. After an error the lock is free again.
     pub(super) fn catch_up(&self, inner: &mut Inner, kind: LockKind, verb: &str) -> Result<()> {
-        self.read_ahead(inner);
+        if !self.is_up_to_date(inner) {
+            self.read_ahead(inner);
+        }
         self.acquire(kind, verb)?;
+        if self.is_up_to_date(inner) {
+            return Ok(());
+        }
         let caught_up = self.catch_up_locked(inner);
         if let Err(error) = &caught_up {
             self.set_adrift(inner);
@@ -399,6 +428,13 @@ impl<M: Memory> WalEngine<M> {
             }
         }
         caught_up
+    }
+
+    /// Whether the log ends where it did: with the same record, and with the same bytes behind it.
+    fn is_up_to_date(&self, inner: &Inner) -> bool {
+        !inner.adrift
+            && is_behind(&self.published()).is_ok_and(|behind| !behind)
+            && inner.follower.segment.last_is_unchanged().unwrap_or(false)
     }
 
     /// Has the next command begin again from the manifest.
@@ -472,14 +508,23 @@ impl<M: Memory> WalEngine<M> {
     /// # Errors
     /// As [`Engine::get`](crate::engine::Engine::get).
     pub(crate) fn take_up_manifest(&self) -> Result<()> {
+        if self.is_in_turn() {
+            // The thread's turn has `LOCK` and the follower.
+            let manifest = read_manifest(&self.place)?;
+            return self.published_mut().memory.adopt(&self.place, &manifest);
+        }
         let mut inner = self.inner();
         inner.check_usable()?;
-        self.flush_group(&mut inner)?;
-        self.catch_up(&mut inner, LockKind::Shared, "read")?;
+        let has_lock = inner.groups.hold_the_lock();
+        if !has_lock {
+            self.catch_up(&mut inner, LockKind::Shared, "read")?;
+        }
         let manifest = read_manifest(&self.place);
         let taken_up =
             manifest.and_then(|manifest| self.adopt(&mut inner, &mut self.published_mut(), &manifest));
-        self.lock.release();
+        if !has_lock {
+            self.lock.release();
+        }
         taken_up
     }
 

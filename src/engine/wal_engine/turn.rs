@@ -1,54 +1,145 @@
 //! Writing: turns, and the groups in which threads of one process share a sync.
 //!
-//! A turn owns the handle (its mutex and `LOCK`) from [`WalEngine::turn`] to its end. When it commits while other threads
-//! already wait for their turns, it leaves its batches in the [`Group`], hands the handle on with `LOCK` still held, and
-//! waits; the last in line writes and syncs for all. So a sync is shared by those who were waiting anyway, and nobody
-//! waits for anyone who might come.
+//! A turn owns the handle (its mutex and `LOCK`) from [`WalEngine::turn`] to its end. When it ends, its batches join a group. Who
+//! comes first leads the group: once the group before it is on the device, it writes and syncs for all. Meanwhile the
+//! mutex is free, so that the next group comes together:
+//!
+//! ```text
+//!  thread 1   turn ─ lead: write ── sync ─ reply │                  turn ─ join ───────── reply
+//!  thread 2            turn ─ lead: wait ────────┴─ linger ─ write ── sync ───────────── reply
+//!  thread 3               turn ─ join ──────────────────────────────────────────────────  reply
+//! ```
+//!
+//! The threads that a sync has just released are back within microseconds. So a leader lingers for as many as took part or
+//! waited last time, at most for a part of what a sync takes. One that writes alone never waits.
+//!
+//! `LOCK` is handed from group to group, because each was decided upon what the one before does: once, and then on for a few
+//! milliseconds, after which no turn begins until it was given back.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::chain::{self, Growth};
-use super::follow;
 use super::{Counters, Inner, Memory, WalEngine};
 use crate::error::{Error, Result};
-use crate::storage::fs::{LockKind, write_all_at};
+use crate::storage::fs::{File, LockKind, write_all_at};
 use crate::storage::wal::reader::{Mark, Position};
 use crate::storage::wal::record::{self, Header, Kind};
 use crate::storage::wal::segment;
 use crate::types::{Batch, Entry, Key, Lsn, Op, SyncMode};
 
-/// A group is not handed on beyond this: other processes wait too.
+/// A group takes nobody in beyond this, and `LOCK` is not handed on later than this: other processes wait too.
 const MAX_GROUP_BATCHES: usize = 1_000;
 const MAX_GROUP_BYTES: u64 = 16 << 20;
+const MAX_HOLD: Duration = Duration::from_millis(4);
 
-/// Turns that will be made durable together. While one exists, `LOCK` is held exclusive.
+/// A leader lingers no longer than this, and no longer than half of what the last sync took.
+const MAX_LINGER: Duration = Duration::from_millis(1);
+
+/// Turns that will be made durable together.
 pub(super) struct Group {
     staged: Staged,
+    /// How many turns have something in it.
+    turns: usize,
+    /// Some thread sees to it.
+    led: bool,
+    /// How many other threads wait for its outcome.
+    waiting: usize,
     outcome: Arc<Outcome>,
 }
 
-/// Batches that are not in the log yet, and what they do to the keys that they touch.
+impl Group {
+    fn decide(&self, result: &Result<()>) {
+        let Outcome { result: decision, decided } = &*self.outcome;
+        *decision.lock().unwrap_or_else(PoisonError::into_inner) = Some(duplicate(result));
+        // Telling nobody would cost a system call.
+        if self.waiting > 0 {
+            decided.notify_all();
+        }
+    }
+}
+
+/// How the groups of a handle follow each other. While there is one, `LOCK` is held exclusive.
+#[derive(Default)]
+pub(super) struct Groups {
+    /// The one that turns join.
+    next: Option<Group>,
+    /// The one before it, which is on its way to the device.
+    flight: Option<Group>,
+    /// When `LOCK` was taken, and how many groups took off since.
+    held_since: Option<Instant>,
+    flights: usize,
+    /// How many turns took part in the last group or waited for its end.
+    last_turns: usize,
+    last_sync: Duration,
+    /// The leader lingers.
+    lingers: bool,
+    /// How many threads wait for the flight to end.
+    waiting: usize,
+}
+
+impl Groups {
+    pub(super) fn hold_the_lock(&self) -> bool {
+        self.next.is_some() || self.is_flying()
+    }
+
+    fn is_flying(&self) -> bool {
+        self.flight.is_some()
+    }
+
+    /// Whether `LOCK` has to be given back before another turn begins.
+    fn are_full(&self) -> bool {
+        let is_full = |group: &Group| group.staged.is_full();
+        let is_due = || self.flights > 1 && self.held_since.is_some_and(|since| since.elapsed() >= MAX_HOLD);
+        self.hold_the_lock() && (self.next.as_ref().is_some_and(is_full) || is_due())
+    }
+
+    /// How many batches are not in the log yet, as far as it is followed.
+    fn batches(&self) -> u64 {
+        self.flight.iter().chain(&self.next).map(|group| group.staged.batches.len() as u64).sum()
+    }
+
+    /// What these batches leave under `key`, if they touch it.
+    fn left(&self, key: &[u8]) -> Option<Left> {
+        self.next.iter().chain(&self.flight).find_map(|group| group.staged.left(key))
+    }
+
+    /// Whether turns are missing that the leader should linger for.
+    fn are_some_missing(&self) -> bool {
+        self.next.as_ref().is_some_and(|group| group.turns < self.last_turns)
+    }
+}
+
+/// Batches that are not in the log yet.
 #[derive(Default)]
 struct Staged {
     batches: Vec<(Lsn, Batch)>,
     /// Bytes of their records.
     len: u64,
-    entries: HashMap<Key, Option<Entry>>,
+    /// What they do to the keys that they touch, as far as somebody has asked.
+    known: RefCell<Known>,
+}
+
+/// What there is under a key.
+#[derive(Clone)]
+enum Left {
+    Entry(Entry),
+    Nothing,
+}
+
+#[derive(Default)]
+struct Known {
+    entries: HashMap<Key, Left>,
+    batches: usize,
 }
 
 impl Staged {
     fn add(&mut self, lsn: Lsn, batch: Batch) {
         self.len += record::encoded_len(batch.ops());
-        for op in batch.ops() {
-            let (key, entry) = match op {
-                Op::Set { key, value } => (key, Some(Entry { value: value.clone(), lsn })),
-                Op::Delete { key } => (key, None),
-            };
-            self.entries.insert(key.clone(), entry);
-        }
         self.batches.push((lsn, batch));
     }
 
@@ -59,11 +150,26 @@ impl Staged {
         }
         self.len += later.len;
         self.batches.extend(later.batches);
-        self.entries.extend(later.entries);
     }
 
     fn is_full(&self) -> bool {
         self.batches.len() >= MAX_GROUP_BATCHES || self.len >= MAX_GROUP_BYTES
+    }
+
+    /// What the batches leave under `key`, if they touch it.
+    fn left(&self, key: &[u8]) -> Option<Left> {
+        let Known { entries, batches } = &mut *self.known.borrow_mut();
+        for (lsn, batch) in &self.batches[*batches..] {
+            for op in batch.ops() {
+                let left = match op {
+                    Op::Set { value, .. } => Left::Entry(Entry { value: value.clone(), lsn: *lsn }),
+                    Op::Delete { .. } => Left::Nothing,
+                };
+                entries.insert(op.key().clone(), left);
+            }
+        }
+        *batches = self.batches.len();
+        entries.get(key).cloned()
     }
 }
 
@@ -75,9 +181,8 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn decide(&self, result: &Result<()>) {
-        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(duplicate(result));
-        self.decided.notify_all();
+    fn get(&self) -> Option<Result<()>> {
+        self.result.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(duplicate)
     }
 
     fn wait(&self) -> Result<()> {
@@ -112,6 +217,25 @@ pub(crate) struct WalTurn<'a, M: Memory> {
     next: Lsn,
 }
 
+/// Records on their way into the log.
+struct Write {
+    file: Arc<dyn File>,
+    path: PathBuf,
+    offset: u64,
+    bytes: Vec<u8>,
+    /// Where the log stands behind them.
+    end: Mark,
+}
+
+thread_local! {
+    static HERE: u8 = const { 0 };
+}
+
+/// A number that no other living thread has.
+fn this_thread() -> usize {
+    HERE.with(|here| std::ptr::from_ref(here).addr())
+}
+
 impl<M: Memory> WalEngine<M> {
     /// Waits for the right to write.
     ///
@@ -119,60 +243,208 @@ impl<M: Memory> WalEngine<M> {
     /// As [`Engine::turn`](crate::engine::Engine::turn).
     pub(crate) fn turn(&self, verb: &str) -> Result<WalTurn<'_, M>> {
         self.check_writable()?;
-        self.waiting.fetch_add(1, Ordering::AcqRel);
-        let mut inner = self.inner();
-        self.waiting.fetch_sub(1, Ordering::AcqRel);
-        inner.check_usable()?;
-        if inner.group.is_none() {
-            self.catch_up(&mut inner, LockKind::Exclusive, verb)?;
-            inner.group = Some(Group { staged: Staged::default(), outcome: Arc::default() });
+        let mut inner = self.inner_in_flight();
+        while inner.groups.are_full() {
+            inner = self.wait_while(inner, Groups::hold_the_lock);
         }
-        let staged = inner.group.as_ref().map_or(0, |group| group.staged.batches.len());
-        let next = Lsn(inner.follower.segment.position().lsn.0 + staged as u64 + 1);
+        inner.check_usable()?;
+        if !inner.groups.hold_the_lock() {
+            self.catch_up(&mut inner, LockKind::Exclusive, verb)?;
+            (inner.groups.held_since, inner.groups.flights) = (Some(Instant::now()), 0);
+            self.has_lock.store(true, Ordering::Release);
+        }
+        inner.groups.next.get_or_insert_with(|| Group {
+            staged: Staged::default(),
+            turns: 0,
+            led: false,
+            waiting: 0,
+            outcome: Arc::default(),
+        });
+        self.in_turn.store(this_thread(), Ordering::Relaxed);
+        let next = Lsn(inner.follower.segment.position().lsn.0 + inner.groups.batches() + 1);
         Ok(WalTurn { engine: self, inner: Some(inner), own: Staged::default(), next })
     }
 
-    /// Ends a turn: hands its group on, or makes it durable. `wait` for the group's outcome when it is handed on.
-    fn end_turn(&self, mut inner: MutexGuard<'_, Inner>, wait: bool) -> Result<()> {
-        let Some(group) = &inner.group else { return Ok(()) };
-        let somebody_waits = self.waiting.load(Ordering::Acquire) > 0;
-        if somebody_waits
-            && self.sync != SyncMode::Each
-            && !group.staged.batches.is_empty()
-            && !group.staged.is_full()
-        {
-            let outcome = Arc::clone(&group.outcome);
-            drop(inner);
-            return if wait { outcome.wait() } else { Ok(()) };
+    /// Whether the calling thread has a turn.
+    pub(super) fn is_in_turn(&self) -> bool {
+        self.in_turn.load(Ordering::Relaxed) == this_thread()
+    }
+
+    /// What only one thread at a time may touch, while nothing is on its way to the device.
+    pub(super) fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.wait_while(self.inner_in_flight(), Groups::is_flying)
+    }
+
+    fn inner_in_flight(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the end of flights.
+    fn wait_while<'a>(
+        &self,
+        mut inner: MutexGuard<'a, Inner>,
+        condition: impl Fn(&Groups) -> bool,
+    ) -> MutexGuard<'a, Inner> {
+        while condition(&inner.groups) {
+            inner.groups.waiting += 1;
+            inner = self.landed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            inner.groups.waiting -= 1;
         }
-        self.flush_group(&mut inner)
+        inner
     }
 
-    /// Makes the group durable, if there is one, and gives `LOCK` back.
-    pub(super) fn flush_group(&self, inner: &mut Inner) -> Result<()> {
-        let Some(Group { staged, outcome }) = inner.group.take() else { return Ok(()) };
-        let result = if staged.batches.is_empty() { Ok(()) } else { self.commit(inner, staged) };
+    /// Ends a turn with its batches. Returns when they are durable, and what the turn was told of is.
+    fn end_turn<'a>(&'a self, mut inner: MutexGuard<'a, Inner>, own: Staged) -> Result<()> {
+        self.in_turn.store(0, Ordering::Relaxed);
+        let Groups { next: Some(group), .. } = &mut inner.groups else { return Ok(()) };
+        if own.batches.is_empty() {
+            return self.end_reading_turn(inner);
+        }
+        group.staged.absorb(own);
+        group.turns += 1;
+        if !std::mem::replace(&mut group.led, true) {
+            return self.lead(inner);
+        }
+        if inner.groups.lingers && !inner.groups.are_some_missing() {
+            self.joined.notify_one();
+        }
+        wait_for_outcome(inner)
+    }
+
+    /// Ends a turn that has nothing to write, and waits for what it was told of.
+    fn end_reading_turn(&self, mut inner: MutexGuard<'_, Inner>) -> Result<()> {
+        self.drop_unused_group(&mut inner);
+        wait_for_outcome(inner)
+    }
+
+    /// Ends a group that nobody has joined.
+    fn drop_unused_group(&self, inner: &mut Inner) {
+        if inner.groups.next.take_if(|group| !group.led).is_some() && !inner.groups.is_flying() {
+            self.give_lock_back();
+        }
+    }
+
+    fn give_lock_back(&self) {
+        self.has_lock.store(false, Ordering::Release);
         self.lock.release();
-        outcome.decide(&result);
-        result
     }
 
-    fn commit(&self, inner: &mut Inner, staged: Staged) -> Result<()> {
+    /// Makes the group durable once its time has come, unless somebody else does meanwhile.
+    fn lead<'a>(&'a self, mut inner: MutexGuard<'a, Inner>) -> Result<()> {
+        let Groups { next: Some(group), .. } = &inner.groups else { return Ok(()) };
+        let outcome = Arc::clone(&group.outcome);
+        if self.sync == SyncMode::Group {
+            inner = self.wait_while(inner, Groups::is_flying);
+            inner = self.linger(inner, &outcome);
+        }
+        if let Some(result) = outcome.get() {
+            return result;
+        }
+        let Some(write) = self.take_off(&mut inner)? else { return Ok(()) };
+        let written = if self.sync == SyncMode::Group {
+            drop(inner);
+            let written = self.perform(&write);
+            inner = self.inner_in_flight();
+            written
+        } else {
+            self.perform(&write)
+        };
+        self.land(&mut inner, &write, written)
+    }
+
+    /// Waits a little for the turns that are likely to come.
+    fn linger<'a>(&self, mut inner: MutexGuard<'a, Inner>, outcome: &Outcome) -> MutexGuard<'a, Inner> {
+        let is_worth_it = |inner: &mut Inner| inner.groups.are_some_missing() && outcome.get().is_none();
+        if !is_worth_it(&mut inner) {
+            return inner;
+        }
+        let limit = (inner.groups.last_sync / 2).min(MAX_LINGER);
+        inner.groups.lingers = true;
+        let waited = self.joined.wait_timeout_while(inner, limit, is_worth_it);
+        (inner, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        inner.groups.lingers = false;
+        inner
+    }
+
+    /// Makes the group durable, if there is one, and gives `LOCK` back. Nothing is on its way to the device.
+    pub(super) fn flush_group(&self, inner: &mut Inner) -> Result<()> {
+        self.drop_unused_group(inner);
+        let Some(write) = self.take_off(inner)? else { return Ok(()) };
+        let written = self.perform(&write);
+        self.land(inner, &write, written)
+    }
+
+    /// Sends the group on its way, if there is one.
+    fn take_off(&self, inner: &mut Inner) -> Result<Option<Write>> {
+        let Some(group) = inner.groups.next.take() else { return Ok(None) };
+        match self.prepare(inner, &group.staged) {
+            Ok(write) => {
+                inner.groups.flight = Some(group);
+                inner.groups.flights += 1;
+                Ok(Some(write))
+            }
+            Err(error) => self.finish(inner, &group, Err(error)).map(|()| None),
+        }
+    }
+
+    /// Makes sure of room for the group in the log, and encodes it.
+    fn prepare(&self, inner: &mut Inner, staged: &Staged) -> Result<Write> {
+        inner.check_usable()?;
         if inner.follower.segment.position().lsn == Lsn::ZERO {
             chain::sync_name(&self.place)?;
         }
         if inner.follower.segment.room() < staged.len + record::SEAL_LEN as u64 {
             self.rotate(inner, staged.len, Growth::Larger, 0)?;
         }
+        let (bytes, end) = self.encode(inner, staged, self.sync == SyncMode::None);
+        let segment = &inner.follower.segment;
+        let (file, path) = (Arc::clone(segment.file()), segment.path().to_owned());
+        Ok(Write { file, path, offset: segment.position().offset, bytes, end })
+    }
+
+    /// Writes and syncs; says how long the sync took.
+    fn perform(&self, write: &Write) -> Result<Duration> {
         let sync = self.sync != SyncMode::None;
-        let (bytes, mark) = self.encode(inner, &staged, !sync);
-        self.write(inner, &bytes, sync)?;
-        inner.follower.wrote(mark, sync);
-        self.publish(inner, staged);
-        if sync {
-            self.leave_note(inner);
+        self.write_at(&*write.file, &write.path, write.offset, &write.bytes, sync)
+    }
+
+    /// Draws the conclusions from a group's arrival at the device. After an error the handle is poisoned.
+    fn land(&self, inner: &mut Inner, write: &Write, written: Result<Duration>) -> Result<()> {
+        let Some(mut flight) = inner.groups.flight.take() else { return Ok(()) };
+        let result = written.map(|sync_time| {
+            inner.groups.last_sync = sync_time;
+            inner.groups.last_turns = flight.turns + inner.groups.next.as_ref().map_or(0, |next| next.turns);
+            let sync = self.sync != SyncMode::None;
+            inner.follower.wrote(write.end, sync);
+            self.publish(inner, std::mem::take(&mut flight.staged));
+            if sync {
+                self.leave_note(inner);
+            }
+        });
+        if let Err(error) = &result {
+            let cause = error.to_string();
+            inner.poisoned = Some(cause.clone());
+            // It was decided upon what is not there now.
+            if let Some(next) = inner.groups.next.take() {
+                next.decide(&Err(Error::Poisoned { cause }));
+            }
         }
-        Ok(())
+        self.finish(inner, &flight, result)
+    }
+
+    /// Gives `LOCK` back unless another group needs it, and tells those who wait.
+    fn finish(&self, inner: &mut Inner, group: &Group, result: Result<()>) -> Result<()> {
+        if inner.groups.next.is_none() {
+            self.give_lock_back();
+        }
+        group.decide(&result);
+        if inner.groups.waiting > 0 {
+            self.landed.notify_all();
+        }
+        if inner.groups.lingers {
+            self.joined.notify_one();
+        }
+        result
     }
 
     /// The records of the group, and where the log stands behind them. Zeros behind the last one cover what is left of an
@@ -203,23 +475,32 @@ impl<M: Memory> WalEngine<M> {
     /// Writes at the position of the log. After an error the handle is poisoned.
     pub(super) fn write(&self, inner: &mut Inner, bytes: &[u8], sync: bool) -> Result<()> {
         let segment = &inner.follower.segment;
-        let offset = segment.position().offset;
-        let written = write_all_at(&**segment.file(), bytes, offset)
-            .map_err(|error| Error::io("write to", segment.path(), error))
-            .and_then(|()| if sync { self.sync(inner) } else { Ok(()) });
+        let written =
+            self.write_at(&**segment.file(), segment.path(), segment.position().offset, bytes, sync);
         if let Err(error) = &written {
             inner.poisoned = Some(error.to_string());
         }
-        written
+        written.map(drop)
     }
 
-    fn sync(&self, inner: &Inner) -> Result<()> {
+    fn write_at(
+        &self,
+        file: &dyn File,
+        path: &Path,
+        offset: u64,
+        bytes: &[u8],
+        sync: bool,
+    ) -> Result<Duration> {
+        write_all_at(file, bytes, offset).map_err(|error| Error::io("write to", path, error))?;
+        if !sync {
+            return Ok(Duration::ZERO);
+        }
         let start = Instant::now();
-        let segment = &inner.follower.segment;
-        let synced = segment.file().sync_data().map_err(|error| Error::io("sync", segment.path(), error));
+        let synced = file.sync_data().map_err(|error| Error::io("sync", path, error));
+        let took = start.elapsed();
         Counters::add(&self.counters.syncs, 1);
-        Counters::add_micros(&self.counters.sync_micros, start.elapsed());
-        synced
+        Counters::add_micros(&self.counters.sync_micros, took);
+        synced.map(|()| took)
     }
 
     /// Shows what was committed to readers.
@@ -235,25 +516,28 @@ impl<M: Memory> WalEngine<M> {
     }
 }
 
-impl<M: Memory> WalTurn<'_, M> {
-    fn group(&self) -> Option<&Group> {
-        self.inner.as_ref()?.group.as_ref()
-    }
+/// Waits for the newest group that has been decided upon, if there is one.
+fn wait_for_outcome(mut inner: MutexGuard<'_, Inner>) -> Result<()> {
+    let Groups { next, flight, .. } = &mut inner.groups;
+    let Some(group) = next.as_mut().or(flight.as_mut()) else { return Ok(()) };
+    group.waiting += 1;
+    let outcome = Arc::clone(&group.outcome);
+    drop(inner);
+    outcome.wait()
+}
 
+impl<M: Memory> WalTurn<'_, M> {
     /// Ends the turn with its batches. Returns when they are durable.
     pub(crate) fn finish(mut self) -> Result<()> {
         let own = std::mem::take(&mut self.own);
-        let Some(mut inner) = self.inner.take() else { return Ok(()) };
-        if let Some(group) = &mut inner.group {
-            group.staged.absorb(own);
-        }
-        self.engine.end_turn(inner, true)
+        self.inner.take().map_or(Ok(()), |inner| self.engine.end_turn(inner, own))
     }
 
     pub(crate) fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
-        let of_group = || self.group().and_then(|group| group.staged.entries.get(key));
-        match self.own.entries.get(key).or_else(of_group) {
-            Some(entry) => Ok(entry.clone()),
+        let of_groups = || self.inner.as_ref()?.groups.left(key);
+        match self.own.left(key).or_else(of_groups) {
+            Some(Left::Entry(entry)) => Ok(Some(entry)),
+            Some(Left::Nothing) => Ok(None),
             None => self.engine.published().memory.entry(key),
         }
     }
@@ -263,9 +547,7 @@ impl<M: Memory> WalTurn<'_, M> {
     /// # Errors
     /// Corruption and I/O errors.
     pub(crate) fn take_up_manifest(&self) -> Result<()> {
-        let place = &self.engine.place;
-        let manifest = follow::read_manifest(place)?;
-        self.engine.published_mut().memory.adopt(place, &manifest)
+        self.engine.take_up_manifest()
     }
 
     pub(crate) fn write(&mut self, batch: Batch) -> Result<Lsn> {
@@ -281,11 +563,11 @@ impl<M: Memory> WalTurn<'_, M> {
 }
 
 impl<M: Memory> Drop for WalTurn<'_, M> {
-    /// A turn that is dropped leaves nothing behind, but others may have left it the duty to commit for them.
+    /// A turn that is dropped leaves nothing behind.
     fn drop(&mut self) {
-        if let Some(inner) = self.inner.take() {
-            // The group's own waiters are told how it went.
-            drop(self.engine.end_turn(inner, false));
+        if let Some(mut inner) = self.inner.take() {
+            self.engine.in_turn.store(0, Ordering::Relaxed);
+            self.engine.drop_unused_group(&mut inner);
         }
     }
 }

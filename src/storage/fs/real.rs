@@ -9,8 +9,10 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 
+use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::OFlags;
 
 use super::{Bytes, File, Fs, LockKind, Mapping, OpenMode};
@@ -29,7 +31,11 @@ impl Fs for RealFs {
             OpenMode::CreateNew => options.write(true).create_new(true),
             OpenMode::OpenOrCreate => options.write(true).create(true).truncate(false),
         };
-        Ok(Arc::new(RealFile(options.open(path)?)))
+        Ok(Arc::new(RealFile {
+            file: options.open(path)?,
+            looks: AtomicU32::new(0),
+            mapped: OnceLock::new(),
+        }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -87,22 +93,43 @@ fn parse_uuid(text: &str) -> Option<u128> {
     }
 }
 
+/// Mapping a file costs as much as a few reads, and a process that makes one and ends has nothing of it.
+const FEW_LOOKS: u32 = 4;
+
 /// An open file of the operating system.
 #[derive(Debug)]
-struct RealFile(fs::File);
+struct RealFile {
+    file: fs::File,
+    looks: AtomicU32,
+    /// The file in memory, once it was looked at a few times; `None` where it can't be mapped.
+    mapped: OnceLock<Option<MmapRaw>>,
+}
 
 impl File for RealFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buffer, offset)
+        self.file.read_at(buffer, offset)
+    }
+
+    fn look_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mapped = match self.mapped.get() {
+            None if self.looks.fetch_add(1, Ordering::Relaxed) < FEW_LOOKS => {
+                return self.read_at(buffer, offset);
+            }
+            known => known.unwrap_or_else(|| self.mapped.get_or_init(|| map_to_look_at(&self.file))),
+        };
+        match mapped {
+            Some(mapped) if copy_now(mapped, buffer, offset) => Ok(buffer.len()),
+            _ => self.read_at(buffer, offset),
+        }
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
-        self.0.write_at(bytes, offset)
+        self.file.write_at(bytes, offset)
     }
 
     #[cfg(target_os = "linux")]
     fn allocate(&self, len: u64) -> io::Result<()> {
-        Ok(rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, len)?)
+        Ok(rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, len)?)
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -113,17 +140,17 @@ impl File for RealFile {
     /// std calls `fdatasync` on Linux and `fcntl(F_FULLFSYNC)` on Apple systems, where `fsync` stops at the drive's
     /// cache.
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn try_lock(&self, kind: LockKind) -> io::Result<bool> {
         let outcome = match kind {
-            LockKind::Shared => self.0.try_lock_shared(),
-            LockKind::Exclusive => self.0.try_lock(),
+            LockKind::Shared => self.file.try_lock_shared(),
+            LockKind::Exclusive => self.file.try_lock(),
         };
         match outcome {
             Ok(()) => Ok(true),
@@ -133,12 +160,12 @@ impl File for RealFile {
     }
 
     fn unlock(&self) -> io::Result<()> {
-        self.0.unlock()
+        self.file.unlock()
     }
 
     #[cfg(target_os = "linux")]
     fn drop_cache(&self) -> io::Result<()> {
-        Ok(rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed)?)
+        Ok(rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::DontNeed)?)
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -150,9 +177,35 @@ impl File for RealFile {
         // SAFETY: bytes that change under a mapping are what makes mapping unsafe. `File::map` is for finished files:
         // tables are written once, under a number that is never used again, by a process that maps them afterwards if
         // at all, and then only ever unlinked, which leaves mapped pages alone.
-        let mapped = unsafe { memmap2::Mmap::map(&self.0) }?;
+        let mapped = unsafe { memmap2::Mmap::map(&self.file) }?;
         Ok(Mapping(Bytes::Mapped(mapped)))
     }
+}
+
+fn map_to_look_at(file: &fs::File) -> Option<MmapRaw> {
+    MmapOptions::new().map_raw_read_only(file).ok()
+}
+
+/// Copies what a shared mapping holds at this moment; `false` when that is not whole 8-byte words of the mapping.
+fn copy_now(mapped: &MmapRaw, buffer: &mut [u8], offset: u64) -> bool {
+    let (words, rest) = buffer.as_chunks_mut::<8>();
+    let last = mapped.len().checked_sub(8 * words.len());
+    let start = usize::try_from(offset).ok().filter(|start| last.is_some_and(|last| *start <= last));
+    let Some(start) = start.filter(|start| start.is_multiple_of(8) && rest.is_empty()) else { return false };
+    #[expect(
+        clippy::cast_ptr_alignment,
+        reason = "a mapping begins at a page, and `start` is a multiple of 8"
+    )]
+    let from = mapped.as_ptr().wrapping_add(start).cast::<u64>();
+    for (index, word) in words.iter_mut().enumerate() {
+        // SAFETY: the words lie in the mapping, which lives as long as the borrow, and are aligned: both checked above.
+        // Other processes write there at any time, so no reference is made, and every word is read exactly here. The file is
+        // never truncated: that is the rule of `File::look_at`.
+        *word = unsafe { from.add(index).read_volatile() }.to_ne_bytes();
+    }
+    // What is read from now on is at least as new.
+    fence(Ordering::Acquire);
+    true
 }
 
 #[cfg(test)]
@@ -222,6 +275,40 @@ mod tests {
         assert_eq!(read_full_at(&*file, &mut buffer, 0).unwrap(), 8);
         assert_eq!(&buffer[..8], b"\0\0\0value");
         assert_eq!(file.read_at(&mut buffer, 8).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_look_sees_what_another_descriptor_wrote_since() {
+        let (_dir, path) = scratch();
+        fs::write(&path, [0; 8192]).unwrap();
+        let (file, other) =
+            (RealFs.open(&path, OpenMode::Read).unwrap(), RealFs.open(&path, OpenMode::Write).unwrap());
+        let look = |offset| {
+            let mut seen = [0xff; 16];
+            let count = file.look_at(&mut seen, offset).unwrap();
+            seen[..count].to_vec()
+        };
+        for round in 1..=3 {
+            // In one page, across two, at no multiple of 8, at the end, behind the end of the mapping.
+            for offset in [0, 4088, 4091, 8176, 8192 + 32 * (round - 1), 16] {
+                let bytes = [u8::try_from(round).unwrap(); 16];
+                write_all_at(&*other, &bytes, offset).unwrap();
+                assert_eq!(look(offset), bytes, "at {offset}");
+            }
+        }
+        assert_eq!(look(1 << 20), b"");
+        fs::remove_file(&path).unwrap();
+        write_all_at(&*other, &[9; 16], 0).unwrap();
+        assert_eq!(look(0), [9; 16], "also when the name is gone");
+    }
+
+    #[test]
+    fn an_empty_file_can_be_looked_at() {
+        let (_dir, path) = scratch();
+        let file = RealFs.open(&path, OpenMode::CreateNew).unwrap();
+        assert_eq!(file.look_at(&mut [0; 8], 0).unwrap(), 0);
+        write_all_at(&*file, b"12345678", 0).unwrap();
+        assert_eq!(file.look_at(&mut [0; 8], 0).unwrap(), 8);
     }
 
     #[test]

@@ -153,6 +153,7 @@ struct State {
     observer: Option<Observer>,
     observes_all: bool,
     skips_sync: Box<dyn Fn(&Path) -> bool + Send>,
+    keeps_cache: bool,
 }
 
 /// An open file description.
@@ -182,6 +183,7 @@ impl SimFs {
             observer: None,
             observes_all: false,
             skips_sync: Box::new(|_| false),
+            keeps_cache: false,
         })))
     }
 
@@ -282,6 +284,11 @@ impl SimFs {
     /// disk.
     pub(crate) fn skip_syncs(&self, skips: impl Fn(&Path) -> bool + Send + 'static) {
         self.state().skips_sync = Box::new(skips);
+    }
+
+    /// Has the cache keep everything from now on, as it does where some process has the pages mapped.
+    pub(crate) fn keep_cache(&self) {
+        self.state().keeps_cache = true;
     }
 
     /// A file's live bytes, uncounted.

@@ -17,6 +17,17 @@ use super::{Checked, Damage};
 use crate::error::Result;
 use crate::types::{Direction, Key, KeyRange, Lsn};
 
+/// What a record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change<'t> {
+    /// The key.
+    pub key: &'t [u8],
+    /// The value; `None` when the key was deleted.
+    pub value: Option<&'t [u8]>,
+    /// The batch that stored or deleted it.
+    pub lsn: Lsn,
+}
+
 /// A walk over records. What it hands out lives as long as the table, not only until the next advance.
 #[derive(Debug)]
 pub struct TableCursor<'t> {
@@ -61,6 +72,23 @@ impl<'t> TableCursor<'t> {
         self.step().map_err(|damage| self.fail(damage))
     }
 
+    /// Moves to the next record of the range and hands it out; `None` when there is none, or after an error.
+    ///
+    /// # Errors
+    /// Corruption.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "measured: a scan takes half the time with it")]
+    pub fn next_change(&mut self) -> Result<Option<Change<'t>>> {
+        let change = match self.next_record() {
+            Ok(Some(Record { key, content, lsn, .. })) => {
+                value(self.body, content).map(|value| Some(Change { key, value, lsn }))
+            }
+            Ok(None) => Ok(None),
+            Err(damage) => Err(damage),
+        };
+        change.map_err(|damage| self.fail(damage))
+    }
+
     /// The record's key. Before the first advance, and after the last one, it means nothing.
     #[inline]
     #[must_use]
@@ -94,9 +122,19 @@ impl<'t> TableCursor<'t> {
 
     #[inline]
     fn step(&mut self) -> Checked<bool> {
+        let next = self.next_record()?;
+        if let Some(record) = next {
+            self.record = record;
+        }
+        Ok(next.is_some())
+    }
+
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "measured: a scan takes half the time with it")]
+    fn next_record(&mut self) -> Checked<Option<Record<'t>>> {
         while self.next == self.end {
             if !self.turn_page()? {
-                return Ok(false);
+                return Ok(None);
             }
         }
         let index = match self.direction {
@@ -109,8 +147,7 @@ impl<'t> TableCursor<'t> {
                 self.end
             }
         };
-        self.record = self.page.record(index)?;
-        Ok(true)
+        self.page.record(index).map(Some)
     }
 
     /// Ends the walk.

@@ -78,7 +78,7 @@ impl KeyHash {
 
     /// The hash of the same key under `seed`.
     #[inline]
-    pub(super) fn reseeded(self, key: &[u8], seed: u64) -> u64 {
+    pub(crate) fn of(self, key: &[u8], seed: u64) -> u64 {
         if self.seed == seed { self.hash } else { xxh3_64_with_seed(key, seed) }
     }
 

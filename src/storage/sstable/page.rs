@@ -141,7 +141,8 @@ impl<'t> Page<'t> {
     }
 
     /// Record `index` of the page.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "measured: a scan takes half the time with it")]
     pub(super) fn record(&self, index: usize) -> Checked<Record<'t>> {
         let at = self.place(index)?;
         record::decode(self.bytes, at, self.end)

@@ -93,7 +93,7 @@ impl Table {
     /// Corruption.
     #[inline]
     pub fn get_hashed(&self, hash: KeyHash, key: &[u8]) -> Result<Option<Found<'_>>> {
-        self.find(hash.reseeded(key, self.seed), key).map_err(|damage| self.report(damage))
+        self.find(hash.of(key, self.seed), key).map_err(|damage| self.report(damage))
     }
 
     /// Starts loading what [`Table::get_hashed`] needs first. Asking all tables to do this before the first is searched

@@ -7,7 +7,7 @@ use super::record::{self, HEADER_LEN, Kind, Record};
 use super::segment::{self, Link, SegmentHeader};
 use crate::error::{Error, Result};
 use crate::storage::Life;
-use crate::storage::fs::{File, read_full_at};
+use crate::storage::fs::{File, look_full_at, read_full_at};
 use crate::types::Lsn;
 
 /// Where the next record of a segment begins and what it must link to.
@@ -161,7 +161,7 @@ impl SegmentReader {
             return Ok(true);
         }
         let mut bytes = [0; HEADER_LEN];
-        read_full_at(&*self.file, &mut bytes, self.last_offset).map_err(|error| self.read_error(error))?;
+        look_full_at(&*self.file, &mut bytes, self.last_offset).map_err(|error| self.read_error(error))?;
         Ok(record::announced_crc(&bytes) == Some(self.position.link))
     }
 

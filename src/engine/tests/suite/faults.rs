@@ -355,6 +355,20 @@ fn what_was_read_ahead_of_a_failed_sync_is_forgotten() {
     }
 }
 
+/// Where some process looks at the log, the cache can't be made to forget it: what is read there need not be on the device.
+#[test]
+fn what_a_failed_sync_left_in_a_mapped_page_is_shown_only_once_it_is_durable() {
+    let disk = SimFs::new();
+    let writer = open(&disk);
+    writer.set("k", "first").unwrap();
+    disk.keep_cache();
+    fail_next(&disk, Op::SyncData, ".wal");
+    writer.set("k", "second").unwrap_err();
+    let shown = open(&disk).get("k").unwrap();
+    let [nothing_kept, _] = disk.power_loss_extremes();
+    assert_eq!(open(&nothing_kept).get("k").unwrap(), shown);
+}
+
 #[test]
 fn a_nearly_full_disk_takes_small_writes_in_small_segments() {
     let disk = SimFs::new();

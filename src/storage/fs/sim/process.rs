@@ -205,7 +205,11 @@ impl File for SimFile {
 
     fn drop_cache(&self) -> io::Result<()> {
         self.process.perform(self.call(Op::DropCache), |state, _| {
-            state.disk.file_mut(self.inode)?.drop_cache();
+            let keeps_cache = state.keeps_cache;
+            let file = state.disk.file_mut(self.inode)?;
+            if !keeps_cache {
+                file.drop_cache();
+            }
             Ok(())
         })
     }

@@ -1,0 +1,104 @@
+//! A list that only grows, and whose elements stay where they are: one thread at a time appends, any number read meanwhile.
+//!
+//! Elements lie in chunks, each twice as long as the one before, so nothing is ever moved and a number leads to its element
+//! in two steps.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The first chunk has two to the power of so many elements.
+const FIRST_BITS: u32 = 5;
+
+/// With so many chunks every `u32` but the last few has its place.
+const CHUNKS: usize = (u32::BITS - FIRST_BITS) as usize;
+
+type Chunk<T> = Box<[OnceLock<T>]>;
+
+/// The list. Elements are numbered from 0 on.
+#[derive(Debug)]
+pub(super) struct Arena<T> {
+    chunks: [OnceLock<Chunk<T>>; CHUNKS],
+    len: AtomicU32,
+}
+
+impl<T> Default for Arena<T> {
+    fn default() -> Self {
+        Self { chunks: [const { OnceLock::new() }; CHUNKS], len: AtomicU32::new(0) }
+    }
+}
+
+impl<T> Arena<T> {
+    /// How many elements there are. What a thread did before it appended them is seen by who sees this number.
+    #[inline]
+    pub(super) fn len(&self) -> u32 {
+        self.len.load(Ordering::Acquire)
+    }
+
+    /// The element of this number.
+    #[inline]
+    pub(super) fn get(&self, number: u32) -> Option<&T> {
+        let (chunk, at) = place(number);
+        self.chunks.get(chunk)?.get()?.get(at)?.get()
+    }
+
+    /// Appends the element that `make` makes of its number. It counts after `before` was done. Nobody else appends at the same
+    /// time.
+    pub(super) fn push(&self, make: impl FnOnce(u32) -> T, before: impl FnOnce(u32)) {
+        let number = self.len.load(Ordering::Relaxed);
+        let (chunk, at) = place(number);
+        let empty = || (0..1_usize << (FIRST_BITS as usize + chunk)).map(|_| OnceLock::new()).collect();
+        self.chunks[chunk].get_or_init(empty)[at].get_or_init(|| make(number));
+        before(number);
+        self.len.store(number + 1, Ordering::Release);
+    }
+}
+
+/// The chunk of an element, and its place there.
+#[inline]
+fn place(number: u32) -> (usize, usize) {
+    let shifted = number as usize + (1 << FIRST_BITS);
+    let bits = shifted.ilog2();
+    ((bits - FIRST_BITS) as usize, shifted - (1 << bits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_are_found_under_their_numbers() {
+        let arena = Arena::default();
+        for number in 0..5_000 {
+            assert_eq!(arena.get(number), None);
+            arena.push(|given| given * 3, |given| assert_eq!((given, arena.len()), (number, number)));
+            assert_eq!(arena.len(), number + 1);
+        }
+        assert!((0..5_000).all(|number| arena.get(number) == Some(&(number * 3))));
+    }
+
+    #[test]
+    fn every_number_has_a_place_of_its_own() {
+        assert_eq!((place(0), place(31), place(32)), ((0, 0), (0, 31), (1, 0)));
+        assert_eq!((place(95), place(96)), ((1, 63), (2, 0)));
+        assert!(place(u32::MAX - 32).0 < CHUNKS);
+        assert_eq!(Arena::<u8>::default().get(u32::MAX), None);
+    }
+
+    #[test]
+    fn readers_see_whole_elements_while_more_are_appended() {
+        let arena = Arena::default();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..20_000 {
+                    arena.push(|number| vec![number; 3], |_| ());
+                }
+            });
+            scope.spawn(|| {
+                while arena.len() < 20_000 {
+                    let last = arena.len().checked_sub(1);
+                    assert!(last.is_none_or(|last| arena.get(last) == Some(&vec![last; 3])));
+                }
+            });
+        });
+    }
+}
