@@ -14,6 +14,10 @@ pub(crate) struct Walk<'a> {
     pub(super) at: Change<'a>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a walk has few, and a box would be one step more for every record"
+)]
 enum Part<'a> {
     Memtable(MemtableWalk<'a>),
     Run(RunWalk<'a>),
