@@ -10,6 +10,7 @@ use std::io::{Write, stderr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::data::Random;
 use crate::engines::{self, Profile};
 use crate::files;
 use crate::options::Options;
@@ -98,12 +99,12 @@ impl Driver<'_> {
             });
             crews.extend(self.kept(plan, engine, started));
         }
+        let mut order = Random::new(0);
         // One more for the warm-up, which does not count.
         for round in 0..=self.options.rounds * turns {
             let mut going = Vec::new();
             // Nobody always works behind the same neighbour.
-            let places = crews.len().max(1);
-            crews.rotate_left(usize::from(round > 0) % places);
+            crews.sort_by_cached_key(|_| order.next());
             for (engine, mut crew, dir) in crews {
                 let figures = crew.turn();
                 if let Some(figures) = self.kept(plan, &engine, figures) {
@@ -151,9 +152,10 @@ impl Driver<'_> {
     fn time_processes(&mut self, plan: &'static Plan, times: usize, engines: &[Profile]) {
         for round in 0..=self.options.rounds * times {
             for engine in engines {
-                let time = self
-                    .input(plan, engine)
-                    .and_then(|dir| crew::time_process(plan, engine.name, &dir, self.options));
+                let time = self.input(plan, engine).and_then(|dir| {
+                    files::warm(&dir)?;
+                    crew::time_process(plan, engine.name, &dir, self.options)
+                });
                 if let Some(time) = self.kept(plan, engine, time)
                     && round > 0
                 {

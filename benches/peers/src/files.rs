@@ -1,6 +1,7 @@
 //! Directories full of files: how much they take, how they are copied, and how they are made cold.
 
 use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -38,6 +39,24 @@ pub fn copy(from: &Path, to: &Path) -> Result<()> {
             fs::copy(&path, &copied)?;
             File::open(&copied)?.sync_all()?;
         }
+    }
+    Ok(())
+}
+
+/// Reads everything below `dir`, if it is there, so that the kernel has it in memory: a machine may take away within seconds what
+/// nobody reads, and an engine waits for longer than that until it is its turn.
+pub fn warm(dir: &Path) -> Result<()> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    let mut chunk = vec![0; 1 << 20];
+    for file in files(dir)? {
+        let mut file = match File::open(file) {
+            // An engine that has the database open has removed it.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            file => file?,
+        };
+        while file.read(&mut chunk)? > 0 {}
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ pub struct Options {
 const HELP: &str = "\
 Runs the same work on kvdb and on its peers and prints medians and ratios.
 
-    --short            100,000 keys, 2 rounds of short turns: under 5 minutes in all
+    --short            100,000 keys, 2 rounds of short turns: under 5 minutes on an idle machine
     --keys N           keys in the database (1,000,000)
     --value-bytes N    bytes per value, half of them compressible (100)
     --rounds N         how often everything is repeated (3)

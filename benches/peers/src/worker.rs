@@ -71,7 +71,9 @@ impl Job {
 /// Does what the arguments say: the engine's name and what [`Job::arguments`] made.
 pub fn run(arguments: &[String]) -> Result<()> {
     let (engine, rest) = arguments.split_first().ok_or("a worker needs an engine")?;
-    engines::with(engine, Job::parse(rest)?)?
+    let job = Job::parse(rest)?;
+    let name = job.plan.name;
+    engines::with(engine, job)?.map_err(|error| format!("{engine} {name}: {error}").into())
 }
 
 impl Visitor for Job {

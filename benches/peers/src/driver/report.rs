@@ -141,7 +141,8 @@ impl Report<'_> {
             text,
             "\nIn parentheses: how many times better kvdb is, which is the median of the ratios of neighbouring turns. \
              `raw`, `array`, `hashmap` and `empty` are the limits of device, memory and process, not peers. Reads follow a \
-             load that has settled (closed, opened, idle for half a second, closed); nobody was asked to compact. Written \
+             load that has settled (closed, opened, idle for half a second, closed); nobody was asked to compact. \
+             Before each turn of warm reads all files are read once. Written \
              bytes are the kernel's count for the process (`write_bytes` of /proc/self/io: pages made dirty and direct \
              writes) until it has settled. Disk is what the files take in blocks.\n"
         )?;

@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use super::{Deadline, Job, get_checked, rate_of_all, serve};
 use crate::data::{self, BEFORE_ALL, Random, Values, Zipf};
+use crate::files;
 use crate::store::{Result, Session, Store};
 
 /// Entries that are walked over from a random key on.
@@ -19,6 +20,7 @@ fn read<S: Store>(
     let state = |seed: u64| Ok((store.session()?, Random::new(seed)));
     let mut states = (0..threads as u64).map(state).collect::<Result<Vec<_>>>()?;
     serve(|| {
+        files::warm(&job.dir)?;
         let rate =
             rate_of_all(job, &mut states, |(session, random), deadline| work(session, random, deadline))?;
         Ok(vec![("ops", rate)])

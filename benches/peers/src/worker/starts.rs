@@ -53,6 +53,7 @@ fn cold_figures(mut times: Vec<Duration>) -> Vec<Figure> {
 /// Opens and closes, so many times or until the turn is over; the medians count.
 pub(super) fn open<S: Store>(job: &Job, times: usize) -> Result<()> {
     serve(|| {
+        files::warm(&job.dir)?;
         let (mut opened, mut answered) = (Vec::new(), Vec::new());
         let begin = Instant::now();
         while opened.is_empty() || (opened.len() < times && begin.elapsed() < job.turn) {
