@@ -74,6 +74,11 @@ impl Sandbox {
         self.dir.path()
     }
 
+    /// Leaves the directory for whoever wants to look into it.
+    pub(crate) fn keep(self) -> PathBuf {
+        self.dir.keep()
+    }
+
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path().join(name)
     }
