@@ -10,7 +10,8 @@
 //! * [`Turn::commit`] returns when the turn's batches are durable as the [`SyncMode`](crate::SyncMode) promises. A turn that is
 //!   dropped leaves nothing behind, and so does one whose commit fails while the handle goes on. When the failure has stopped
 //!   the handle, some of the batches may be found later, by everybody, in order and each of them whole.
-//! * One batch is one record in the log: applied whole or not at all, whatever crashes when.
+//! * One batch is one record in the log, or one change of the manifest ([`Engine::bulk`]): applied whole or not at all,
+//!   whatever crashes when.
 
 mod key_map;
 mod kv_engine;
@@ -74,7 +75,7 @@ pub trait Engine: Send + Sync {
     /// `progress` is told of every step and returns whether to go on.
     ///
     /// # Errors
-    /// As [`Engine::turn`]; `Interrupted` when `progress` said stop, after which the database is as before.
+    /// As [`Engine::turn`]; `Interrupted` when `progress` said stop: what was done until then stays, and is no loss.
     fn compact(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Compaction>;
 
     /// Ends what is under way in the background, and leaves the files so that the next process has little to read. For processes
