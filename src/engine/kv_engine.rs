@@ -527,6 +527,32 @@ mod tests {
     }
 
     #[test]
+    fn runs_that_follow_one_another_become_one_without_being_written_again() {
+        let disk = SimFs::new();
+        let (engine, mut model) = (open(&disk), BTreeMap::new());
+        for run in 0..9_u64 {
+            let mut batch = Batch::new();
+            for number in run * KEYS / 9..(run + 1) * KEYS / 9 {
+                let key = format!("key{number:04}").into_bytes();
+                model.insert(key.clone(), vec![7; 100]);
+                batch.set(key, vec![7; 100]);
+            }
+            Db::from_engine(engine.clone()).write(batch).unwrap();
+            let maintenance = engine.shared.log.maintain().unwrap();
+            let sealed = maintenance.seal(sealed_memtables).unwrap();
+            engine.shared.flush(&maintenance, &sealed, &mut |_| true).unwrap();
+        }
+        let right = engine.shared.log.merge().unwrap();
+        let sizes = Sizes { slice: 40_000, table: 15_000 };
+        while compact::merge_slice(&right, sizes, &mut || true).unwrap() {}
+        let manifest = right.manifest().unwrap();
+        drop(right);
+        assert_eq!((manifest.runs.len(), manifest.next_merged), (1, FileId(2)));
+        assert_same(&engine, &model);
+        assert_same(&open(&disk), &model);
+    }
+
+    #[test]
     fn runs_read_the_same_after_every_slice_of_a_merge_whoever_does_it() {
         for seed in 1..4 {
             let disk = SimFs::new();

@@ -12,6 +12,9 @@
 //! installs a manifest in which they take the place of what they were made of, and all runs of the merge count from the next
 //! key on. So a process that dies loses one slice; whoever comes next finds in the manifest which runs are being merged,
 //! and goes on. Flushes put new runs on top meanwhile: they have no part in the merge.
+//!
+//! A table that shares no key range with any other of the merge is not written again, if it is not small: it moves to the
+//! oldest run as it is. So data that comes in key order is written to a table once.
 
 use std::sync::Arc;
 
@@ -25,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::storage::manifest::{self, Manifest, Merging};
 use crate::storage::totals;
 use crate::storage::{Place, RunTable};
-use crate::types::{Direction, Key, KeyRange};
+use crate::types::{Direction, FileId, Key, KeyRange};
 
 /// How much is read for a slice and written to a table, about, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +36,9 @@ pub(crate) struct Sizes {
     pub(crate) slice: u64,
     pub(crate) table: u64,
 }
+
+/// A table that has less than this part of the usual size is rather merged than moved.
+const SMALL_TABLES: u64 = 8;
 
 /// Merges the next slice of what [`plan`] says; `false` when there is nothing to merge.
 ///
@@ -145,6 +151,9 @@ impl Slice<'_> {
         sizes: Sizes,
         progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<Option<Merging>> {
+        if let Some(moved) = self.moved(sizes.table / SMALL_TABLES) {
+            return self.install(right, moved, self.manifest.next_merged, (0, 0));
+        }
         let split = self.split();
         let target = Target {
             place: right.place(),
@@ -164,6 +173,17 @@ impl Slice<'_> {
         let merged = self.merged(right.place(), &split, written)?;
         let kept_bytes = total_bytes(&merged).saturating_sub(written_bytes);
         let read_bytes = total_bytes(self.listed).saturating_sub(kept_bytes);
+        self.install(right, merged, next_merged, (read_bytes, written_bytes))
+    }
+
+    /// Puts `merged` in the place of the runs of the merge. Returns what is left of it.
+    fn install<M: Memory>(
+        &self,
+        right: &Maintenance<'_, M>,
+        merged: Vec<Vec<RunTable>>,
+        next_merged: FileId,
+        (read_bytes, written_bytes): (u64, u64),
+    ) -> Result<Option<Merging>> {
         let left = (merged.len() > 1)
             .then(|| Merging { count: u32::try_from(merged.len()).unwrap_or(u32::MAX), ..self.merging });
         right.install(|manifest| {
@@ -180,6 +200,33 @@ impl Slice<'_> {
             Ok(())
         })?;
         Ok(left)
+    }
+
+    /// The runs once every table of the newer ones that has a key range of its own, and at least so many bytes, is in the oldest;
+    /// `None` if there is none.
+    fn moved(&self, least_bytes: u64) -> Option<Vec<Vec<RunTable>>> {
+        let is_alone = |own: usize, table: &LazyTable| {
+            let RunTable { table: meta, hidden, .. } = table.listed();
+            let has_dead = *hidden > 0 || self.merging.below == 0 && meta.tombstones > 0;
+            let others = self.newer.iter().enumerate().filter(|(run, _)| *run != own).map(|(_, run)| run);
+            !has_dead
+                && meta.len >= least_bytes
+                && !others.chain([self.oldest]).any(|run| run.overlaps(table))
+        };
+        let (mut runs, mut oldest) = (Vec::new(), Vec::new());
+        for (number, run) in self.newer.iter().enumerate() {
+            let (alone, others): (Vec<_>, Vec<_>) = run.0.iter().partition(|table| is_alone(number, table));
+            oldest.extend(alone.into_iter().map(|table| table.listed().clone()));
+            runs.push(others.into_iter().map(|table| table.listed().clone()).collect::<Vec<_>>());
+        }
+        if oldest.is_empty() {
+            return None;
+        }
+        oldest.extend(self.oldest.0.iter().map(|table| table.listed().clone()));
+        oldest.sort_by(|a, b| a.smallest().cmp(b.smallest()));
+        runs.retain(|run| !run.is_empty());
+        runs.push(oldest);
+        Some(runs)
     }
 
     fn split(&self) -> Split<'_> {

@@ -263,6 +263,11 @@ impl Version {
 }
 
 impl Run {
+    /// Whether it may hold a key that `table` may hold.
+    pub(crate) fn overlaps(&self, table: &LazyTable) -> bool {
+        self.overlapping(table).next().is_some()
+    }
+
     /// The tables that share keys with `table`.
     fn overlapping<'a>(&'a self, table: &'a LazyTable) -> impl Iterator<Item = &'a Arc<LazyTable>> + 'a {
         let from = self.0.partition_point(|other| other.listed.largest() < table.listed.smallest());
