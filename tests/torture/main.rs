@@ -82,7 +82,7 @@ struct Tally {
     session_reads: AtomicU64,
     scanned: AtomicU64,
     snapshots: AtomicU64,
-    /// The longest that a reader waited for an answer.
+    /// The longest that a `get` took.
     slowest_micros: AtomicU64,
 }
 
@@ -197,7 +197,7 @@ impl Campaign {
             out,
             "{seconds} s of 7 processes, seed {}: {} acknowledged, {} kills, {} clean ends, {} checks\n\
              loads: {} small, {} large, {} refused; .compact: {}; by all: {} flushes, {} compactions\n\
-             reads: {} one-shots, {} in sessions, {} records scanned, {} snapshots, the slowest {} ms\n\
+             reads: {} one-shots, {} in sessions, {} records scanned, {} snapshots, the slowest get {} ms\n\
              {} keys, {} runs, {} tables at the end: 0 lost, 0 wrong",
             self.seed,
             of(acknowledged),

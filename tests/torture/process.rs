@@ -73,7 +73,7 @@ impl Campaign {
         count(&self.tally.kills, 1);
     }
 
-    /// Takes note of how long a reader waited.
+    /// Takes note of how long a `get` took.
     pub(crate) fn waited_since(&self, start: Instant) {
         let micros = u64::try_from(start.elapsed().as_micros()).unwrap();
         self.tally.slowest_micros.fetch_max(micros, std::sync::atomic::Ordering::Relaxed);
@@ -126,7 +126,9 @@ impl<'a> Session<'a> {
             }
             lines.push(line.trim_end().to_owned());
         }
-        self.campaign.waited_since(start);
+        if question.starts_with("get ") {
+            self.campaign.waited_since(start);
+        }
         count(&self.campaign.tally.session_reads, 1);
         Ok(lines)
     }

@@ -127,7 +127,8 @@ impl Window {
     fn some(campaign: &Campaign, random: &mut Random) -> Self {
         let history = History::ALL[usize::try_from(random.below(3)).unwrap()];
         let from = some_key(campaign, history, random);
-        Self { history, from, to: from + 1 + random.below(WINDOW) }
+        let end = if history == History::Overwrites { OVERWRITTEN } else { u64::MAX };
+        Self { history, from, to: (from + 1 + random.below(WINDOW)).min(end) }
     }
 
     fn question(&self, is_reverse: bool) -> String {

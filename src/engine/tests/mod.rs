@@ -2,6 +2,7 @@
 
 mod agreement;
 mod oracle;
+mod sightings;
 mod world;
 
 use std::path::Path;

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use super::{ENGINE, new_world, open, report, world_with};
 use crate::engine::tests::oracle::{Oracle, Verdict};
+use crate::engine::tests::sightings::Sightings;
 use crate::engine::tests::world::{Step, World, set, value};
 use crate::engine::tests::{Random, seeds};
 use crate::storage::fs::sim::{Fault, SimFs};
@@ -172,7 +173,17 @@ fn scripts() -> Vec<Script> {
         bulk.extend([Step::Bulk(1, large(1_471 + round * 100)), Step::Write(0, batch(1_490 + round * 100))]);
     }
     bulk.extend([Step::Compact(0), Step::Bulk(1, batch(1_800)), Step::Reopen(0), Step::Look(0)]);
+    // All keys again and again, so that each merge takes several slices; whoever dies in one leaves the rest to a bulk and to others.
+    let all = |mark: u64| (0..8).map(|n| set(&format!("s{n}"), 25_000, mark + n)).collect();
+    let mut slices: Vec<Step> = Vec::new();
+    for round in 0..3 {
+        let mark = 1_900 + round * 100;
+        slices.extend([Step::Turn(0, all(mark)), Step::Write(1, batch(mark + 10)), Step::Compact(0)]);
+        slices.extend([Step::Bulk(1, large(mark + 21)), Step::Look(0), Step::Bulk(0, large(mark + 51))]);
+    }
+    slices.extend([Step::Compact(1), Step::Write(0, batch(2_300)), Step::Look(1)]);
     vec![
+        Script { name: "slices", modes: &[Group, Group], steps: slices },
         Script { name: "bulk", modes: &[Group, Group], steps: bulk },
         Script { name: "simple", modes: &[Group], steps: simple },
         Script { name: "rotation", modes: &[Each], steps: rotation.collect() },
@@ -247,6 +258,11 @@ fn nothing_is_lost_at_any_call_of_bulks() {
 }
 
 #[test]
+fn nothing_is_lost_at_any_call_of_merges_in_slices() {
+    must_hold("slices", 1);
+}
+
+#[test]
 fn writes_without_sync_survive_kills_and_are_lost_only_from_the_end() {
     must_hold("unsynced", 3);
 }
@@ -298,6 +314,22 @@ fn calls_of_first(script: &Script, start: &SimFs) -> Vec<u64> {
     world.run(&script.steps).unwrap();
     let first = disk.log().first().unwrap().process;
     disk.log().iter().filter(|call| call.process == first).map(|call| call.number).collect()
+}
+
+#[test]
+fn the_process_that_is_killed_flushes_merges_in_slices_and_loads() {
+    let sightings = Arc::<Sightings>::default();
+    for script in scripts().iter().filter(|script| script.modes.len() == 2) {
+        let disk = SimFs::new();
+        let mut world = new_world(&disk, script.modes);
+        sightings.watch(&disk, Some(1));
+        world.run(&script.steps).unwrap();
+    }
+    let seen = sightings.seen();
+    report("crash", &format!("the process that is killed: {seen:?}"));
+    if ENGINE == EngineKind::Kv {
+        assert!(seen.flushes > 4 && seen.unfinished > 4 && seen.floors > 4 && seen.bulks > 4, "{seen:?}");
+    }
 }
 
 #[test]

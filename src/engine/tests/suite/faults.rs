@@ -10,14 +10,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::{new_world, open, report, segments, try_open, world_with};
+use super::{ENGINE, new_world, open, report, segments, try_open, world_with};
 use crate::db::Db;
+use crate::engine::tests::sightings::Sightings;
 use crate::engine::tests::world::{Step, set, value};
 use crate::engine::tests::{fail_next, seeds};
 use crate::error::Error;
 use crate::options::Options;
 use crate::storage::fs::sim::{Call, Fault, Op, SimFs};
-use crate::types::{Batch, SyncMode};
+use crate::types::{Batch, EngineKind, SyncMode};
 
 use SyncMode::{Each, Group};
 
@@ -39,8 +40,22 @@ fn bulk(mark: u64) -> Batch {
     (0..9).flat_map(|number| set(&format!("b{}", number * 5 % 9), 700, mark + number).into_ops()).collect()
 }
 
+/// More than one slice of a merge takes.
+fn slices(mark: u64) -> Step {
+    Step::Turn(0, (0..8).map(|number| set(&format!("s{number}"), 25_000, mark + number)).collect())
+}
+
+/// What it is called, and what happens in it.
+type Script = (&'static str, Vec<Step>);
+
 /// Process 0 does what is made to fail; process 1 gives it something to catch up with.
-fn scripts() -> Vec<(&'static str, Vec<Step>)> {
+fn scripts() -> Vec<Script> {
+    let mut scripts = scripts_of_logs();
+    scripts.extend(scripts_of_tables());
+    scripts
+}
+
+fn scripts_of_logs() -> Vec<Script> {
     vec![
         (
             "create, write, read",
@@ -97,22 +112,6 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
             ],
         ),
         (
-            "bulk and merge",
-            vec![
-                Step::Write(1, set("a", 5, 500)),
-                Step::Bulk(0, bulk(510)),
-                Step::Write(0, set("f", 70_000, 520)),
-                Step::Write(0, set("f", 70_000, 530)),
-                Step::Bulk(0, bulk(540)),
-                Step::Write(1, batch(550)),
-                Step::AbandonBulk(0, bulk(560)),
-                Step::Write(0, set("f", 70_000, 570)),
-                Step::Bulk(0, bulk(580)),
-                Step::Look(1),
-                Step::Look(0),
-            ],
-        ),
-        (
             "follow a compaction",
             vec![
                 Step::Write(1, set("a", 5, 400)),
@@ -134,13 +133,70 @@ fn scripts() -> Vec<(&'static str, Vec<Step>)> {
     ]
 }
 
+fn scripts_of_tables() -> Vec<Script> {
+    vec![
+        (
+            "bulk and merge",
+            vec![
+                Step::Write(1, set("a", 5, 500)),
+                Step::Bulk(0, bulk(510)),
+                Step::Write(0, set("f", 70_000, 520)),
+                Step::Write(0, set("f", 70_000, 530)),
+                Step::Bulk(0, bulk(540)),
+                Step::Write(1, batch(550)),
+                Step::AbandonBulk(0, bulk(560)),
+                Step::Write(0, set("f", 70_000, 570)),
+                Step::Bulk(0, bulk(580)),
+                Step::Look(1),
+                Step::Look(0),
+            ],
+        ),
+        (
+            "merge in slices",
+            vec![
+                slices(600),
+                Step::Write(1, batch(610)),
+                Step::Compact(0),
+                Step::Bulk(0, bulk(620)),
+                slices(630),
+                Step::Bulk(1, bulk(640)),
+                Step::Compact(0),
+                Step::Look(1),
+                slices(650),
+                Step::Compact(0),
+                Step::Look(0),
+            ],
+        ),
+    ]
+}
+
+/// Processes are counted from 1 in the order of their first steps, and two there are.
+fn number_of_first(steps: &[Step]) -> u64 {
+    if steps[0].who() == 0 { 1 } else { 2 }
+}
+
 fn calls_of_first(modes: &[SyncMode], steps: &[Step]) -> Vec<Call> {
     let disk = SimFs::new();
     let mut world = new_world(&disk, modes);
     world.run(steps).unwrap();
-    // The first process to be made is that of the first step.
-    let first = if steps[0].who() == 0 { 1 } else { 2 };
+    let first = number_of_first(steps);
     disk.log().into_iter().filter(|call| call.process == first && call.op != Op::Unlock).collect()
+}
+
+#[test]
+fn the_process_whose_calls_fail_flushes_merges_in_slices_and_loads() {
+    let sightings = Arc::<Sightings>::default();
+    for (_, steps) in scripts() {
+        let disk = SimFs::new();
+        let mut world = new_world(&disk, &[Group, Each]);
+        sightings.watch(&disk, Some(number_of_first(&steps)));
+        world.run(&steps).unwrap();
+    }
+    let seen = sightings.seen();
+    report("faults", &format!("the process whose calls fail: {seen:?}"));
+    if ENGINE == EngineKind::Kv {
+        assert!(seen.flushes > 4 && seen.unfinished > 4 && seen.floors > 4 && seen.bulks > 2, "{seen:?}");
+    }
 }
 
 #[test]
