@@ -45,7 +45,7 @@ use bulk::KvBulk;
 /// How often a reader looks again before it takes a missing table for a lost one.
 const MAX_RESTARTS: usize = 20;
 
-/// With more runs than this a writer merges itself, so that reads look at a bounded number.
+/// With more runs than this a writer merges itself, if nobody else does: so that reads look at a bounded number.
 const MAX_RUNS: usize = 40;
 
 /// A handle that wrote leaves at most so many bytes in the log for the next process to read.
@@ -119,8 +119,11 @@ impl KvEngine {
         if sealed_bytes > shared.pace.most_sealed {
             drop(shared.log.maintain().and_then(|right| shared.flush_sealed(&right)));
         }
-        if runs > MAX_RUNS {
-            drop(shared.log.merge().and_then(|right| shared.merge_slice(&right, shared.pace.short_slice)));
+        // If somebody else is at it, nobody waits for that.
+        if runs > MAX_RUNS
+            && let Ok(Some(right)) = shared.log.try_merge()
+        {
+            drop(shared.merge_slice(&right, shared.pace.short_slice));
         }
     }
 

@@ -101,8 +101,7 @@ impl<M: Memory> WalEngine<M> {
     /// # Errors
     /// `ReadOnly`; `Busy` when another process has it for too long; I/O.
     pub(crate) fn maintain(&self) -> Result<Maintenance<'_, M>> {
-        self.check_writable()?;
-        Ok(Maintenance { engine: self, _held: self.maintaining.hold(&self.place, &self.patience)? })
+        self.hold(&self.maintaining)
     }
 
     /// Takes the right to shorten the log if nobody has it.
@@ -110,9 +109,7 @@ impl<M: Memory> WalEngine<M> {
     /// # Errors
     /// As [`WalEngine::maintain`], without `Busy`.
     pub(crate) fn try_maintain(&self) -> Result<Option<Maintenance<'_, M>>> {
-        self.check_writable()?;
-        let held = self.maintaining.try_hold(&self.place)?;
-        Ok(held.map(|held| Maintenance { engine: self, _held: held }))
+        self.try_hold(&self.maintaining)
     }
 
     /// Waits for the right to merge tables.
@@ -120,8 +117,7 @@ impl<M: Memory> WalEngine<M> {
     /// # Errors
     /// As [`WalEngine::maintain`].
     pub(crate) fn merge(&self) -> Result<Maintenance<'_, M>> {
-        self.check_writable()?;
-        Ok(Maintenance { engine: self, _held: self.merging.hold(&self.place, &self.patience)? })
+        self.hold(&self.merging)
     }
 
     /// Takes the right to merge tables if nobody has it.
@@ -129,9 +125,17 @@ impl<M: Memory> WalEngine<M> {
     /// # Errors
     /// As [`WalEngine::maintain`], without `Busy`.
     pub(crate) fn try_merge(&self) -> Result<Option<Maintenance<'_, M>>> {
+        self.try_hold(&self.merging)
+    }
+
+    fn hold<'a>(&'a self, right: &'a Exclusive) -> Result<Maintenance<'a, M>> {
         self.check_writable()?;
-        let held = self.merging.try_hold(&self.place)?;
-        Ok(held.map(|held| Maintenance { engine: self, _held: held }))
+        Ok(Maintenance { engine: self, _held: right.hold(&self.place, &self.patience)? })
+    }
+
+    fn try_hold<'a>(&'a self, right: &'a Exclusive) -> Result<Option<Maintenance<'a, M>>> {
+        self.check_writable()?;
+        Ok(right.try_hold(&self.place)?.map(|held| Maintenance { engine: self, _held: held }))
     }
 }
 
