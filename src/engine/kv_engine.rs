@@ -330,7 +330,7 @@ impl Engine for KvEngine {
         let right = self.shared.log.merge()?;
         let maintenance = self.shared.log.maintain()?;
         let sealed = maintenance.seal(sealed_memtables)?;
-        let in_memory: u64 = sealed.view.iter().map(|(_, memtable)| memtable.len() as u64).sum();
+        let in_memory: u64 = sealed.view.iter().map(|(_, memtable)| memtable.keys()).sum();
         let stored: u64 = right.manifest()?.runs.iter().flatten().map(RunTable::entries).sum();
         // What is flushed above older runs is then merged with them.
         let total = if stored == 0 { in_memory } else { 2 * in_memory + stored };

@@ -56,7 +56,7 @@ pub(crate) fn write(
         table_bytes,
         limit: None,
     };
-    let total = memtables.iter().map(|memtable| memtable.len() as u64).sum();
+    let total = memtables.iter().map(|memtable| memtable.keys()).sum();
     let mut report = |done, written_bytes| progress(Progress { done, total, written_bytes });
     let written = target.write(&mut Merge::new(sources, Direction::Forward)?, &mut report)?;
     let next = written.next;

@@ -66,6 +66,7 @@ pub(crate) struct Memtable {
     changes: Arena<Slot>,
     index: Index,
     order: Order,
+    keys: AtomicU64,
     bytes: AtomicU64,
 }
 
@@ -94,9 +95,13 @@ impl Memtable {
         let first = self.first(hash, &key);
         let older = first.map_or(NONE, |first| first.newest.load(Ordering::Relaxed));
         let slot = |number| Slot { key, lsn, value, older, newest: AtomicU32::new(number) };
-        self.changes.push(slot, |number| match first {
-            Some(first) => first.newest.store(number, Ordering::Release),
-            None => self.index.insert(hash, number),
+        self.changes.push(slot, |number| {
+            if let Some(first) = first {
+                first.newest.store(number, Ordering::Release);
+            } else {
+                self.keys.fetch_add(1, Ordering::Relaxed);
+                self.index.insert(hash, number);
+            }
         });
     }
 
@@ -137,6 +142,11 @@ impl Memtable {
         self.changes.len() as usize
     }
 
+    /// Number of keys with a change.
+    pub(crate) fn keys(&self) -> u64 {
+        self.keys.load(Ordering::Relaxed)
+    }
+
     /// Bytes of keys and values that came in.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
@@ -172,9 +182,9 @@ impl Frozen {
         self.memtable.get_of(self.len, hash, key)
     }
 
-    /// Number of changes.
-    pub(crate) fn len(&self) -> u64 {
-        u64::from(self.len)
+    /// Number of keys with a change, later ones too.
+    pub(crate) fn keys(&self) -> u64 {
+        self.memtable.keys()
     }
 
     /// Bytes of keys and values, of later changes too.
@@ -385,7 +395,7 @@ mod tests {
             });
             while done.load(Ordering::Acquire) == 0 {
                 let Some(frozen) = Frozen::of(&memtable) else { continue };
-                let newest = frozen.len();
+                let newest = u64::from(frozen.len);
                 let walked = entries(frozen.walk(&KeyRange::all(), Direction::Forward));
                 assert_eq!(walked.len() as u64, newest.min(1_000));
                 assert_eq!(walked.iter().map(|(_, _, lsn)| *lsn).max(), Some(newest));

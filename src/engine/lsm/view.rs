@@ -43,10 +43,10 @@ impl View {
         })
     }
 
-    /// Changes and bytes in memtables.
+    /// Keys and bytes in memtables.
     pub(crate) fn in_memory(&self) -> (u64, u64) {
         let memtables = self.memtables.iter();
-        memtables.fold((0, 0), |(keys, bytes), memtable| (keys + memtable.len(), bytes + memtable.bytes()))
+        memtables.fold((0, 0), |(keys, bytes), memtable| (keys + memtable.keys(), bytes + memtable.bytes()))
     }
 
     /// Keys and bytes, by looking at each.
