@@ -28,7 +28,7 @@ pub(crate) struct Pace {
 impl Pace {
     const USUAL: Self = Self {
         flush: 24 << 20,
-        most_sealed: 96 << 20,
+        most_sealed: 48 << 20,
         table: 64 << 20,
         slice: 32 << 20,
         short_slice: 8 << 20,
