@@ -104,7 +104,8 @@ impl Db {
 
     /// Begins a batch that is too large to be held in memory: any number of changes, applied as one. They are cheapest in
     /// ascending order of their keys. Much of it goes to sorted tables directly and never through the log; while there is such
-    /// a batch, no other process compacts or has one.
+    /// a batch, no other process compacts or has one, and the thread that has it waits for itself when it compacts or fills
+    /// another.
     ///
     /// ```
     /// # let dir = tempfile::tempdir().unwrap();

@@ -59,7 +59,8 @@ pub trait Engine: Send + Sync {
     /// `Busy` after the lock timeout, `ReadOnly`, and as [`Engine::get`].
     fn turn(&self, verb: &'static str) -> Result<Box<dyn Turn + '_>>;
 
-    /// Begins a batch that is too large to be held in memory.
+    /// Begins a batch that is too large to be held in memory. The thread that has one waits for itself when it fills another, or
+    /// compacts.
     ///
     /// # Errors
     /// `ReadOnly`.
@@ -144,7 +145,8 @@ pub trait Bulk {
     /// Adds a change. Nobody sees it before the commit.
     ///
     /// # Errors
-    /// `KeyTooLong`, `ValueTooLong`: the change is not added, the batch goes on. `Busy`, corruption, I/O: the batch is of no use.
+    /// `KeyTooLong`, `ValueTooLong`: the change is not added. `Busy`, corruption, I/O: it is, but what has come so far could not be
+    /// written; the next change, or the commit, tries that again.
     fn apply(&mut self, op: Op) -> Result<()>;
 
     /// Applies all changes in the order in which they came, all or none; durable when it returns.

@@ -28,19 +28,19 @@ impl<'a> KvBulk<'a> {
         Self { engine, chunk: Chunk::default(), loose: None }
     }
 
-    /// Writes the chunk to tables.
+    /// Writes the chunk to tables. After an error it is still there.
     fn write_chunk(&mut self) -> Result<()> {
-        let chunk = std::mem::take(&mut self.chunk);
         if self.loose.is_none() {
             self.engine.stop_background();
             let right = self.engine.shared.log.merge()?;
             let loose = Loose::new(right.place(), &right.manifest()?, self.engine.shared.pace.table);
             self.loose = Some((right, loose));
         }
-        match &mut self.loose {
-            Some((_, loose)) => loose.write(chunk),
-            None => Ok(()),
+        if let Some((_, loose)) = &mut self.loose {
+            loose.write(&mut self.chunk)?;
+            self.chunk = Chunk::default();
         }
+        Ok(())
     }
 }
 

@@ -132,11 +132,11 @@ impl Loose {
         }
     }
 
-    /// Writes a chunk to tables.
+    /// Writes a chunk, which it sorts, to tables.
     ///
     /// # Errors
     /// I/O.
-    pub(crate) fn write(&mut self, mut chunk: Chunk) -> Result<()> {
+    pub(crate) fn write(&mut self, chunk: &mut Chunk) -> Result<()> {
         chunk.sort();
         let Some((smallest, _)) = chunk.changes.first() else { return Ok(()) };
         let largest = self.runs.first().and_then(|run| run.last()).map(|table| &table.largest);

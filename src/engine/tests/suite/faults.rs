@@ -14,7 +14,7 @@ use super::{ENGINE, new_world, open, report, segments, try_open, world_with};
 use crate::db::Db;
 use crate::engine::tests::sightings::Sightings;
 use crate::engine::tests::world::{Step, set, value};
-use crate::engine::tests::{fail_next, seeds};
+use crate::engine::tests::{contents, fail_next, seeds};
 use crate::error::Error;
 use crate::options::Options;
 use crate::storage::fs::sim::{Call, Fault, Op, SimFs};
@@ -319,6 +319,21 @@ fn threads_whose_shared_sync_fails_all_hear_of_it() {
             }
         }
     }
+}
+
+/// What a bulk could not write is not lost: it goes on with all of its changes.
+#[test]
+fn a_bulk_that_could_not_write_a_table_is_committed_whole_or_not_at_all() {
+    let disk = SimFs::new();
+    let db = open(&disk);
+    fail_next(&disk, Op::Write, ".sst");
+    let mut bulk = db.bulk().unwrap();
+    let failed =
+        (0..50).filter(|number| bulk.set(format!("b{number}"), value(100, *number)).is_err()).count();
+    assert_eq!(failed, usize::from(ENGINE == EngineKind::Kv));
+    assert_eq!(contents(&db).len(), 0);
+    bulk.commit().unwrap();
+    assert_eq!(contents(&open(&disk)).len(), 50);
 }
 
 #[test]
