@@ -1,6 +1,6 @@
 //! The shell's settings: what they are, where a value may come from, and which source wins.
 //!
-//! There are eleven. Each has one name, used in a `config.toml`, and one environment variable; those that one may want to
+//! There are twelve. Each has one name, used in a `config.toml`, and one environment variable; those that one may want to
 //! change for a single run have a [flag](FLAGS). Every source goes through the same reading of text, so that
 //! `sync = "each"`, `KVDB_SYNC=each` and `--sync each` can't differ.
 //! Later sources win:
@@ -68,6 +68,8 @@ pub enum Name {
     History,
     /// How many lines of history are kept.
     HistorySize,
+    /// Words that keep a line out of the history.
+    HistoryIgnore,
 }
 
 /// How a setting is spelled and what may be said for it.
@@ -81,7 +83,7 @@ struct Spec {
 const SWITCH: &str = "on, off";
 
 /// All settings, in the order of [`Name`] and of `.show`.
-const SPECS: [Spec; 11] = [
+const SPECS: [Spec; 12] = [
     Spec { name: Name::Db, key: "db", variable: "KVDB_DIR", allowed: "a directory" },
     Spec { name: Name::Engine, key: "engine", variable: "KVDB_ENGINE", allowed: "simple, kv" },
     Spec { name: Name::Sync, key: "sync", variable: "KVDB_SYNC", allowed: "each, group, none" },
@@ -107,6 +109,12 @@ const SPECS: [Spec; 11] = [
         key: "history_size",
         variable: "KVDB_HISTORY_SIZE",
         allowed: "a number of lines from 0 to 1000000",
+    },
+    Spec {
+        name: Name::HistoryIgnore,
+        key: "history_ignore",
+        variable: "KVDB_HISTORY_IGNORE",
+        allowed: "words divided by blanks, for example \"password token\"",
     },
 ];
 
@@ -178,6 +186,8 @@ pub struct Settings {
     pub history: bool,
     /// How many lines of history are kept.
     pub history_size: usize,
+    /// Words, divided by blanks, that keep a line out of the history.
+    pub history_ignore: String,
     /// Where each value came from, in the order of [`Name`].
     origins: [Origin; SPECS.len()],
 }
@@ -196,6 +206,7 @@ impl Default for Settings {
             readonly: false,
             history: true,
             history_size: 10_000,
+            history_ignore: String::new(),
             origins: Default::default(),
         }
     }
@@ -235,6 +246,7 @@ impl Settings {
             Name::ReadOnly => switch_name(self.readonly).into(),
             Name::History => switch_name(self.history).into(),
             Name::HistorySize => self.history_size.to_string(),
+            Name::HistoryIgnore => self.history_ignore.clone(),
         }
     }
 
@@ -256,6 +268,7 @@ impl Settings {
             Name::HistorySize => {
                 self.history_size = text.parse().ok().filter(|&lines| lines <= 1_000_000)?;
             }
+            Name::HistoryIgnore => text.clone_into(&mut self.history_ignore),
         }
         Some(())
     }

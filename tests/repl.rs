@@ -134,7 +134,7 @@ fn an_open_quote_goes_on_in_the_next_line_and_is_shown() {
 #[test]
 fn ctrl_c_clears_the_line_and_never_leaves() {
     let sandbox = Sandbox::new();
-    let mut session = prompt(&sandbox);
+    let mut session = open(&sandbox, &["--color", "never"], "xterm");
     typed(&mut session, "set a wrong");
     session.exp_string("wrong").unwrap();
     session.send_control(CTRL_C).unwrap();
@@ -195,7 +195,7 @@ fn ctrl_c_ends_a_one_shot_that_waits_for_its_value() {
 fn a_signal_that_ends_the_session_leaves_the_terminal_as_it_was_found() {
     for signal in [Signal::SIGTERM, Signal::SIGHUP] {
         let sandbox = Sandbox::new();
-        let mut session = prompt(&sandbox);
+        let mut session = open(&sandbox, &["--color", "never"], "xterm");
         typed(&mut session, "set a 1");
         session.exp_string("set a 1").unwrap();
         let terminal = session.process().get_file_handle().unwrap();
@@ -225,7 +225,7 @@ fn history_is_private_kept_at_once_and_shared() {
     assert_eq!((leave(&mut one), leave(&mut two)), (0, 0));
     assert_eq!(history(&sandbox), ["set from one", "set from two", "get from"]);
 
-    let mut three = prompt(&sandbox);
+    let mut three = open(&sandbox, &["--color", "never"], "xterm");
     typed(&mut three, "\x1b[A");
     three.exp_string("get from").unwrap();
     three.send_line("").unwrap();
@@ -320,16 +320,164 @@ fn stats_draw_the_levels_and_compact_says_what_it_saved() {
 #[test]
 fn tab_completes_commands() {
     let sandbox = Sandbox::new();
-    let mut session = prompt(&sandbox);
+    let mut session = open(&sandbox, &["--color", "never"], "xterm");
     typed(&mut session, "cou\t");
     session.exp_string("count ").unwrap();
     session.send_control(CTRL_C).unwrap();
     session.exp_string("kvdb> ").unwrap();
-    typed(&mut session, "\t\t");
+    typed(&mut session, "\t");
     session.exp_string("rollback").unwrap();
     session.exp_string("kvdb> ").unwrap();
     session.send_control(CTRL_C).unwrap();
     session.exp_string("(Ctrl-D or exit leaves)").unwrap();
+    session.exp_string("kvdb> ").unwrap();
+    assert_eq!(leave(&mut session), 0);
+}
+
+/// Presses Tab until this is on the line: keys that do not come in time are not waited for.
+fn press_tab_until(session: &mut PtySession, whole: &str) {
+    let mut seen = String::new();
+    for _ in 0..500 {
+        typed(session, "\t");
+        sleep(Duration::from_millis(20));
+        seen.extend(std::iter::from_fn(|| session.try_read()));
+        if seen.contains(whole) {
+            return;
+        }
+    }
+    panic!("{whole:?} did not come: {seen:?}");
+}
+
+#[test]
+fn tab_completes_live_keys_and_values() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["set", "two words", "it's"]).expect("OK\n", 0);
+    let mut session = open(&sandbox, &["--color", "never"], "xterm");
+    typed(&mut session, "get tw");
+    press_tab_until(&mut session, "get \"two words\" ");
+    session.send_line("").unwrap();
+    session.exp_string("\"it's\"\r\n").unwrap();
+    typed(&mut session, "set 'two words' ");
+    press_tab_until(&mut session, "set 'two words' \"it's\" ");
+    session.send_control(CTRL_C).unwrap();
+    session.exp_string("kvdb> ").unwrap();
+
+    ask(&mut session, "begin", "OK\r\n");
+    ask(&mut session, "set other:1 1", "OK\r\n");
+    typed(&mut session, "get o");
+    press_tab_until(&mut session, "get other:1 ");
+    session.send_line("").unwrap();
+    session.exp_string("\"1\"\r\n").unwrap();
+    ask(&mut session, "commit", "OK\r\n");
+    assert_eq!(leave(&mut session), 0);
+}
+
+#[test]
+fn what_is_typed_is_coloured_and_hinted() {
+    let sandbox = Sandbox::new();
+    let mut session = prompt(&sandbox);
+    typed(&mut session, "set");
+    session.exp_string("\x1b[1mset\x1b[0m\x1b[2m KEY VALUE\x1b[0m").unwrap();
+    typed(&mut session, " a \"\\q");
+    session.exp_string("\x1b[32m\"\x1b[0m\x1b[4;31m\\q\x1b[0m").unwrap();
+    session.send_control(CTRL_C).unwrap();
+    session.exp_string("kvdb> ").unwrap();
+    ask(&mut session, "set name \"J K\"", "OK\r\n");
+    typed(&mut session, "set n");
+    session.exp_string("\x1b[2mame \"J K\"\x1b[0m").unwrap();
+    typed(&mut session, "\x1b[C\r");
+    session.exp_string("OK\r\n").unwrap();
+    session.exp_string("kvdb> ").unwrap();
+    assert_eq!(leave(&mut session), 0);
+    assert_eq!(history(&sandbox), ["set name \"J K\""]);
+}
+
+#[test]
+fn without_colour_there_is_nothing_but_what_is_typed() {
+    let sandbox = Sandbox::new();
+    let mut no_colour = command(&sandbox, &[], "xterm");
+    no_colour.env("NO_COLOR", "1");
+    let mut session = spawn_command(no_colour, Some(TIMEOUT_MS)).unwrap();
+    session.exp_string("kvdb> ").unwrap();
+    typed(&mut session, "set name \"J K\"\r");
+    let shown = session.exp_string("OK\r\n").unwrap();
+    assert!(
+        shown.contains("set name \"J K\"") && !shown.contains("KEY") && !shown.contains("\x1b[1m"),
+        "{shown:?}"
+    );
+    session.exp_string("kvdb> ").unwrap();
+    assert_eq!(leave(&mut session), 0);
+}
+
+#[test]
+fn lines_before_an_open_quote_are_taken_back_with_the_up_arrow() {
+    let sandbox = Sandbox::new();
+    let mut session = open(&sandbox, &["--color", "never"], "xterm");
+    typed(&mut session, "set a \"ome\r");
+    session.exp_string("   \"> ").unwrap();
+    typed(&mut session, "two");
+    session.exp_string("two").unwrap();
+    // Up to the end of the first line, to its quote, a letter; down to the end.
+    typed(&mut session, "\x1b[A");
+    session.exp_string("set a \"ome").unwrap();
+    typed(&mut session, "\x7f\x7fne\x1b[B\x1b[F\"\r");
+    session.exp_string("OK\r\n").unwrap();
+    session.exp_string("kvdb> ").unwrap();
+    ask(&mut session, "get a", "\"one\\ntwo\"\r\n");
+
+    typed(&mut session, "set b 'x\r");
+    session.exp_string("   '> ").unwrap();
+    typed(&mut session, "\x7fy'\r");
+    session.exp_string("OK\r\n").unwrap();
+    session.exp_string("kvdb> ").unwrap();
+    ask(&mut session, "get b", "\"xy\"\r\n");
+    assert_eq!(leave(&mut session), 0);
+}
+
+#[test]
+fn history_is_shared_live_shown_and_kept_free_of_secrets() {
+    let sandbox = Sandbox::new();
+    sandbox.write("config/kvdb/config.toml", "history_ignore = \"password token\"\n");
+    let mut one = open(&sandbox, &["--color", "never"], "xterm");
+    let mut two = open(&sandbox, &["--color", "never"], "xterm");
+    ask(&mut one, "set a 1", "OK\r\n");
+    ask(&mut two, "count", "1\r\n");
+    // Each sees at its next prompt what the other typed.
+    typed(&mut two, "\x1b[A\x1b[A");
+    two.exp_string("set a 1").unwrap();
+    two.send_control(CTRL_C).unwrap();
+    two.exp_string("kvdb> ").unwrap();
+    ask(&mut one, "set my_password 1", "OK\r\n");
+    ask(&mut one, ".history off", "OK\r\n");
+    ask(&mut one, "set b 2", "OK\r\n");
+    ask(&mut one, ".history on", "OK\r\n");
+    ask(&mut one, ".history 9", "set a 1\r\ncount\r\n.history off\r\n.history 9\r\n");
+    assert_eq!((leave(&mut one), leave(&mut two)), (0, 0));
+    sandbox.run(&["history", "1"]).expect(".history 9\n", 0).quiet();
+}
+
+#[test]
+fn what_is_typed_ahead_is_not_lost() {
+    let sandbox = Sandbox::new();
+    let mut session = prompt(&sandbox);
+    typed(&mut session, "set a 1\rset b 2\rcount\r");
+    session.exp_string("OK\r\n").unwrap();
+    session.exp_string("OK\r\n").unwrap();
+    session.exp_string("\r\n2\r\n").unwrap();
+    session.exp_string("kvdb> ").unwrap();
+    assert_eq!(leave(&mut session), 0);
+}
+
+#[test]
+fn ctrl_r_finds_what_was_typed() {
+    let sandbox = Sandbox::new();
+    let mut session = open(&sandbox, &["--color", "never"], "xterm");
+    ask(&mut session, "set name Ann", "OK\r\n");
+    ask(&mut session, "count", "1\r\n");
+    typed(&mut session, "\x12ame");
+    session.exp_string("`ame': set name Ann").unwrap();
+    typed(&mut session, "\r");
+    session.exp_string("OK\r\n").unwrap();
     session.exp_string("kvdb> ").unwrap();
     assert_eq!(leave(&mut session), 0);
 }

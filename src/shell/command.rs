@@ -102,6 +102,11 @@ pub enum Command {
         /// Shown when there is none.
         bail: Option<Bail>,
     },
+    /// `.history [N|on|off]`.
+    History {
+        /// What to do with it.
+        history: History,
+    },
     /// `.show`: the settings and where each comes from.
     Show,
     /// `.version`.
@@ -165,4 +170,13 @@ pub enum Bail {
     /// Goes on in a script on standard input, stops in `.read`.
     #[default]
     Auto,
+}
+
+/// What to do with the history of what was typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum History {
+    /// Show the newest lines, at most so many.
+    Show(usize),
+    /// Keep what is typed from now on, or don't.
+    Keep(bool),
 }

@@ -64,6 +64,11 @@ impl Connection {
         }
     }
 
+    /// The database, if it is open already.
+    pub(crate) fn opened(&self) -> Option<Db> {
+        self.db.clone()
+    }
+
     pub(crate) const fn is_read_only(&self) -> bool {
         self.read_only.is_some()
     }

@@ -2,10 +2,11 @@
 //!
 //! A file is replaced as a whole or not at all: written under another name beside it, synced, renamed. Errors name the file.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
@@ -73,6 +74,66 @@ fn is_missing(error: &io::Error) -> bool {
 /// Makes a directory and those above it, for this user alone.
 pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// The names in a directory, and whether each is a directory; none when it can't be read.
+pub(crate) fn names_in(dir: &Path) -> Vec<(OsString, bool)> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let named = |entry: fs::DirEntry| (entry.file_name(), entry.path().is_dir());
+    entries.filter_map(io::Result::ok).map(named).collect()
+}
+
+/// What a file holds from `offset` on, nothing when it is not there; `None` when it is shorter.
+pub(crate) fn read_tail(path: &Path, offset: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut file = match File::open(path) {
+        Err(error) if is_missing(&error) => return Ok((offset == 0).then(Vec::new)),
+        opened => opened?,
+    };
+    if file.metadata()?.len() < offset {
+        return Ok(None);
+    }
+    file.seek(SeekFrom::Start(offset))?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail)?;
+    Ok(Some(tail))
+}
+
+/// Appends a line to a file of this user alone, which begins with the line `header`.
+pub(crate) fn append_private(path: &Path, header: &str, line: &str) -> io::Result<()> {
+    let mut file = locked(path)?;
+    let header = if file.metadata()?.len() == 0 { format!("{header}\n") } else { String::new() };
+    file.write_all(format!("{header}{line}\n").as_bytes())
+}
+
+/// Replaces a file of this user alone, unless it is not `len` bytes long any more: then others have appended to it.
+pub(crate) fn replace_private(path: &Path, len: u64, bytes: &[u8]) -> io::Result<()> {
+    let file = locked(path)?;
+    if file.metadata()?.len() != len {
+        return Err(io::ErrorKind::ResourceBusy.into());
+    }
+    let temporary = beside(path);
+    let written = private().create_new(true).open(&temporary).and_then(|mut new| new.write_all(bytes));
+    let renamed = written.and_then(|()| fs::rename(&temporary, path));
+    renamed.inspect_err(|_| drop(fs::remove_file(&temporary)))
+}
+
+/// A file of this user alone for appending, which nobody else appends to or replaces meanwhile.
+fn locked(path: &Path) -> io::Result<File> {
+    loop {
+        let file = private().create(true).open(path)?;
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        file.lock()?;
+        let (ours, named) = (file.metadata()?, fs::metadata(path)?);
+        if (ours.dev(), ours.ino()) == (named.dev(), named.ino()) {
+            return Ok(file);
+        }
+    }
+}
+
+fn private() -> fs::OpenOptions {
+    let mut options = File::options();
+    options.append(true).mode(0o600);
+    options
 }
 
 /// A file that appears under its name only when it is complete.

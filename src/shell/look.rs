@@ -16,6 +16,31 @@ pub struct Look {
     pub unicode: bool,
 }
 
+/// What a piece of a line is that somebody types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// Nothing in particular.
+    Plain,
+    /// The name of a command.
+    Verb,
+    /// The name of a meta-command.
+    Meta,
+    /// An option.
+    Option,
+    /// One of several words, or a number.
+    Constant,
+    /// Between quotes, or a quote.
+    String,
+    /// An escape between quotes.
+    Escape,
+    /// A quote that is open, or belongs to the one at the cursor.
+    Quote,
+    /// A comment.
+    Comment,
+    /// What is wrong.
+    Error,
+}
+
 impl Look {
     /// Text and nothing else.
     pub const PLAIN: Self = Self { colour: false, columns: None, unicode: false };
@@ -43,6 +68,22 @@ impl Look {
     /// A bar of a picture.
     pub(super) fn bar(self, text: &str) -> String {
         self.mark(text, |text| text.cyan())
+    }
+
+    /// A piece of a line that is typed.
+    pub(super) fn typed(self, text: &str, mark: Mark) -> String {
+        match mark {
+            Mark::Plain => text.into(),
+            Mark::Verb => self.mark(text, |text| text.bold()),
+            Mark::Meta => self.mark(text, |text| text.magenta().bold()),
+            Mark::Option => self.mark(text, |text| text.magenta()),
+            Mark::Constant => self.mark(text, |text| text.cyan()),
+            Mark::String => self.mark(text, |text| text.green()),
+            Mark::Escape => self.mark(text, |text| text.cyan()),
+            Mark::Quote => self.mark(text, |text| text.green().bold().underline()),
+            Mark::Comment => self.mark(text, |text| text.dimmed()),
+            Mark::Error => self.mark(text, |text| text.red().underline()),
+        }
     }
 
     fn mark(self, text: &str, mark: fn(&str) -> ColoredString) -> String {

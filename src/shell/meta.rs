@@ -2,9 +2,11 @@
 
 use serde_json::Value;
 
-use super::command::{Bail, Command, OutputMode};
+use super::command::{self, Bail, Command, OutputMode};
 use super::failure::Failure;
 use super::help;
+use super::history::History;
+use super::literal::is_hidden;
 use super::session::Session;
 use crate::config::Name;
 
@@ -15,6 +17,7 @@ impl Session {
             Command::Mode { mode } => self.mode(mode),
             Command::Timer { on } => self.timer(on),
             Command::Bail { bail } => self.bail(bail),
+            Command::History { history } => self.history(history),
             Command::Show => self.show(),
             Command::Stats => self.stats()?,
             Command::Compact => self.compact()?,
@@ -56,6 +59,25 @@ impl Session {
         }
     }
 
+    /// Shows or turns the history that the prompt lends, or that in the file.
+    fn history(&mut self, what: command::History) {
+        let settings = &self.settings;
+        let history = self.history.get_or_insert_with(|| History::open(settings));
+        match what {
+            command::History::Show(count) => {
+                let lines = history.newest(count).flat_map(|entry| [harmless(entry), "\n".into()]);
+                let text: String = lines.collect();
+                self.renderer.text(&mut self.output.buffer, text.trim_end_matches('\n'));
+            }
+            command::History::Keep(on) => {
+                history.turn(on);
+                self.settings.history = on;
+                self.settings.changed_in_session(Name::History);
+                self.renderer.done(&mut self.output.buffer);
+            }
+        }
+    }
+
     fn show_one(&mut self, name: Name) {
         let text = self.settings.text(name);
         self.renderer.text(&mut self.output.buffer, &text);
@@ -86,4 +108,9 @@ impl Session {
 /// The value of a setting: what reads as a whole number is one.
 fn json_scalar(text: &str) -> Value {
     text.parse::<u64>().map_or_else(|_| text.into(), Value::from)
+}
+
+/// A line as it was typed, without what a terminal would obey.
+fn harmless(line: &str) -> String {
+    line.replace(|c| c != '\n' && is_hidden(c), "?")
 }

@@ -9,10 +9,10 @@
 
 mod block;
 pub mod command;
-mod complete;
 mod connection;
 pub mod diagnostic;
 mod dump;
+mod edit;
 mod execute;
 pub mod exit;
 mod failure;

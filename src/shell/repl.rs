@@ -9,30 +9,31 @@
 //!
 //! 1. Nothing that is typed ends the session but `exit`, `quit` and Ctrl-D. Ctrl-C drops what is typed, or stops what runs.
 //! 2. A command runs only when it is complete: Ctrl-D and Ctrl-C at an open quote run nothing.
-//! 3. A transaction that is open at the end is rolled back, and that is said.
+//! 3. At an open quote the up arrow, and backspace at the start of the line, take the lines before back to be edited.
+//! 4. A transaction that is open at the end is rolled back, and that is said.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+mod keys;
 
+use std::sync::atomic::Ordering;
+
+use rustyline::config::BellStyle;
 use rustyline::error::ReadlineError;
-use rustyline::history::FileHistory;
-use rustyline::{
-    Cmd, CompletionType, ConditionalEventHandler, Config, Editor, Event, EventContext, EventHandler,
-    KeyEvent, RepeatCount,
-};
+use rustyline::{ColorMode, CompletionType, Config, Editor};
+use unicode_width::UnicodeWidthStr;
 
-use super::complete::Completion;
+use super::edit::{Assistant, Source};
 use super::exit::Exit;
 use super::failure::Failure;
-use super::history::HistoryFile;
+use super::history::History;
 use super::input::{Lines, Next};
 use super::lexer::LineEnd;
 use super::parse;
 use super::session::{Flow, Place, Session};
 use super::termination;
 use crate::error::Error;
+use keys::Keys;
 
-type LineEditor = Editor<Completion, FileHistory>;
+type LineEditor = Editor<Assistant, History>;
 
 /// What came from the keyboard.
 enum Typed {
@@ -57,29 +58,23 @@ pub(crate) fn run(session: &mut Session) {
 
 struct Prompt {
     editor: LineEditor,
-    history: HistoryFile,
-    /// Whether there was nothing on the line when Ctrl-C was pressed.
-    dropped_nothing: Arc<AtomicBool>,
+    keys: Keys,
 }
 
 impl Prompt {
     fn open(session: &Session) -> rustyline::Result<Self> {
         termination::restore_the_terminal_first()?;
-        let settings = &session.settings;
+        // Whether there are colours is not for the editor to decide, see the module `look`.
         let config = Config::builder()
-            .max_history_size(settings.history_size)?
-            .history_ignore_dups(true)?
-            .history_ignore_space(true)
             .completion_type(CompletionType::List)
+            .completion_show_all_if_ambiguous(true)
+            .bell_style(BellStyle::None)
+            .color_mode(ColorMode::Forced)
             .build();
-        let mut editor = LineEditor::with_config(config)?;
-        editor.set_helper(Some(Completion::new(session.look)));
-        let dropped_nothing = Arc::new(AtomicBool::new(false));
-        let on_ctrl_c = NoteEmptyLine(Arc::clone(&dropped_nothing));
-        editor
-            .bind_sequence(Event::from(KeyEvent::ctrl('c')), EventHandler::Conditional(Box::new(on_ctrl_c)));
-        let history = HistoryFile::open(settings.history && settings.history_size > 0, &mut editor);
-        Ok(Self { editor, history, dropped_nothing })
+        let mut editor = LineEditor::with_history(config, History::open(&session.settings))?;
+        editor.set_helper(Some(Assistant::new(session.look, session.columns)));
+        let keys = Keys::bind(&mut editor);
+        Ok(Self { editor, keys })
     }
 
     fn run(&mut self, session: &mut Session) {
@@ -90,12 +85,11 @@ impl Prompt {
             }
             match self.read_text(session) {
                 Typed::Text(text) => {
-                    self.history.add(&mut self.editor, text.trim_end_matches('\n'));
-                    if run_text(session, text) == Flow::Leave {
+                    if self.run_text(session, text) == Flow::Leave {
                         return;
                     }
                 }
-                Typed::Dropped if self.dropped_nothing.load(Ordering::Relaxed) => {
+                Typed::Dropped if self.keys.dropped_nothing.load(Ordering::Relaxed) => {
                     session.flush_and_say("(Ctrl-D or exit leaves)");
                 }
                 Typed::Dropped => {}
@@ -104,34 +98,105 @@ impl Prompt {
         }
     }
 
-    /// Reads until no quote is open. What is pasted may be several commands at once.
+    /// Keeps what was typed and runs it. `.history` finds the history in the session meanwhile.
+    fn run_text(&mut self, session: &mut Session, text: String) -> Flow {
+        self.editor.history_mut().keep(text.trim_end_matches('\n'));
+        session.history = Some(std::mem::take(self.editor.history_mut()));
+        let flow = run_text(session, text);
+        *self.editor.history_mut() = session.history.take().unwrap_or_default();
+        flow
+    }
+
+    /// Reads with live keys at hand: those of the open transaction, or of the database.
     fn read_text(&mut self, session: &mut Session) -> Typed {
+        let own = prompt(session);
+        let database = || session.connection.opened().map_or(Source::Nothing, Source::Database);
+        let source = session.block.take().map_or_else(database, |block| Source::Block(Box::new(block)));
+        self.lend(source);
+        self.editor.history_mut().catch_up();
+        let read = self.read_lines(&own, session);
+        if let Source::Block(block) = self.lend(Source::Nothing) {
+            session.block = Some(*block);
+        }
+        read
+    }
+
+    /// Gives the assistant a source of keys, for the one that it had.
+    fn lend(&mut self, source: Source) -> Source {
+        self.editor
+            .helper_mut()
+            .map_or(Source::Nothing, |helper| std::mem::replace(&mut helper.source, source))
+    }
+
+    /// Reads until no quote is open. What is pasted may be several commands at once.
+    fn read_lines(&mut self, own: &str, session: &mut Session) -> Typed {
         let mut text = String::new();
-        let mut finder = LineEnd::new();
-        let mut prompt = prompt(session);
+        let mut rows = 0;
+        let mut initial = None;
         loop {
-            let line = match self.editor.readline(&prompt) {
-                Ok(line) => line + "\n",
+            let shown = shown_prompt(own, &text);
+            self.prepare(&text, &shown);
+            let (left, right): (String, String) = initial.take().unwrap_or_default();
+            let line = match self.editor.readline_with_initial(&shown, (&left, &right)) {
+                Ok(line) => line,
                 Err(error) => return ended(&error, session),
             };
-            text += &line;
-            match quote_left_open(&mut finder, line.as_bytes()) {
-                None => return Typed::Text(text),
-                Some(quote) => {
-                    let indent = prompt.chars().count().saturating_sub(3);
-                    prompt = format!("{}{quote}> ", " ".repeat(indent));
+            rows += self.rows(&shown, &line);
+            match self.keys.back() {
+                Some(back) => {
+                    initial = Some(back.rejoined(&text, &line));
+                    text.clear();
+                    erase(session, std::mem::take(&mut rows));
                 }
+                None => text += &(line + "\n"),
+            }
+            if initial.is_none() && open_quote(&text).is_none() {
+                return Typed::Text(text);
             }
         }
     }
+
+    fn prepare(&mut self, before: &str, prompt: &str) {
+        self.keys.may_go_back.store(!before.is_empty(), Ordering::Relaxed);
+        if let Some(helper) = self.editor.helper_mut() {
+            before.clone_into(&mut helper.before);
+            helper.prompt_width = prompt.width();
+        }
+    }
+
+    /// Rows of the terminal that a line took behind a prompt.
+    fn rows(&mut self, prompt: &str, line: &str) -> usize {
+        let columns = self.editor.dimensions().map_or(80, |(columns, _)| usize::from(columns).max(1));
+        let rows_of = |(index, part): (usize, &str)| {
+            let prompt_width = if index == 0 { prompt.width() } else { 0 };
+            1 + (prompt_width + part.width()) / columns
+        };
+        line.split('\n').enumerate().map(rows_of).sum()
+    }
 }
 
-/// The quote that is open behind some more input.
-fn quote_left_open(finder: &mut LineEnd, mut input: &[u8]) -> Option<char> {
-    while let Some(end) = finder.feed(input) {
-        input = &input[end..];
+/// The prompt itself, or, where a quote is open behind `text`, one that shows which.
+fn shown_prompt(own: &str, text: &str) -> String {
+    match open_quote(text) {
+        Some(quote) => format!("{:>width$}> ", quote, width = own.width().saturating_sub(2)),
+        None => own.to_owned(),
+    }
+}
+
+/// The quote that is open behind a text.
+fn open_quote(text: &str) -> Option<char> {
+    let (mut finder, mut rest) = (LineEnd::new(), text.as_bytes());
+    while let Some(end) = finder.feed(rest) {
+        rest = &rest[end..];
     }
     finder.open_quote()
+}
+
+/// Takes the last rows off the terminal: what stands there is shown again.
+fn erase(session: &mut Session, rows: usize) {
+    session.output.buffer.extend_from_slice(format!("\x1b[{rows}A\r\x1b[J").as_bytes());
+    // That the rows stay does no harm.
+    drop(session.output.flush());
 }
 
 fn ended(error: &ReadlineError, session: &mut Session) -> Typed {
@@ -205,30 +270,23 @@ fn run_line(session: &mut Session, line: &[u8]) -> Flow {
     }
 }
 
-/// Ctrl-C, with a look at the line that it drops.
-struct NoteEmptyLine(Arc<AtomicBool>);
-
-impl ConditionalEventHandler for NoteEmptyLine {
-    fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext<'_>) -> Option<Cmd> {
-        self.0.store(context.line().is_empty(), Ordering::Relaxed);
-        Some(Cmd::Interrupt)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn the_prompt_of_a_line_that_goes_on_shows_the_quote() {
+        assert_eq!(shown_prompt("kvdb> ", ""), "kvdb> ");
+        assert_eq!(shown_prompt("kvdb> ", "set a \"x\n"), "   \"> ");
+        assert_eq!(shown_prompt("kvdb(ro)> ", "set a 'x\n"), "       '> ");
+    }
+
+    #[test]
     fn text_is_complete_when_no_quote_is_open_behind_it() {
-        let open = |pieces: &[&str]| {
-            let mut finder = LineEnd::new();
-            pieces.iter().map(|piece| quote_left_open(&mut finder, piece.as_bytes())).last().flatten()
-        };
-        assert_eq!(open(&["get a\n"]), None);
-        assert_eq!(open(&["set a \"x\n"]), Some('"'));
-        assert_eq!(open(&["set a 'x\n", "it's\n"]), None);
-        assert_eq!(open(&["set a 1\nset b 'two\n"]), Some('\''));
-        assert_eq!(open(&["set a \"x\n", "y\"\n"]), None);
+        assert_eq!(open_quote("get a\n"), None);
+        assert_eq!(open_quote("set a \"x\n"), Some('"'));
+        assert_eq!(open_quote("set a 'x\nit's\n"), None);
+        assert_eq!(open_quote("set a 1\nset b 'two\n"), Some('\''));
+        assert_eq!(open_quote("set a \"x\ny\"\n"), None);
     }
 }

@@ -19,6 +19,7 @@ use super::diagnostic::Origin;
 use super::execute::{self, Answer, Kind};
 use super::exit::Exit;
 use super::failure::Failure;
+use super::history::History;
 use super::interrupt::Interrupt;
 use super::load::load;
 use super::look::Look;
@@ -126,6 +127,10 @@ pub(crate) struct Session {
     pub(super) errors: Stream,
     /// What standard output could show at the start.
     pub(crate) look: Look,
+    /// Tells the columns of the terminal that standard output is, if it is one.
+    pub(crate) columns: Option<fn() -> usize>,
+    /// What was typed before, while the prompt lends it.
+    pub(crate) history: Option<History>,
     exit: Exit,
     /// How deep `.read` is nested.
     pub(crate) depth: usize,
@@ -140,6 +145,8 @@ impl Session {
             way,
             block: None,
             look: streams.output.look(),
+            columns: streams.output.width,
+            history: None,
             output: Output::new(streams.output.sink),
             interrupt,
             tally: Tally::default(),

@@ -40,6 +40,7 @@ pub enum Verb {
     Mode,
     Timer,
     Bail,
+    History,
     Show,
     Version,
     Help,

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::super::command::{Bail, Columns, Command, Selection};
+use super::super::command::{Bail, Columns, Command, History, Selection};
 use super::super::diagnostic::Diagnostic;
 use super::super::lexer::Token;
 use super::super::literal::brief;
@@ -42,6 +42,7 @@ impl Call<'_, '_> {
             Verb::Mode => Command::Mode { mode: self.choice(table::output_mode)? },
             Verb::Timer => Command::Timer { on: self.choice(switch)? },
             Verb::Bail => Command::Bail { bail: self.choice(bail)? },
+            Verb::History => Command::History { history: self.history()? },
             Verb::Show => Command::Show,
             Verb::Version => Command::Version,
             Verb::Help => Command::Help { topic: self.topic()? },
@@ -106,6 +107,17 @@ impl Call<'_, '_> {
             (Some(_), _) => Columns::Keys,
             (_, Some(_)) => Columns::Values,
             _ => Columns::Both,
+        }
+    }
+
+    fn history(&self) -> Result<History, Diagnostic> {
+        const USUAL_COUNT: usize = 20;
+        match self.args.first() {
+            None => Ok(History::Show(USUAL_COUNT)),
+            Some(token) if token.bytes.first().is_some_and(u8::is_ascii_digit) => {
+                Ok(History::Show(number(token, 0, usize::MAX)?))
+            }
+            Some(_) => Ok(self.choice(switch)?.map_or(History::Show(USUAL_COUNT), History::Keep)),
         }
     }
 

@@ -124,6 +124,21 @@ pub(super) const SPECS: &[Spec] = &[
         ..PLAIN
     },
     Spec {
+        verb: Verb::History,
+        name: ".history",
+        args: &[choice("N|on|off", &["on", "off"])],
+        summary: "show what was typed, or stop keeping it",
+        details: "Shows the last N commands that were typed, or 20. off keeps none from now on in this session, on does again. \
+                  Never kept is a line that begins with a blank, that repeats the one before, or that holds one of the words \
+                  in the setting history_ignore.",
+        reply: "a command a line; OK",
+        examples: &[
+            Example { line: ".history off", output: "OK" },
+            Example { line: ".history 5", output: "" },
+        ],
+        ..PLAIN
+    },
+    Spec {
         verb: Verb::Show,
         name: ".show",
         summary: "show the settings and where each comes from",
