@@ -9,10 +9,10 @@
 //! * no verb on a terminal → a session ([`Run::Session`]).
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use kvdb::config::{FLAGS, Flag, FlagValue, Flags};
+use kvdb::config::{FLAGS, Flag, FlagValue, Flags, Name};
 use kvdb::shell::run::Run;
 
 /// What the command line asks for.
@@ -48,6 +48,29 @@ pub(crate) fn parse(
     Ok(Invocation { flags, files, run })
 }
 
+/// Whether the command line, as far as it can be read, or else the value of `KVDB_MODE`, asks for JSON.
+pub(crate) fn asks_for_json(args: impl IntoIterator<Item = OsString>, variable: Option<OsString>) -> bool {
+    let mut mode = variable;
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next().filter(|arg| arg.as_bytes().starts_with(b"-")) {
+        let (name, attached) = match arg.as_bytes().iter().position(|&byte| byte == b'=') {
+            Some(at) => (&arg.as_bytes()[..at], Some(OsString::from_vec(arg.as_bytes()[at + 1..].to_vec()))),
+            None => (arg.as_bytes(), None),
+        };
+        let flag = FLAGS.iter().find(|flag| flag.name.as_bytes() == name);
+        let value = match flag.map(|flag| flag.value) {
+            Some(FlagValue::Fixed(value)) => Some(value.into()),
+            Some(FlagValue::Typed(_)) => attached.or_else(|| args.next()),
+            None if name == b"-c" => args.next(),
+            None => None,
+        };
+        if flag.is_some_and(|flag| flag.setting == Name::Mode) {
+            mode = value;
+        }
+    }
+    mode.is_some_and(|mode| mode == "json" || mode == "jsonl")
+}
+
 fn command() -> Command {
     Command::new("kvdb")
         .version(env!("CARGO_PKG_VERSION"))
@@ -66,7 +89,10 @@ fn command() -> Command {
 
 fn option(flag: &Flag) -> Arg {
     match flag.value {
-        FlagValue::Fixed(_) => switch(flag.name, flag.summary),
+        FlagValue::Fixed(_) => match flag.short {
+            Some(short) => switch(flag.name, flag.summary).short(short),
+            None => switch(flag.name, flag.summary),
+        },
         FlagValue::Typed(placeholder) => Arg::new(&flag.name[2..])
             .long(&flag.name[2..])
             .value_name(placeholder)
@@ -127,8 +153,6 @@ fn run(
 
 #[cfg(test)]
 mod tests {
-    use kvdb::config::Name;
-
     use super::*;
 
     fn parsed(args: &[&str]) -> Invocation {
@@ -165,6 +189,22 @@ mod tests {
             parsed(&["-c", "get a", "-c", "-x"]).run,
             Run::Lines(vec![b"get a".to_vec(), b"-x".to_vec()])
         );
+    }
+
+    #[test]
+    fn json_is_heard_in_a_command_line_that_is_not_understood() {
+        let asks = |line: &str, variable: Option<&str>| {
+            asks_for_json(line.split(' ').map(OsString::from), variable.map(OsString::from))
+        };
+        for line in
+            ["--json --nosuch", "--db d --json", "--mode jsonl get", "--db=d --mode=json", "-c x --json"]
+        {
+            assert!(asks(line, None), "{line}");
+        }
+        for line in ["get --json", "--mode csv", "--db --json", "--nosuch"] {
+            assert!(!asks(line, None), "{line}");
+        }
+        assert!(asks("--nosuch", Some("json")) && !asks("--raw", Some("json")));
     }
 
     #[test]

@@ -91,7 +91,7 @@ const SPECS: [Spec; 12] = [
         name: Name::Mode,
         key: "mode",
         variable: "KVDB_MODE",
-        allowed: "quoted, raw, json, jsonl, table, script",
+        allowed: "quoted, raw, null, json, jsonl, csv, tsv, table, script",
     },
     Spec { name: Name::Color, key: "color", variable: "KVDB_COLOR", allowed: "auto, always, never" },
     Spec { name: Name::Bail, key: "bail", variable: "KVDB_BAIL", allowed: "on, off, auto" },
@@ -305,11 +305,14 @@ const COLORS: [(&str, Color); 3] =
 const BAILS: [(&str, Bail); 3] = [("on", Bail::On), ("off", Bail::Off), ("auto", Bail::Auto)];
 
 /// The output modes and their names.
-pub const MODES: [(&str, OutputMode); 6] = [
+pub const MODES: [(&str, OutputMode); 9] = [
     ("quoted", OutputMode::Quoted),
     ("raw", OutputMode::Raw),
+    ("null", OutputMode::Null),
     ("json", OutputMode::Json),
     ("jsonl", OutputMode::Jsonl),
+    ("csv", OutputMode::Csv),
+    ("tsv", OutputMode::Tsv),
     ("table", OutputMode::Table),
     ("script", OutputMode::Script),
 ];

@@ -22,6 +22,11 @@ fn main() -> ExitCode {
     exit.into()
 }
 
+/// Whether errors are JSON, as far as that is known before what was typed is understood.
+fn speaks_json() -> bool {
+    cli::asks_for_json(std::env::args_os().skip(1), std::env::var_os("KVDB_MODE"))
+}
+
 fn start(invocation: Invocation) -> Exit {
     let Invocation { flags, files, run: what } = invocation;
     let variable = |name: &str| std::env::var_os(name);
@@ -93,14 +98,31 @@ fn is_coloured(setting: Color, is_terminal: bool) -> bool {
 }
 
 fn refused(error: &SettingError) -> Exit {
+    if speaks_json() {
+        return usage_as_json(&error.to_string(), error.help.as_deref());
+    }
     let help = error.help.as_ref().map(|help| format!("  = help: {help}\n"));
     say(&format!("error: {error}\n{}", help.unwrap_or_default()));
+    Exit::USAGE
+}
+
+fn usage_as_json(error: &str, help: Option<&str>) -> Exit {
+    let mut object = serde_json::json!({ "error": error, "kind": "invalid", "exit": Exit::USAGE.0 });
+    if let Some(help) = help {
+        object["help"] = help.into();
+    }
+    say(&format!("{object}\n"));
     Exit::USAGE
 }
 
 /// Help and version on standard output, errors on standard error.
 fn answered_by_clap(answer: &clap::Error) -> Exit {
     let text = answer.render().to_string();
+    if answer.use_stderr() && speaks_json() {
+        let mut lines = text.lines().map(str::trim);
+        let error = lines.next().unwrap_or_default().trim_start_matches("error: ");
+        return usage_as_json(error, lines.find_map(|line| line.strip_prefix("tip: ")));
+    }
     if answer.use_stderr() {
         say(&text);
         return Exit::USAGE;

@@ -291,3 +291,71 @@ fn a_file_is_no_database() {
         .complains("is not a kvdb database: it is a file");
     sandbox.run(&["--db", "no/where", "set", "a", "1"]).expect("", 3).complains("does not exist");
 }
+
+#[test]
+fn records_for_programs_in_every_mode() {
+    let sandbox = Sandbox::new();
+    sandbox.script("set a 'x, y'\nset b x\"ff\"\nset c ''").expect("OK\nOK\nOK\n", 0);
+    let csv = "key,value,value_b64\na,\"x, y\",\nb,,/w==\nc,\"\",\n";
+    sandbox.run(&["--mode", "csv", "scan"]).expect(csv, 0);
+    sandbox.run(&["--mode", "csv", "keys", "a"]).expect("key\na\n", 0);
+    sandbox.run(&["--mode", "csv", "get", "a", "z"]).expect("key,value\na,\"x, y\"\nz,\n", 1);
+    sandbox.run(&["--mode", "tsv", "scan"]).expect("key\tvalue\na\tx, y\nb\t\\xff\nc\t\n", 0);
+    for flag in ["-0", "--null"] {
+        sandbox.run(&[flag, "keys"]).expect("a\0b\0c\0", 0);
+        assert_eq!(sandbox.run(&[flag, "get", "b", "z"]).out, b"\xff\0");
+    }
+}
+
+/// The errors of a run, each as a JSON object.
+fn json_errors(ran: &Ran) -> Vec<serde_json::Value> {
+    ran.err.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn with_json_every_error_is_an_object_a_line() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["set", "a", "x"]).expect("OK\n", 0);
+    let cases: [(&[&str], &str, i32); 8] = [
+        (&["--json", "gte", "a"], "invalid", 2),
+        (&["--json", "incr", "a"], "invalid", 2),
+        (&["--json", "--nosuch", "get", "a"], "invalid", 2),
+        (&["--mode", "jsonl", "--sync", "weekly", "get", "a"], "invalid", 2),
+        (&["--json", "--db", "absent", "get", "a"], "unavailable", 3),
+        (&["--json", "--readonly", "set", "a", "1"], "unavailable", 3),
+        (&["--json", ".load", "absent"], "io", 5),
+        (&["--json", "-c", "get"], "invalid", 2),
+    ];
+    for (args, kind, exit) in cases {
+        let ran = sandbox.run(args);
+        let errors = json_errors(&ran);
+        assert_eq!((errors.len(), ran.code), (1, Some(exit)), "{args:?}: {}", ran.err);
+        assert_eq!((errors[0]["kind"].as_str(), errors[0]["exit"].as_i64()), (Some(kind), Some(exit.into())));
+        assert!(errors[0]["error"].is_string());
+    }
+    let script = json_errors(&sandbox.feed(&["--json"], "get a\nnope\n.read absent\n"));
+    assert_eq!((&script[0]["line"], &script[0]["file"]), (&2.into(), &"stdin".into()));
+    assert_eq!((&script[1]["line"], &script[1]["path"]), (&3.into(), &"absent".into()));
+    assert!(script[2]["notice"].is_string());
+}
+
+#[test]
+fn damage_and_a_lock_are_json_with_their_place() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["set", "a", "x"]).expect("OK\n", 0);
+    let dir = sandbox.file(".kvdb");
+    let manifest = dir.join("MANIFEST");
+    let whole = fs::read(&manifest).unwrap();
+    let mut damaged = whole.clone();
+    damaged[20] ^= 1;
+    fs::write(&manifest, damaged).unwrap();
+    let ran = sandbox.run(&["--json", "get", "a"]);
+    let error = &json_errors(&ran)[0];
+    assert_eq!((error["kind"].as_str(), ran.code), (Some("corruption"), Some(4)), "{}", ran.err);
+    assert!(error["path"].as_str().unwrap().ends_with("MANIFEST") && error["offset"].is_u64());
+    fs::write(&manifest, whole).unwrap();
+    let lock = File::open(dir.join("LOCK")).unwrap();
+    lock.lock().unwrap();
+    let ran = sandbox.run(&["--json", "--lock-timeout", "0.05", "set", "a", "y"]);
+    assert_eq!((json_errors(&ran)[0]["kind"].as_str(), ran.code), (Some("busy"), Some(3)), "{}", ran.err);
+}

@@ -425,3 +425,29 @@ fn a_value_with_a_kvdb_mode_changes_in_the_script() {
     let expected = "OK\n{\"ok\":true}\n{\"key\":\"k\",\"value\":\"v w\"}\nOK\nv w\nraw\n# OK\nset \"k\" \"v w\"\n# \"missing\" is not there\n";
     ran.expect(expected, 2).complains("xml");
 }
+
+#[test]
+fn results_go_to_a_file_and_back() {
+    let sandbox = Sandbox::new();
+    sandbox.write("all", "old");
+    let ran = sandbox.script(
+        "set a 1\n.output all\nset b 2\nscan\nnope\n.output\ncount\n.once keys\nkeys\n.once set\nset c 3\nget c\n",
+    );
+    ran.expect("OK\nOK\nOK\n2\nOK\nOK\n\"3\"\n", 2).complains("stdin:5:1");
+    let text = |name: &str| std::fs::read_to_string(sandbox.file(name)).unwrap();
+    assert_eq!(text("all"), "OK\n\"a\" \"1\"\n\"b\" \"2\"\n");
+    assert_eq!([text("keys"), text("set")], ["\"a\"\n\"b\"\n", "OK\n"]);
+}
+
+#[test]
+fn a_file_for_results_that_can_not_be_written_is_named() {
+    let sandbox = Sandbox::new();
+    let ran = sandbox.script(".output no/such\nset a 1\n.output /dev/full\nscan\ncount\n.output -\nget a\n");
+    ran.expect("OK\nOK\n1\nOK\n\"1\"\n", 5);
+    ran.complains("cannot create no/such: ").complains("cannot write /dev/full: ").complains("stdin:4");
+    let ran = sandbox.script(".once /dev/full\nscan\nget a\n");
+    ran.expect("OK\n\"1\"\n", 5).complains("cannot write /dev/full: ").complains("stdin:2");
+    let ran = sandbox.script(".output /dev/full\nset a 2\nget a\n");
+    // Commands that share a commit share its answers.
+    ran.expect("OK\n", 5).complains("cannot write /dev/full: ").complains("stdin:2");
+}

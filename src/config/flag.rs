@@ -7,6 +7,8 @@ use super::Name;
 pub struct Flag {
     /// With its two dashes.
     pub name: &'static str,
+    /// One character that stands for it behind a single dash.
+    pub short: Option<char>,
     /// What it sets.
     pub setting: Name,
     /// To what.
@@ -25,17 +27,22 @@ pub enum FlagValue {
 }
 
 const fn typed(name: &'static str, setting: Name, placeholder: &'static str, summary: &'static str) -> Flag {
-    Flag { name, setting, value: FlagValue::Typed(placeholder), summary }
+    Flag { name, short: None, setting, value: FlagValue::Typed(placeholder), summary }
 }
 
 const fn fixed(name: &'static str, setting: Name, value: &'static str, summary: &'static str) -> Flag {
-    Flag { name, setting, value: FlagValue::Fixed(value), summary }
+    Flag { name, short: None, setting, value: FlagValue::Fixed(value), summary }
 }
 
 /// All of them, in the order of help. Where two set the same, the later one here counts.
-pub const FLAGS: [Flag; 11] = [
+pub const FLAGS: [Flag; 12] = [
     typed("--db", Name::Db, "DIR", "Where the database is [default: $KVDB_DIR, then ./.kvdb]"),
-    typed("--mode", Name::Mode, "MODE", "How results are written: quoted, raw, json, jsonl, table, script"),
+    typed(
+        "--mode",
+        Name::Mode,
+        "MODE",
+        "How results are written, for example json or csv: see `kvdb help .mode`",
+    ),
     typed("--sync", Name::Sync, "WHEN", "When writes reach the device: each, group, none"),
     typed(
         "--lock-timeout",
@@ -48,6 +55,10 @@ pub const FLAGS: [Flag; 11] = [
     typed("--engine", Name::Engine, "ENGINE", "The engine of a database that is created: simple, kv"),
     fixed("--json", Name::Mode, "json", "Same as --mode json; errors are JSON too"),
     fixed("--raw", Name::Mode, "raw", "Same as --mode raw: the exact bytes"),
+    Flag {
+        short: Some('0'),
+        ..fixed("--null", Name::Mode, "null", "Same as --mode null: the exact bytes, each ended by NUL")
+    },
     fixed("--readonly", Name::ReadOnly, "on", "Refuse writes"),
     fixed("--timer", Name::Timer, "on", "Say how long each command took, on standard error"),
 ];

@@ -87,6 +87,13 @@ pub enum Command {
         /// A script.
         file: PathBuf,
     },
+    /// `.output [FILE]`, `.once FILE`: where results go.
+    Output {
+        /// Standard output when there is none.
+        file: Option<PathBuf>,
+        /// Whether for one command only.
+        once: bool,
+    },
     /// `.mode [M]`: shows or sets how results are written.
     Mode {
         /// Shown when there is none.
@@ -150,10 +157,16 @@ pub enum OutputMode {
     Quoted,
     /// The exact bytes and nothing else.
     Raw,
+    /// The exact bytes, and a NUL behind each key and each value.
+    Null,
     /// One JSON document per command.
     Json,
     /// One JSON object per record.
     Jsonl,
+    /// Comma-separated columns below their names.
+    Csv,
+    /// Columns divided by TAB below their names, with escapes.
+    Tsv,
     /// Aligned columns.
     Table,
     /// Commands that would store the result again.

@@ -20,6 +20,7 @@ use std::ops::Range;
 use serde_json::json;
 use unicode_width::UnicodeWidthChar;
 
+use super::exit::Exit;
 use super::literal::{is_hidden, write_hex_escape, write_hidden};
 use super::look::Look;
 
@@ -118,7 +119,8 @@ impl Diagnostic {
     pub fn to_json(&self, source: &[u8], origin: Option<Origin<'_>>) -> String {
         let place = Place::find(source, &self.span, origin.map_or(1, |origin| origin.line));
         let mut object = json!({
-            "error": self.message, "line": place.line, "column": place.column, "label": self.label,
+            "error": self.message, "kind": "invalid", "exit": Exit::USAGE.0,
+            "line": place.line, "column": place.column, "label": self.label,
         });
         if let Some(Origin { name, .. }) = origin {
             object["file"] = name.into();
@@ -397,7 +399,7 @@ error: unexpected argument
         assert_eq!(
             value,
             json!({
-                "error": "unexpected argument", "file": "a \"b\".kv", "line": 12, "column": 15,
+                "error": "unexpected argument", "kind": "invalid", "exit": 2, "file": "a \"b\".kv", "line": 12, "column": 15,
                 "label": "a value with spaces needs quotes", "help": "set name \"Jaya Krishna\"",
             })
         );

@@ -8,7 +8,7 @@
 //! 3. Lengths are checked before anything is written: inside a transaction the line that is at fault is told, not its commit.
 
 use super::command::Command;
-use super::render::{Quantity, Renderer};
+use super::render::{Binary, Quantity, Renderer};
 use crate::db::{Db, Snapshot};
 use crate::engine::Turn;
 use crate::error::{Error, Result};
@@ -108,18 +108,17 @@ pub(crate) fn get(
     renderer: &mut Renderer,
     out: &mut Vec<u8>,
 ) -> Result<Answer> {
-    let start = out.len();
-    let mut answer = Answer::Yes;
-    let mut records = renderer.answers(keys.len() > 1);
-    for key in keys {
-        let value = view.get(key).inspect_err(|_| out.truncate(start))?;
-        records.record(out, key, value.as_deref());
-        if value.is_none() {
-            answer = Answer::No;
-        }
+    let values: Vec<Option<Value>> = keys.iter().map(|key| view.get(key)).collect::<Result<_>>()?;
+    let answered = || keys.iter().zip(&values);
+    let mut binary = Binary::default();
+    if renderer.looks_ahead() {
+        answered().for_each(|(key, value)| binary.look(key, value.as_deref().unwrap_or_default()));
     }
+    let mut records = renderer.answers(keys.len() > 1);
+    records.foresee(binary);
+    answered().for_each(|(key, value)| records.record(out, key, value.as_deref()));
     records.end(out);
-    Ok(answer)
+    Ok(if values.iter().all(Option::is_some) { Answer::Yes } else { Answer::No })
 }
 
 /// Runs `exists`: `true` or `false` for each key.

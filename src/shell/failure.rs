@@ -5,7 +5,7 @@ use std::io;
 use super::diagnostic::Diagnostic;
 use super::exit::Exit;
 use super::literal::brief;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// Bytes of a key that a message shows.
 const MAX_SHOWN_KEY: usize = 200;
@@ -62,6 +62,18 @@ impl Failure {
         matches!(self.exit(), Exit::CLOSED_PIPE | Exit::INTERRUPTED)
     }
 
+    /// The kind of error, as JSON names it.
+    pub(crate) fn kind(&self) -> &'static str {
+        match (self.exit(), self) {
+            (_, Self::Database(error)) if error.kind() == ErrorKind::Busy => "busy",
+            (Exit::NEGATIVE, _) => "conflict",
+            (Exit::UNAVAILABLE, _) => "unavailable",
+            (Exit::CORRUPTION, _) => "corruption",
+            (Exit::IO, _) => "io",
+            _ => "invalid",
+        }
+    }
+
     pub(crate) fn message(&self) -> String {
         match self {
             Self::Line(diagnostic) => diagnostic.message.clone(),
@@ -87,12 +99,6 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Database(error)
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Output(error)
     }
 }
 

@@ -65,7 +65,7 @@ impl Session {
     fn columns_for_people(&self) -> Option<usize> {
         match self.settings.mode {
             OutputMode::Quoted | OutputMode::Raw | OutputMode::Table => self.renderer.columns(),
-            OutputMode::Json | OutputMode::Jsonl | OutputMode::Script => None,
+            _ => None,
         }
     }
 }

@@ -37,6 +37,11 @@ pub(crate) fn open(path: &Path) -> Result<File> {
     }
 }
 
+/// Opens a file for writing and empties it.
+pub(crate) fn overwrite(path: &Path) -> Result<File> {
+    File::create(path).map_err(failed("create", path))
+}
+
 /// All of a file, or as much of it as shows that it is longer than `limit`.
 pub(crate) fn read_up_to(path: &Path, limit: usize, interrupt: &Interrupt) -> Result<Vec<u8>> {
     read_stream_up_to(open(path)?, path, limit, interrupt)

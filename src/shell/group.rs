@@ -148,8 +148,10 @@ impl<'s, 'a> Group<'s, 'a> {
         let mut written = 0;
         for event in events {
             let before = if is_lost { output_start } else { event.output_len };
-            if let Err(error) = session.output.flush_first(before - written) {
-                return session.fail(&Failure::Output(error), Place::NONE);
+            if let Err(failure) = session.output.flush_first(before - written)
+                && session.fail(&failure, Place::NONE) == Flow::Leave
+            {
+                return Flow::Leave;
             }
             written = before;
             let origin = Some(Origin { name, line: event.line });
@@ -159,7 +161,7 @@ impl<'s, 'a> Group<'s, 'a> {
         }
         let place = Place { origin: Some(Origin { name, line: first_line }), source: b"" };
         let result = match committed {
-            Ok(()) => session.output.flush().map_err(Failure::Output),
+            Ok(()) => session.output.flush(),
             Err(error) => Err(lost(error, first_line, last_line)),
         };
         session.settle(result.map(|()| Flow::Continue), place)

@@ -81,7 +81,7 @@ pub(super) fn write_hidden(out: &mut Vec<u8>, c: char) {
 }
 
 /// Appends `\xHH`.
-pub(super) fn write_hex_escape(out: &mut Vec<u8>, byte: u8) {
+pub(crate) fn write_hex_escape(out: &mut Vec<u8>, byte: u8) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     out.extend([b'\\', b'x', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
 }

@@ -1,19 +1,22 @@
 //! Commands that concern the session and the database as a whole: settings and help; figures are in [`figures`](super::figures).
 
+use std::path::{Path, PathBuf};
+
 use serde_json::Value;
 
 use super::command::{self, Bail, Command, OutputMode};
 use super::failure::Failure;
-use super::help;
 use super::history::History;
 use super::literal::is_hidden;
 use super::session::Session;
-use crate::config::Name;
+use super::{files, help};
+use crate::config::{Name, Origin};
 
 impl Session {
     /// Runs one of these commands.
     pub(crate) fn settings_and_figures(&mut self, command: Command) -> Result<(), Failure> {
         match command {
+            Command::Output { file, once } => self.send_output(file, once)?,
             Command::Mode { mode } => self.mode(mode),
             Command::Timer { on } => self.timer(on),
             Command::Bail { bail } => self.bail(bail),
@@ -26,6 +29,18 @@ impl Session {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Opens the file before anything changes: while it can't be written, results go where they went.
+    fn send_output(&mut self, path: Option<PathBuf>, once: bool) -> Result<(), Failure> {
+        let path = path.filter(|path| path != Path::new("-"));
+        let file = path.as_deref().map(files::overwrite).transpose()?;
+        self.output.restore()?;
+        self.renderer.done(&mut self.output.buffer);
+        match path.zip(file) {
+            Some((path, file)) => self.output.redirect(path, Box::new(file), once),
+            None => Ok(()),
+        }
     }
 
     fn mode(&mut self, mode: Option<OutputMode>) {
@@ -84,7 +99,10 @@ impl Session {
     }
 
     fn show(&mut self) {
-        let rows = self.settings.rows();
+        let mut rows = self.settings.rows();
+        if let Some(file) = self.output.file() {
+            rows.push(("output", file.display().to_string(), Origin::Session.to_string()));
+        }
         let width = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or(0);
         let is_json = matches!(self.settings.mode, OutputMode::Json | OutputMode::Jsonl);
         let row = |(name, value, origin): &(&'static str, String, String)| {

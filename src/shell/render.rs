@@ -1,33 +1,39 @@
 //! Replies as bytes: what every kind of reply looks like in every output mode.
 //!
-//! | reply | quoted | raw | json, jsonl | table | script |
-//! |---|---|---|---|---|---|
-//! | done | `OK` | `OK` | `{"ok":true}` | `OK` | `# OK` |
-//! | number | `3` | `3` | `{"deleted":3}`, `count`, `value`, `length` | `3` | `# 3` |
-//! | `get` | `"v"` or `null` | the bytes; nothing if absent | `{"key":"k","value":"v"}` or `null` | rows | `set "k" "v"`; absent: `# "k" is not there` |
-//! | `exists` | `true` | `true` | `{"key":"k","exists":true}` | `true` | `# true` |
-//! | `scan` | `"k" "v"` | `k` TAB `v` | `{"key":"k","value":"v"}` | rows | `set "k" "v"` |
-//! | `keys`, `scan --values` | `"k"`, `"v"` | the bytes | `{"key":"k"}`, `{"value":"v"}` | rows | `set "k" "v"` |
-//! | figures (`.stats`, `.show`; on a terminal `.stats` is text) | `name  value` | as quoted | one object | as quoted | as quoted, behind `# ` |
-//! | text (`help`, `.version`) | as it is | as it is | a JSON string | as it is | behind `# ` |
+//! | reply | quoted | raw, null | json, jsonl | csv, tsv | table | script |
+//! |---|---|---|---|---|---|---|
+//! | done | `OK` | `OK` | `{"ok":true}` | `OK` | `OK` | `# OK` |
+//! | number | `3` | `3` | `{"deleted":3}`, `count`, `value`, `length` | `3` | `3` | `# 3` |
+//! | `get` | `"v"` or `null` | the bytes; nothing if absent | `{"key":"k","value":"v"}` or `null` | rows | rows | `set "k" "v"`; absent: `# "k" is not there` |
+//! | `exists` | `true` | `true` | `{"key":"k","exists":true}` | `true` | `true` | `# true` |
+//! | `scan` | `"k" "v"` | `k` TAB `v` | `{"key":"k","value":"v"}` | rows | rows | `set "k" "v"` |
+//! | `keys`, `scan --values` | `"k"`, `"v"` | the bytes | `{"key":"k"}`, `{"value":"v"}` | rows | rows | `set "k" "v"` |
+//! | figures (`.stats`, `.show`; on a terminal `.stats` is text) | `name  value` | as quoted | one object | rows | as quoted | as quoted, behind `# ` |
+//! | text (`help`, `.version`) | as it is | as it is | a JSON string | as it is | as it is | behind `# ` |
 //!
-//! 1. Every reply ends with a newline and every record is one line, except in `raw`.
+//! 1. Every reply ends with a newline and every record is one line, except in `raw`, in `null`, and in `csv` where a cell holds a
+//!    line end.
 //! 2. `raw` writes the bytes of keys and values and adds nothing. Where several records come out of one run that is not
 //!    a session, one newline stands between them and none behind the last; in a session, and in a script that may be waiting for
-//!    the answer, each record ends with a newline.
+//!    the answer, each record ends with a newline. `null` ends each key, value, word and number with a NUL instead and adds nothing
+//!    else: for `xargs -0`.
 //! 3. `json` is one document per command: an object, or an array of objects where a command can answer with several
 //!    (`scan`, or more than one key). `jsonl` is the same objects, one a line. What is not UTF-8 stands in base64 in
 //!    `key_b64` or `value_b64` instead of `key` or `value`, so the output is valid for every byte string.
-//! 4. `script` output is a script: running it stores the records again. Columns are not left out there.
-//! 5. `table` cuts to the width of the terminal, and cuts nothing when the output is no terminal; its cells are literals.
+//! 4. `csv` and `tsv` are tables for programs, each reply that is made of records with its columns' names: [`csv`], [`tsv`].
+//! 5. `script` output is a script: running it stores the records again. Columns are not left out there.
+//! 6. `table` cuts to the width of the terminal, and cuts nothing when the output is no terminal; its cells are literals.
 
+mod csv;
 mod json;
 mod table;
+pub(crate) mod tsv;
 
 use serde_json::Value;
 
 use super::command::{Columns, OutputMode};
 use super::literal::write_literal;
+pub(crate) use csv::Binary;
 use table::Table;
 
 /// What kind of thing a number counts: its name in JSON.
@@ -55,6 +61,8 @@ pub(crate) struct Renderer {
     pub(crate) mode: OutputMode,
     /// Tells the columns of the terminal, if the output is one.
     width: Option<fn() -> usize>,
+    /// What is written goes to a file all the same.
+    pub(crate) is_redirected: bool,
     /// Raw records end with a newline; else one stands between them.
     raw_lines: bool,
     /// A raw record was written without an end.
@@ -63,12 +71,12 @@ pub(crate) struct Renderer {
 
 impl Renderer {
     pub(crate) const fn new(mode: OutputMode, width: Option<fn() -> usize>, raw_lines: bool) -> Self {
-        Self { mode, width, raw_lines, raw_open: false }
+        Self { mode, width, is_redirected: false, raw_lines, raw_open: false }
     }
 
     /// The columns of the terminal, if the output is one.
     pub(crate) fn columns(&self) -> Option<usize> {
-        self.width.map(|width| width())
+        self.width.filter(|_| !self.is_redirected).map(|width| width())
     }
 
     const fn is_json(&self) -> bool {
@@ -114,12 +122,35 @@ impl Renderer {
             out.push(b'\n');
             return;
         }
+        if matches!(self.mode, OutputMode::Csv | OutputMode::Tsv) {
+            self.figure_rows(out, rows);
+            return;
+        }
         let width = rows.iter().map(|(name, _)| name.as_ref().len()).max().unwrap_or(0);
         let line = |(name, value): &(N, Value)| match value {
             Value::String(text) => format!("{:width$}  {text}\n", name.as_ref()),
             other => format!("{:width$}  {other}\n", name.as_ref()),
         };
         self.text(out, &rows.iter().map(line).collect::<String>());
+    }
+
+    /// Named figures as rows with two columns.
+    fn figure_rows<N: AsRef<str>>(&self, out: &mut Vec<u8>, rows: &[(N, Value)]) {
+        let is_csv = self.mode == OutputMode::Csv;
+        let cell = if is_csv { csv::cell } else { tsv::cell };
+        let mut row = |name: &str, value: &str| {
+            cell(out, name.as_bytes());
+            out.push(if is_csv { b',' } else { b'\t' });
+            cell(out, value.as_bytes());
+            out.push(b'\n');
+        };
+        row("name", "value");
+        for (name, value) in rows {
+            match value {
+                Value::String(text) => row(name.as_ref(), text),
+                other => row(name.as_ref(), &other.to_string()),
+            }
+        }
     }
 
     /// Text for people.
@@ -148,12 +179,17 @@ impl Renderer {
     pub(crate) fn records(&mut self, columns: Columns, several: bool) -> Records<'_> {
         let table =
             (self.mode == OutputMode::Table).then(|| Table::new(table::headings(columns), self.columns()));
-        Records { renderer: self, columns, is_array: several, count: 0, table }
+        Records { renderer: self, columns, binary: Binary::default(), is_array: several, count: 0, table }
+    }
+
+    /// Whether a reply made of records is looked at as a whole before it is written.
+    pub(crate) fn looks_ahead(&self) -> bool {
+        self.mode == OutputMode::Csv
     }
 
     /// Begins the reply to `get`: the values alone where they are for people or taken as they are, else with their keys.
     pub(crate) fn answers(&mut self, several: bool) -> Records<'_> {
-        let alone = matches!(self.mode, OutputMode::Quoted | OutputMode::Raw);
+        let alone = matches!(self.mode, OutputMode::Quoted | OutputMode::Raw | OutputMode::Null);
         self.records(if alone { Columns::Values } else { Columns::Both }, several)
     }
 
@@ -164,7 +200,7 @@ impl Renderer {
             out.extend_from_slice(b"# ");
         }
         out.extend_from_slice(text);
-        out.push(b'\n');
+        out.push(if self.mode == OutputMode::Null { 0 } else { b'\n' });
     }
 
     /// Ends a raw record that was left without its newline.
@@ -193,17 +229,27 @@ impl Renderer {
 pub(crate) struct Records<'a> {
     renderer: &'a mut Renderer,
     columns: Columns,
+    binary: Binary,
     is_array: bool,
     count: u64,
     table: Option<Table>,
 }
 
 impl Records<'_> {
+    /// Says what a look at all of the records has found, before the first of them is written.
+    pub(crate) fn foresee(&mut self, binary: Binary) {
+        self.binary = binary;
+    }
+
     /// Writes a record; `None` stands for a key that is not there.
     pub(crate) fn record(&mut self, out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
+        self.begin(out);
         match self.renderer.mode {
             OutputMode::Quoted => self.quoted(out, key, value),
             OutputMode::Raw => self.raw(out, key, value),
+            OutputMode::Null => self.null(out, key, value),
+            OutputMode::Csv => csv::record(out, self.columns, self.binary, key, value),
+            OutputMode::Tsv => tsv::record(out, self.columns, key, value),
             OutputMode::Json | OutputMode::Jsonl => self.json(out, key, value),
             OutputMode::Table => self.row(out, key, value),
             OutputMode::Script => script(out, key, value),
@@ -211,8 +257,19 @@ impl Records<'_> {
         self.count += 1;
     }
 
+    /// Writes the names of the columns before the first record.
+    fn begin(&self, out: &mut Vec<u8>) {
+        match self.renderer.mode {
+            _ if self.count > 0 => {}
+            OutputMode::Csv => csv::heading(out, self.columns, self.binary),
+            OutputMode::Tsv => tsv::heading(out, self.columns),
+            _ => {}
+        }
+    }
+
     /// Writes what closes the reply.
     pub(crate) fn end(self, out: &mut Vec<u8>) {
+        self.begin(out);
         if let Some(table) = self.table {
             table.end(out);
         }
@@ -249,6 +306,18 @@ impl Records<'_> {
         self.renderer.raw_open = true;
         if self.renderer.raw_lines {
             self.renderer.end_raw(out);
+        }
+    }
+
+    fn null(&self, out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
+        let Some(value) = value else { return };
+        if self.columns != Columns::Values {
+            out.extend_from_slice(key);
+            out.push(0);
+        }
+        if self.columns != Columns::Keys {
+            out.extend_from_slice(value);
+            out.push(0);
         }
     }
 

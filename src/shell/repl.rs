@@ -80,8 +80,10 @@ impl Prompt {
     fn run(&mut self, session: &mut Session) {
         greet(session);
         loop {
-            if session.output.flush().is_err() {
-                return session.raise(Exit::IO);
+            if let Err(failure) = session.output.flush()
+                && session.fail(&failure, Place::NONE) == Flow::Leave
+            {
+                return;
             }
             match self.read_text(session) {
                 Typed::Text(text) => {

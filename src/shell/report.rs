@@ -7,7 +7,9 @@
 use super::command::OutputMode;
 use super::diagnostic::Origin;
 use super::failure::Failure;
+use super::literal::literal;
 use super::session::{Flow, Place, Session, Way};
+use crate::error::Error;
 
 impl Session {
     /// Reports a failure behind all replies so far.
@@ -19,7 +21,7 @@ impl Session {
         let flow = self.fail_only(failure, place);
         match flushed {
             Ok(()) => flow,
-            Err(error) => self.fail_only(&Failure::Output(error), Place::NONE),
+            Err(failure) => self.fail_only(&failure, Place::NONE).max(flow),
         }
     }
 
@@ -83,8 +85,8 @@ impl Session {
     pub(crate) fn flush_and_say(&mut self, line: &str) {
         let flushed = self.output.flush();
         self.say(&format!("{line}\n"));
-        if let Err(error) = flushed {
-            self.fail(&Failure::Output(error), Place::NONE);
+        if let Err(failure) = flushed {
+            self.fail(&failure, Place::NONE);
         }
     }
 
@@ -99,7 +101,12 @@ fn error_json(failure: &Failure, place: Place<'_>) -> String {
     if let Failure::Line(diagnostic) = failure {
         return diagnostic.to_json(place.source, place.origin);
     }
-    let mut object = serde_json::json!({ "error": failure.message(), "exit": failure.exit().0 });
+    let mut object = serde_json::json!({
+        "error": failure.message(), "kind": failure.kind(), "exit": failure.exit().0,
+    });
+    if let Failure::Database(error) | Failure::File(error) = failure {
+        add_details(&mut object, error);
+    }
     if let Some(Origin { name, line }) = place.origin {
         object["file"] = name.into();
         object["line"] = line.into();
@@ -108,4 +115,18 @@ fn error_json(failure: &Failure, place: Place<'_>) -> String {
         object["help"] = help.into();
     }
     object.to_string()
+}
+
+/// What a program may want to act on: the file and place of damage, the holder of a lock, the key of a conflict.
+fn add_details(object: &mut serde_json::Value, error: &Error) {
+    match error {
+        Error::Corruption { file, offset, .. } => {
+            object["path"] = file.display().to_string().into();
+            object["offset"] = (*offset).into();
+        }
+        Error::Io { path, .. } => object["path"] = path.display().to_string().into(),
+        Error::Busy { holder: Some(holder), .. } => object["pid"] = holder.pid.into(),
+        Error::Conflict { key } => object["key"] = literal(key).into(),
+        _ => {}
+    }
 }

@@ -129,8 +129,10 @@ impl<'a> Script<'a> {
 
     /// Answers what was asked so far, then waits for input.
     fn before_waiting(&mut self) -> Flow {
-        if let Err(error) = self.session.output.flush() {
-            return self.session.fail(&Failure::Output(error), Place::NONE);
+        if let Err(failure) = self.session.output.flush()
+            && self.session.fail(&failure, Place::NONE) == Flow::Leave
+        {
+            return Flow::Leave;
         }
         match self.step(true) {
             Step::Wait | Step::End => Flow::Continue,
@@ -175,14 +177,18 @@ impl<'a> Script<'a> {
 
     fn command(&mut self, command: Command) -> Flow {
         match Kind::of(&command) {
-            Kind::Write(verb) if self.session.block.is_none() && !self.session.settings.timer => {
-                self.group(command, verb)
-            }
+            Kind::Write(verb) if self.may_share_a_commit() => self.group(command, verb),
             _ => {
                 let place = Place { origin: Some(self.origin()), source: self.lines.text() };
                 self.session.run(command, place)
             }
         }
+    }
+
+    /// Whether the current command may, if it writes.
+    fn may_share_a_commit(&self) -> bool {
+        let Session { block, settings, output, .. } = &*self.session;
+        block.is_none() && !settings.timer && !output.is_for_one_command()
     }
 
     fn origin(&self) -> Origin<'a> {
@@ -204,6 +210,7 @@ impl<'a> Script<'a> {
             Ok(turn) => turn,
             Err(error) => return self.report(&error.into()),
         };
+        self.session.look_where_results_go();
         let group = Group::begin(self);
         group.run(first, turn)
     }

@@ -32,7 +32,7 @@ use crate::db::Snapshot;
 use crate::error::Error;
 
 /// What comes after a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Flow {
     /// The next one.
     Continue,
@@ -159,7 +159,12 @@ impl Session {
     /// Runs a command by itself, and reports its failure.
     pub(crate) fn run(&mut self, command: Command, place: Place<'_>) -> Flow {
         let begun = Instant::now();
-        let result = self.execute(command, place);
+        let ends_once = self.output.is_for_one_command() && !matches!(command, Command::Output { .. });
+        self.look_where_results_go();
+        let mut result = self.execute(command, place);
+        if let Err(failure) = self.end_of_results(ends_once) {
+            result = result.and(Err(failure));
+        }
         let flow = self.settle(result, place);
         if self.settings.timer {
             self.note(&format!("{:.6} s", begun.elapsed().as_secs_f64()));
@@ -174,6 +179,20 @@ impl Session {
             Ok(flow) => flow,
             Err(failure) => self.fail(&failure, place),
         }
+    }
+
+    /// Writes results that go to a file, so that it is the command's failure when they can't be written.
+    fn end_of_results(&mut self, ends_once: bool) -> Result<(), Failure> {
+        match self.output.file() {
+            Some(_) if ends_once => self.output.restore(),
+            Some(_) => self.output.flush(),
+            None => Ok(()),
+        }
+    }
+
+    /// Lays results out for a terminal, or for a file.
+    pub(crate) fn look_where_results_go(&mut self) {
+        self.renderer.is_redirected = self.output.file().is_some();
     }
 
     fn execute(&mut self, command: Command, place: Place<'_>) -> Result<Flow, Failure> {
@@ -293,7 +312,7 @@ impl Session {
             let output = &mut self.output;
             dump::write(source, &self.interrupt, &mut |piece| {
                 output.buffer.extend_from_slice(piece);
-                Ok(output.make_room()?)
+                output.make_room()
             })?;
             return Ok(());
         };
@@ -355,8 +374,8 @@ impl Session {
     /// Ends the run: rolls back what is open and writes what waits.
     pub(crate) fn finish(&mut self) -> Exit {
         self.close_block();
-        if let Err(error) = self.output.flush() {
-            self.fail(&Failure::Output(error), Place::NONE);
+        if let Err(failure) = self.output.flush() {
+            self.fail(&failure, Place::NONE);
         }
         self.connection.close();
         self.exit

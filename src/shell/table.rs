@@ -15,6 +15,7 @@ mod meta;
 mod records;
 
 use super::command::OutputMode;
+use crate::config::MODES;
 
 /// Which command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +38,8 @@ pub enum Verb {
     Dump,
     Load,
     Read,
+    Output,
+    Once,
     Mode,
     Timer,
     Bail,
@@ -271,20 +274,13 @@ pub fn one_shot_names() -> impl Iterator<Item = &'static str> {
 }
 
 /// The names of the output modes.
-pub const OUTPUT_MODES: &[&str] = &["quoted", "raw", "json", "jsonl", "table", "script"];
+pub const OUTPUT_MODES: &[&str] =
+    &["quoted", "raw", "null", "json", "jsonl", "csv", "tsv", "table", "script"];
 
 /// The output mode of this name.
 #[must_use]
 pub fn output_mode(name: &str) -> Option<OutputMode> {
-    Some(match name {
-        "quoted" => OutputMode::Quoted,
-        "raw" => OutputMode::Raw,
-        "json" => OutputMode::Json,
-        "jsonl" => OutputMode::Jsonl,
-        "table" => OutputMode::Table,
-        "script" => OutputMode::Script,
-        _ => return None,
-    })
+    MODES.iter().find(|(known, _)| *known == name).map(|(_, mode)| *mode)
 }
 
 /// `a, b or c`.
@@ -361,7 +357,7 @@ mod tests {
     fn every_output_mode_has_its_name() {
         let modes: Vec<_> = OUTPUT_MODES.iter().map(|name| output_mode(name).unwrap()).collect();
         assert_eq!(modes.len(), OutputMode::Script as usize + 1);
-        assert_eq!(modes[2], OutputMode::Json);
+        assert_eq!(modes[3], OutputMode::Json);
         assert_eq!(output_mode("Json"), None);
     }
 

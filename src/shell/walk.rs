@@ -4,7 +4,7 @@ use super::command::{Columns, Selection};
 use super::failure::Failure;
 use super::interrupt::Interrupt;
 use super::output::Output;
-use super::render::Renderer;
+use super::render::{Binary, Renderer};
 use crate::db::Snapshot;
 use crate::engine::Cursor;
 use crate::error::Result;
@@ -40,13 +40,25 @@ pub(crate) fn scan(
     output: &mut Output,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
+    let binary = if renderer.looks_ahead() { look(selection, source, interrupt)? } else { Binary::default() };
     let mut records = renderer.records(columns, true);
+    records.foresee(binary);
     for_each(selection, source, interrupt, &mut |key, value| {
         records.record(&mut output.buffer, key, Some(value));
-        Ok(output.make_room()?)
+        output.make_room()
     })?;
     records.end(&mut output.buffer);
     Ok(())
+}
+
+/// What stands in the way of writing a selection as text.
+fn look(selection: &Selection, source: &dyn Walk, interrupt: &Interrupt) -> Result<Binary, Failure> {
+    let mut binary = Binary::default();
+    for_each(selection, source, interrupt, &mut |key, value| {
+        binary.look(key, value);
+        Ok(())
+    })?;
+    Ok(binary)
 }
 
 /// Number of records in a selection.

@@ -39,6 +39,8 @@ impl Call<'_, '_> {
             Verb::Dump => Command::Dump { file: self.args.first().map(path).transpose()? },
             Verb::Load => Command::Load { file: path(&self.args[0])? },
             Verb::Read => Command::Read { file: path(&self.args[0])? },
+            Verb::Output => Command::Output { file: self.args.first().map(path).transpose()?, once: false },
+            Verb::Once => Command::Output { file: Some(path(&self.args[0])?), once: true },
             Verb::Mode => Command::Mode { mode: self.choice(table::output_mode)? },
             Verb::Timer => Command::Timer { on: self.choice(switch)? },
             Verb::Bail => Command::Bail { bail: self.choice(bail)? },

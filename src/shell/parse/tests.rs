@@ -272,7 +272,7 @@ fn numbers_are_checked() {
 #[test]
 fn settings_topics_and_paths_are_checked() {
     refused(".timer onn", r#"unknown setting "onn""#, "onn", "expected on or off", r#"did you mean "on"?"#);
-    let modes = "expected quoted, raw, json, jsonl, table or script";
+    let modes = "expected quoted, raw, null, json, jsonl, csv, tsv, table or script";
     refused(".mode JSON", r#"unknown setting "JSON""#, "JSON", modes, r#"did you mean "json"?"#);
     refused(".mode xml", r#"unknown setting "xml""#, "xml", modes, "");
     refused("help gett", r#"no help on "gett""#, "gett", "expected a command", r#"did you mean "get"?"#);

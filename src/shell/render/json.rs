@@ -1,11 +1,12 @@
 //! Replies as JSON that is valid for every byte string.
 //!
-//! A key or value that is UTF-8 is a string under its name; any other stands in padded base64 (RFC 4648) under its name with
+//! Characters that would steer a terminal are escaped, which means the same to whoever reads it. A key or value that is UTF-8 is a string under its name; any other stands in padded base64 (RFC 4648) under its name with
 //! `_b64`.
 
 use serde_json::Value;
 
 use crate::shell::command::Columns;
+use crate::shell::literal::is_hidden;
 
 /// A record: the fields that the columns ask for.
 pub(super) fn record(out: &mut Vec<u8>, columns: Columns, key: &[u8], value: Option<&[u8]>) {
@@ -43,9 +44,32 @@ pub(super) fn figures<N: AsRef<str>>(out: &mut Vec<u8>, rows: &[(N, Value)]) {
     out.push(b'}');
 }
 
-/// A JSON string.
+/// A JSON string. Characters that draw nothing or steer a terminal are escaped.
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
-    out.extend_from_slice(serde_json::Value::from(text).to_string().as_bytes());
+    out.push(b'"');
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+        out.extend_from_slice(text.as_bytes());
+    } else {
+        text.chars().for_each(|c| character(out, c));
+    }
+    out.push(b'"');
+}
+
+fn character(out: &mut Vec<u8>, c: char) {
+    match c {
+        '"' => out.extend(br#"\""#),
+        '\\' => out.extend(br"\\"),
+        '\n' => out.extend(br"\n"),
+        '\r' => out.extend(br"\r"),
+        '\t' => out.extend(br"\t"),
+        _ if is_hidden(c) => {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                out.extend_from_slice(format!("\\u{unit:04x}").as_bytes());
+            }
+        }
+        _ => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
 }
 
 fn field(out: &mut Vec<u8>, name: &str, bytes: Option<&[u8]>) {
@@ -65,7 +89,7 @@ fn field(out: &mut Vec<u8>, name: &str, bytes: Option<&[u8]>) {
     }
 }
 
-fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for group in bytes.chunks(3) {
         let byte = |index: usize| u32::from(group.get(index).copied().unwrap_or(0));

@@ -85,14 +85,43 @@ pub(super) const SPECS: &[Spec] = &[
         ..PLAIN
     },
     Spec {
+        verb: Verb::Output,
+        name: ".output",
+        args: &[Arg { arity: Arity::Optional, ..FILE }],
+        summary: "send results to FILE, or back to standard output",
+        details: "Sends the results of the commands that follow to FILE, whose old contents are dropped first; without FILE to \
+                  standard output again. Errors stay on standard error.",
+        reply: "OK, on standard output",
+        examples: &[
+            Example { line: ".output report.txt", output: "OK" },
+            Example { line: "count", output: "" },
+            Example { line: ".output", output: "OK" },
+        ],
+        exits: &[(5, "FILE can't be written; later results go to standard output again")],
+        ..PLAIN
+    },
+    Spec {
+        verb: Verb::Once,
+        name: ".once",
+        args: &[FILE],
+        summary: "send the results of the next command to FILE",
+        details: "Sends the results of the next command to FILE, whose old contents are dropped first, and those of later \
+                  commands to standard output again.",
+        reply: "OK, on standard output",
+        examples: &[Example { line: ".once keys.txt", output: "OK" }, Example { line: "keys", output: "" }],
+        exits: &[(5, "FILE can't be written")],
+        ..PLAIN
+    },
+    Spec {
         verb: Verb::Mode,
         name: ".mode",
         args: &[choice("MODE", OUTPUT_MODES)],
         summary: "show or set how results are written",
         details: "Sets how results are written, or shows it. MODE is one of these.\n\
                   quoted: literals that read back to the same bytes, null for what is missing.\n\
-                  raw: the exact bytes and nothing else.\n\
+                  raw: the exact bytes and nothing else. null: the same, a NUL behind each.\n\
                   json: one document for each command. jsonl: one object for each record.\n\
+                  csv: comma-separated columns. tsv: columns divided by TAB.\n\
                   table: aligned columns, cut to the width of the terminal.\n\
                   script: commands that would store the result again.",
         reply: "OK; without MODE its name",
