@@ -82,6 +82,24 @@ pub enum Command {
         /// A dump; `-` is standard input for a one-shot.
         file: PathBuf,
     },
+    /// `.import FILE`: records from another program.
+    Import {
+        /// `-` is standard input for a one-shot.
+        file: PathBuf,
+        /// How it is written.
+        format: Format,
+        /// What to take from it.
+        import: Import,
+    },
+    /// `.export FILE`: records for another program.
+    Export {
+        /// `-` is where results go.
+        file: PathBuf,
+        /// How it is written.
+        format: Format,
+        /// What to write to it.
+        export: Export,
+    },
     /// `.read FILE`.
     Read {
         /// A script.
@@ -118,6 +136,41 @@ pub enum Command {
     Show,
     /// `.version`.
     Version,
+}
+
+/// How records are written for other programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Comma-separated, RFC 4180.
+    Csv,
+    /// TAB-separated, with escapes.
+    Tsv,
+    /// A JSON object a line.
+    Jsonl,
+}
+
+/// What an import takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Import {
+    /// The column or field of the key; the usual one when there is none.
+    pub key: Option<String>,
+    /// The column or field of the value.
+    pub value: Option<String>,
+    /// What every key is made to begin with.
+    pub prefix: Vec<u8>,
+    /// Whether the first row is a record already.
+    pub no_header: bool,
+    /// Whether nothing is applied.
+    pub dry_run: bool,
+}
+
+/// What an export writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Export {
+    /// What keys begin with.
+    pub prefix: Vec<u8>,
+    /// Whether that is left out of the keys.
+    pub strip: bool,
 }
 
 /// Which records, in which order, how many.

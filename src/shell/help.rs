@@ -63,14 +63,24 @@ fn page(spec: &Spec) -> String {
     .concat()
 }
 
-/// The signature, its options on a line of their own where it is wide.
+/// The signature, its options on lines of their own where it is wide.
 fn signature(spec: &Spec) -> String {
     let whole = spec.signature();
     if whole.len() <= WIDTH {
         return whole + "\n";
     }
     let (short, options) = whole.split_at(spec.short_signature().len());
-    format!("{short}\n    {}\n", options.trim_start())
+    let mut text = short.to_owned();
+    let mut column = WIDTH;
+    for option in options.split_inclusive(']').map(str::trim_start) {
+        if column + 1 + option.len() > WIDTH {
+            text += "\n   ";
+            column = 3;
+        }
+        text.extend([" ", option]);
+        column += 1 + option.len();
+    }
+    text + "\n"
 }
 
 fn options(spec: &Spec) -> String {

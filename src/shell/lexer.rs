@@ -21,6 +21,8 @@ mod fault;
 mod line_end;
 mod quoted;
 
+pub(crate) use quoted::base64 as from_base64;
+
 use std::borrow::Cow;
 use std::ops::Range;
 

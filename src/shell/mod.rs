@@ -15,12 +15,14 @@ mod dump;
 mod edit;
 mod execute;
 pub mod exit;
+mod export;
 mod failure;
 mod figures;
 pub mod files;
 mod group;
 pub mod help;
 mod history;
+mod import;
 mod input;
 mod interrupt;
 #[doc(hidden)]

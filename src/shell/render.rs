@@ -43,6 +43,9 @@ pub(crate) enum Quantity {
     Count,
     Value,
     Length,
+    Imported,
+    WouldImport,
+    Exported,
 }
 
 impl Quantity {
@@ -52,6 +55,9 @@ impl Quantity {
             Self::Count => "count",
             Self::Value => "value",
             Self::Length => "length",
+            Self::Imported => "imported",
+            Self::WouldImport => "would_import",
+            Self::Exported => "exported",
         }
     }
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::block::Block;
-use super::command::Command;
+use super::command::{Command, Export, Format, Import};
 use super::connection::Connection;
 use super::diagnostic::Origin;
 use super::execute::{self, Answer, Kind};
@@ -26,7 +26,7 @@ use super::look::Look;
 use super::output::Output;
 use super::render::{Quantity, Renderer};
 use super::walk::{self, Walk};
-use super::{dump, files};
+use super::{dump, export, files, import};
 use crate::config::Settings;
 use crate::db::Snapshot;
 use crate::error::Error;
@@ -261,6 +261,8 @@ impl Session {
             }
             Command::Dump { file } => self.dump(file.as_deref())?,
             Command::Load { file } => self.load(&file)?,
+            Command::Import { file, format, import } => self.import(&file, format, &import)?,
+            Command::Export { file, format, export } => self.export(&file, format, &export)?,
             other => self.settings_and_figures(other)?,
         }
         Ok(Flow::Continue)
@@ -336,6 +338,51 @@ impl Session {
             }
         })?;
         self.renderer.number(&mut self.output.buffer, Quantity::Count, count);
+        Ok(())
+    }
+
+    fn import(&mut self, path: &Path, format: Format, import: &Import) -> Result<(), Failure> {
+        self.refuse_in_block(".import")?;
+        if !import.dry_run {
+            self.connection.check_writable()?;
+        }
+        let interrupt = &self.interrupt;
+        let is_stdin = path == Path::new("-") && self.way == Way::OneShot;
+        let read = |sink: dump::Sink<'_>| {
+            if is_stdin {
+                import::read("stdin", io::stdin(), (format, import), interrupt, sink)
+            } else {
+                let name = path.display().to_string();
+                import::read(&name, files::open(path)?, (format, import), interrupt, sink)
+            }
+        };
+        let (imported, quantity) = if import.dry_run {
+            (read(&mut |_, _| Ok(()))?, Quantity::WouldImport)
+        } else {
+            (load(&mut self.connection, read)?, Quantity::Imported)
+        };
+        self.renderer.number(&mut self.output.buffer, quantity, imported.records);
+        if let Some(notice) = imported.notice {
+            self.note(&notice);
+        }
+        Ok(())
+    }
+
+    fn export(&mut self, path: &Path, format: Format, export: &Export) -> Result<(), Failure> {
+        let mut slot = None;
+        let source = walk_source(self.block.as_ref(), &mut self.connection, &mut slot)?;
+        if path == Path::new("-") {
+            let output = &mut self.output;
+            export::write(source, format, export, &self.interrupt, &mut |piece| {
+                output.buffer.extend_from_slice(piece);
+                output.make_room()
+            })?;
+            return Ok(());
+        }
+        let mut file = files::NewFile::create(path)?;
+        let count = export::write(source, format, export, &self.interrupt, &mut |piece| file.write(piece))?;
+        file.install()?;
+        self.renderer.number(&mut self.output.buffer, Quantity::Exported, count);
         Ok(())
     }
 

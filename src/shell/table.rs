@@ -14,7 +14,7 @@
 mod meta;
 mod records;
 
-use super::command::OutputMode;
+use super::command::{Format, OutputMode};
 use crate::config::MODES;
 
 /// Which command.
@@ -37,6 +37,8 @@ pub enum Verb {
     Compact,
     Dump,
     Load,
+    Import,
+    Export,
     Read,
     Output,
     Once,
@@ -281,6 +283,30 @@ pub const OUTPUT_MODES: &[&str] =
 #[must_use]
 pub fn output_mode(name: &str) -> Option<OutputMode> {
     MODES.iter().find(|(known, _)| *known == name).map(|(_, mode)| *mode)
+}
+
+/// The names of the formats for other programs.
+pub const FORMATS: &[&str] = &["csv", "tsv", "jsonl"];
+
+/// The format of this name.
+#[must_use]
+pub fn format(name: &str) -> Option<Format> {
+    Some(match name {
+        "csv" => Format::Csv,
+        "tsv" => Format::Tsv,
+        "jsonl" => Format::Jsonl,
+        _ => return None,
+    })
+}
+
+/// The format of files whose names end so.
+#[must_use]
+pub fn format_of_extension(extension: &str) -> Option<Format> {
+    match &*extension.to_ascii_lowercase() {
+        "tab" => Some(Format::Tsv),
+        "ndjson" => Some(Format::Jsonl),
+        other => format(other),
+    }
 }
 
 /// `a, b or c`.

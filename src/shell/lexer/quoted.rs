@@ -164,6 +164,11 @@ const fn digit(hex: u8) -> u8 {
     }
 }
 
+/// The bytes that base64 stands for; `None` when it is none.
+pub(crate) fn base64(text: &[u8]) -> Option<Vec<u8>> {
+    from_base64(text).ok()
+}
+
 /// Standard alphabet; padding may be left out, but not be wrong.
 fn from_base64(text: &[u8]) -> Result<Vec<u8>, Wrong> {
     let padding = text.iter().rev().take(2).take_while(|&&byte| byte == b'=').count();

@@ -6,10 +6,10 @@ use std::ffi::OsStr;
 use std::fmt::Display;
 use std::num::{IntErrorKind, ParseIntError};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::super::command::{Bail, Columns, Command, History, Selection};
+use super::super::command::{Bail, Columns, Command, Export, Format, History, Import, Selection};
 use super::super::diagnostic::Diagnostic;
 use super::super::lexer::Token;
 use super::super::literal::brief;
@@ -38,6 +38,12 @@ impl Call<'_, '_> {
             Verb::Compact => Command::Compact,
             Verb::Dump => Command::Dump { file: self.args.first().map(path).transpose()? },
             Verb::Load => Command::Load { file: path(&self.args[0])? },
+            Verb::Import => {
+                Command::Import { file: path(&self.args[0])?, format: self.format()?, import: self.import() }
+            }
+            Verb::Export => {
+                Command::Export { file: path(&self.args[0])?, format: self.format()?, export: self.export() }
+            }
             Verb::Read => Command::Read { file: path(&self.args[0])? },
             Verb::Output => Command::Output { file: self.args.first().map(path).transpose()?, once: false },
             Verb::Once => Command::Output { file: Some(path(&self.args[0])?), once: true },
@@ -97,6 +103,49 @@ impl Call<'_, '_> {
         }
         let direction = self.option("--reverse").map_or(Direction::Forward, |_| Direction::Reverse);
         Ok(Selection { range, direction, limit: limit.map(|token| number(token, 0, u64::MAX)).transpose()? })
+    }
+
+    /// The bytes of an option's value.
+    fn given(&self, name: &str) -> Option<&[u8]> {
+        self.option(name).and_then(|given| given.value.as_ref()).map(|token| &*token.bytes)
+    }
+
+    fn import(&self) -> Import {
+        let text = |name| self.given(name).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        Import {
+            key: text("--key"),
+            value: text("--value"),
+            prefix: self.given("--prefix").unwrap_or_default().to_vec(),
+            no_header: self.option("--no-header").is_some(),
+            dry_run: self.option("--dry-run").is_some(),
+        }
+    }
+
+    fn export(&self) -> Export {
+        let prefix = self.given("--prefix").unwrap_or_default().to_vec();
+        Export { prefix, strip: self.option("--strip").is_some() }
+    }
+
+    /// The format that is asked for, or that the name of the file tells.
+    fn format(&self) -> Result<Format, Diagnostic> {
+        if let Some(token) = self.option("--format").and_then(|given| given.value.as_ref()) {
+            let known = std::str::from_utf8(&token.bytes).ok().and_then(table::format);
+            return known.ok_or_else(|| Diagnostic {
+                message: format!("unknown format {}", brief(&token.bytes, QUOTED_LEN)),
+                span: token.span.clone(),
+                label: format!("expected {}", alternatives(table::FORMATS)),
+                help: did_you_mean(&token.bytes, table::FORMATS.iter().copied()),
+            });
+        }
+        let file = &self.args[0];
+        let extension = Path::new(OsStr::from_bytes(&file.bytes)).extension();
+        let known = extension.and_then(OsStr::to_str).and_then(table::format_of_extension);
+        known.ok_or_else(|| Diagnostic {
+            message: format!("the name {} does not tell the format", brief(&file.bytes, QUOTED_LEN)),
+            span: file.span.clone(),
+            label: "expected a name that ends with .csv, .tsv or .jsonl".into(),
+            help: Some("--format csv, tsv or jsonl says it".into()),
+        })
     }
 
     fn topic(&self) -> Result<Option<String>, Diagnostic> {

@@ -9,7 +9,6 @@
 //!
 //! The first line names the columns. Lines end with LF; a cell is one piece of UTF-8 and holds no TAB.
 
-#[cfg(test)]
 use std::ops::Range;
 
 use crate::shell::command::Columns;
@@ -75,7 +74,6 @@ fn write_hex(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-#[cfg(test)]
 /// The bytes that a cell stands for.
 ///
 /// # Errors
@@ -94,7 +92,6 @@ pub(crate) fn read_cell(cell: &[u8]) -> Result<Vec<u8>, Range<usize>> {
     Ok(bytes)
 }
 
-#[cfg(test)]
 /// The byte that the text behind a backslash stands for, and how much of the text that takes.
 fn escaped(text: &[u8]) -> Option<(u8, usize)> {
     let hex = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());

@@ -1,12 +1,27 @@
 //! The meta-commands and the verbs of the shell itself: the database as a whole, settings, help, leaving.
 
-use super::{Arg, Arity, Example, Group, Kind, OUTPUT_MODES, Spec, Verb};
+use super::{Arg, Arity, Example, FORMATS, Group, Kind, OUTPUT_MODES, Opt, Spec, Verb};
 
 const FILE: Arg = Arg { name: "FILE", arity: Arity::One, kind: Kind::File };
 
 const fn choice(name: &'static str, words: &'static [&'static str]) -> Arg {
     Arg { name, arity: Arity::Optional, kind: Kind::Choice(words) }
 }
+
+const fn flag(name: &'static str, summary: &'static str) -> Opt {
+    Opt { name, value: None, summary, excludes_previous: false, replaces_last_arg: false }
+}
+
+const fn option(name: &'static str, value: &'static str, kind: Kind, summary: &'static str) -> Opt {
+    Opt { value: Some((value, kind)), ..flag(name, summary) }
+}
+
+const FORMAT: Opt = option(
+    "--format",
+    "FORMAT",
+    Kind::Choice(FORMATS),
+    "csv, tsv or jsonl, where the name of FILE does not tell",
+);
 
 /// What most entries here have in common: no aliases, arguments or options.
 const PLAIN: Spec = Spec {
@@ -71,6 +86,52 @@ pub(super) const SPECS: &[Spec] = &[
         reply: "the number of records",
         examples: &[Example { line: ".load backup.kv", output: "" }],
         exits: &[(4, "the dump was cut or altered")],
+        ..PLAIN
+    },
+    Spec {
+        verb: Verb::Import,
+        name: ".import",
+        group: Group::Database,
+        args: &[FILE],
+        options: &[
+            FORMAT,
+            option("--key", "COLUMN", Kind::Value, "where the key is: a name, or a number from 1"),
+            option("--value", "COLUMN", Kind::Value, "where the value is"),
+            option("--prefix", "P", Kind::Bound, "puts P before every key"),
+            flag("--no-header", "the first line is a record, not names of columns"),
+            flag("--dry-run", "reads and checks everything, and changes nothing"),
+        ],
+        summary: "store records from CSV, TSV or JSON lines",
+        details: "Stores the records in FILE as one unit: see Import and export. A line that can't be understood is named, and nothing \
+                  is changed. Of two records with one key the later wins.\n\
+                  The key is in the column or field key and the value in value, or else in the first two columns.\n\
+                  For a one-shot - stands for standard input.",
+        reply: "the number of records; with --dry-run how many there would be",
+        examples: &[
+            Example { line: ".import people.csv --key id --value name --prefix people:", output: "" },
+            Example { line: ".import people.csv --dry-run", output: "" },
+        ],
+        exits: &[(2, "a line of FILE can't be understood")],
+        ..PLAIN
+    },
+    Spec {
+        verb: Verb::Export,
+        name: ".export",
+        group: Group::Database,
+        args: &[FILE],
+        options: &[
+            FORMAT,
+            option("--prefix", "P", Kind::Bound, "only keys that begin with P"),
+            flag("--strip", "leaves P out of the keys"),
+        ],
+        summary: "write records as CSV, TSV or JSON lines",
+        details: "Writes all records, or those whose keys begin with P, to FILE for other programs: see Import and export. Every \
+                  byte string comes back exactly with .import. - stands for where results go.",
+        reply: "the number of records; with - the records",
+        examples: &[
+            Example { line: ".export people.csv --prefix people: --strip", output: "" },
+            Example { line: ".export - --format jsonl", output: "" },
+        ],
         ..PLAIN
     },
     Spec {

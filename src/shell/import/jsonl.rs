@@ -1,0 +1,74 @@
+//! An object a line, of which two fields are the key and the value.
+//!
+//! A field that is text is its characters; a number, `true`, `false`, an array or an object is its JSON, as it is written there.
+//! `null` is nothing, which can't be stored. A field `NAME_b64` holds in base64 what `NAME` can't.
+
+use std::collections::HashMap;
+use std::io::BufRead;
+
+use serde_json::value::RawValue;
+
+use super::lines::Lines;
+use super::{Wrong, from_base64};
+use crate::shell::failure::Failure;
+use crate::shell::literal::brief;
+
+type Object<'a> = HashMap<std::borrow::Cow<'a, str>, &'a RawValue>;
+
+/// Reads the next object and hands out the fields of these names; `None` at the end. Blank lines are passed over.
+pub(super) fn next<const N: usize>(
+    lines: &mut Lines<'_, impl BufRead>,
+    names: [&str; N],
+) -> Result<Option<[Vec<u8>; N]>, Failure> {
+    while lines.next()? {
+        if !lines.text.trim_ascii().is_empty() {
+            return fields(&lines.text, names).map(Some).map_err(|wrong| lines.wrong(wrong));
+        }
+    }
+    Ok(None)
+}
+
+fn fields<const N: usize>(line: &[u8], names: [&str; N]) -> Result<[Vec<u8>; N], Wrong> {
+    let object: Object<'_> = serde_json::from_slice(line).map_err(|error| not_an_object(&error))?;
+    let mut found = [const { Vec::new() }; N];
+    for (slot, name) in found.iter_mut().zip(names) {
+        *slot = field(&object, name)?;
+    }
+    Ok(found)
+}
+
+fn field(object: &Object<'_>, name: &str) -> Result<Vec<u8>, Wrong> {
+    let base64 = format!("{name}_b64");
+    match (object.get(name), object.get(&*base64)) {
+        (Some(_), Some(_)) => {
+            Err(Wrong::new(format!("both a field \"{name}\" and a field \"{base64}\""), ""))
+        }
+        (Some(value), None) => text(value, name),
+        (None, Some(value)) => from_base64(&text(value, &base64)?, &base64),
+        (None, None) => {
+            let shown = brief(name.as_bytes(), 60);
+            Err(Wrong::new(format!("no field {shown}"), "--key NAME and --value NAME name the fields"))
+        }
+    }
+}
+
+fn text(value: &RawValue, name: &str) -> Result<Vec<u8>, Wrong> {
+    match value.get() {
+        "null" => {
+            Err(Wrong::new(format!("nothing in the field \"{name}\""), "leave the line out, or store \"\""))
+        }
+        json if json.starts_with('"') => serde_json::from_str::<String>(json)
+            .map(String::into_bytes)
+            .map_err(|error| not_an_object(&error)),
+        json => Ok(json.as_bytes().to_vec()),
+    }
+}
+
+fn not_an_object(error: &serde_json::Error) -> Wrong {
+    let text = error.to_string();
+    let text = text.rsplit_once(" at line ").map_or(&*text, |(text, _)| text);
+    Wrong::new(
+        format!("not a JSON object: {text}, at byte {}", error.column()),
+        "one object a line is expected",
+    )
+}
