@@ -12,7 +12,9 @@ use crate::engine::{
 use crate::error::{Notice, Result};
 use crate::options::Options;
 use crate::transaction::Transaction;
-use crate::types::{Batch, Direction, Key, KeyRange, Lsn, Op, Value};
+use crate::types::{
+    Batch, Condition, Direction, Entry, Key, KeyRange, Lsn, Op, SetOptions, Timestamp, Value,
+};
 
 impl Options {
     /// Opens the database in `dir`.
@@ -72,6 +74,58 @@ impl Db {
         let mut batch = Batch::new();
         batch.set(key, value);
         self.write(batch)
+    }
+
+    /// Stores `value` under `key` as `options` say; durable when it returns. Returns whether it was stored: what the condition of
+    /// the options asks for and the storing are one step, which nobody else gets into.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = kvdb::Db::open(dir.path().join("db"))?;
+    /// use kvdb::SetOptions;
+    /// use std::time::Duration;
+    ///
+    /// let lock = SetOptions::new().if_absent().ttl(Duration::from_secs(30));
+    /// assert!(db.set_with("lock", "mine", &lock)?);
+    /// assert!(!db.set_with("lock", "yours", &lock)?);
+    /// assert!(db.set_with("lock", "still mine", &SetOptions::new().if_value("mine"))?);
+    /// assert!(db.entry("lock")?.unwrap().expires.is_none());
+    /// # Ok::<(), kvdb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Db::write`]; `ExpiresTooLate`.
+    pub fn set_with(
+        &self,
+        key: impl Into<Key>,
+        value: impl Into<Value>,
+        options: &SetOptions,
+    ) -> Result<bool> {
+        let (key, value) = (key.into(), value.into());
+        let mut turn = self.turn("set")?;
+        let entry = if options.condition == Condition::Always { None } else { turn.entry(&key)? };
+        if !options.condition.holds(entry.as_ref().map(|entry| &*entry.value)) {
+            turn.commit()?;
+            return Ok(false);
+        }
+        let expires = options.lifetime.expires(turn.now())?;
+        turn.write(std::iter::once(Op::Set { key, value, expires }).collect())?;
+        turn.commit()?;
+        Ok(true)
+    }
+
+    /// The value of `key`, its version, and when it expires.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    pub fn entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
+        self.engine.snapshot()?.entry(key.as_ref())
+    }
+
+    /// The time by the database's own clock; see [`Engine::now`].
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.engine.now()
     }
 
     /// Removes `key`; returns whether it was there.
@@ -230,7 +284,15 @@ impl Bulk<'_> {
     /// # Errors
     /// As [`EngineBulk::apply`].
     pub fn set(&mut self, key: impl Into<Key>, value: impl Into<Value>) -> Result<()> {
-        self.0.apply(Op::Set { key: key.into(), value: value.into() })
+        self.0.apply(Op::Set { key: key.into(), value: value.into(), expires: None })
+    }
+
+    /// Adds a change.
+    ///
+    /// # Errors
+    /// As [`EngineBulk::apply`].
+    pub fn apply(&mut self, op: Op) -> Result<()> {
+        self.0.apply(op)
     }
 
     /// Adds "remove `key`".
@@ -262,7 +324,21 @@ impl Snapshot {
     /// # Errors
     /// Corruption and I/O errors.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        Ok(self.view.entry(key.as_ref())?.map(|entry| entry.value))
+        Ok(self.entry(key)?.map(|entry| entry.value))
+    }
+
+    /// The value of `key` in the view, its version, and when it expires.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    pub fn entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
+        self.view.entry(key.as_ref())
+    }
+
+    /// The time in the view: what expires by then is not in it.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.view.now()
     }
 
     /// The newest batch in the view: it holds this one and everything before it.

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::types::{Key, Lsn, MAX_KEY_LEN, MAX_VALUE_LEN};
+use crate::types::{Key, Lsn, MAX_KEY_LEN, MAX_VALUE_LEN, TooLate};
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -132,6 +132,9 @@ pub enum Error {
         /// Its length in bytes.
         len: usize,
     },
+    /// Something would expire behind the year 9999.
+    #[error("the value would expire after the year 9999")]
+    ExpiresTooLate,
     /// A batch is too large for one record of the log (4 GiB).
     #[error("batch of {len} bytes is too large: at most {} bytes are applied as one", u32::MAX)]
     BatchTooLarge {
@@ -165,6 +168,7 @@ impl Error {
             Self::Conflict { .. } => ErrorKind::Conflict,
             Self::KeyTooLong { .. }
             | Self::ValueTooLong { .. }
+            | Self::ExpiresTooLate
             | Self::BatchTooLarge { .. }
             | Self::NotANumber(_)
             | Self::Setting(_) => ErrorKind::Invalid,
@@ -196,6 +200,7 @@ impl Error {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "free some space and repeat the command; everything acknowledged before is kept".into()
             }
+            Self::ExpiresTooLate => "store it for good: without --ttl".into(),
             Self::Conflict { .. } => "nothing of this transaction was applied; begin it again".into(),
             _ => return None,
         })
@@ -209,6 +214,12 @@ impl Error {
     /// Reports damaged bytes.
     pub(crate) fn corruption(file: &Path, offset: u64, what: impl Into<String>) -> Self {
         Self::Corruption { file: file.to_owned(), offset, what: what.into() }
+    }
+}
+
+impl From<TooLate> for Error {
+    fn from(_: TooLate) -> Self {
+        Self::ExpiresTooLate
     }
 }
 

@@ -37,7 +37,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use options::Options;
 pub use transaction::Transaction;
 pub use types::{
-    Batch, Direction, EngineKind, Key, KeyRange, Lsn, MAX_KEY_LEN, MAX_VALUE_LEN, SyncMode, Value,
+    Batch, Condition, Direction, EngineKind, Entry, Key, KeyRange, Lifetime, Lsn, MAX_KEY_LEN, MAX_VALUE_LEN,
+    SetOptions, SyncMode, Timestamp, Value,
 };
 
 /// The example of the README is compiled; `examples/embed.rs` is one that runs.

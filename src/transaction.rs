@@ -3,22 +3,41 @@
 //! Isolation is snapshot isolation with first committer wins: reads see the database as it was when the transaction
 //! began, overlaid with its own writes; at commit, under the right to write, every key that was written must still have the
 //! version it had in the snapshot. A key that another transaction changed meanwhile is a [`Error::Conflict`] that names
-//! it, and nothing is applied. Reads alone never conflict.
+//! it, and nothing is applied. Reads alone never conflict, and neither does a key that has expired meanwhile.
+//!
+//! The time inside stands still at the moment of the beginning. What is to stay for some time does so from the commit on.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, btree_map};
 use std::sync::Arc;
 
-use crate::engine::{Cursor, Engine, Snapshot};
+use crate::engine::{Cursor, Engine, Item, Snapshot};
 use crate::error::{Error, Result};
-use crate::types::{Batch, Direction, Entry, Key, KeyRange, Op, Value};
+use crate::types::{
+    Batch, Condition, Direction, Entry, Key, KeyRange, Lifetime, Op, SetOptions, Timestamp, Value,
+};
 
 /// A transaction. Dropping it without [`Transaction::commit`] rolls it back.
 pub struct Transaction {
     engine: Arc<dyn Engine>,
     base: Box<dyn Snapshot>,
     /// The transaction's own writes: `None` deletes.
-    writes: BTreeMap<Key, Option<Value>>,
+    writes: BTreeMap<Key, Option<Write>>,
+}
+
+/// A value that the commit will store.
+#[derive(Clone, Debug)]
+struct Write {
+    value: Value,
+    lifetime: Lifetime,
+}
+
+impl Write {
+    /// Whether it is there at this moment, if it is committed now, and when it expires.
+    fn at(&self, now: Timestamp) -> Option<(&Value, Option<Timestamp>)> {
+        let expires = self.lifetime.expires(now).ok()?;
+        expires.is_none_or(|expires| expires > now).then_some((&self.value, expires))
+    }
 }
 
 impl Transaction {
@@ -32,15 +51,56 @@ impl Transaction {
     /// # Errors
     /// Corruption and I/O errors.
     pub fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        Ok(self.find(key)?.map(|(value, _)| value))
+    }
+
+    /// The value of `key`, and how long it stays; see [`Transaction::now`].
+    ///
+    /// # Errors
+    /// Corruption and I/O errors.
+    pub fn find(&self, key: &[u8]) -> Result<Option<(Value, Lifetime)>> {
         match self.writes.get(key) {
-            Some(own) => Ok(own.clone()),
-            None => Ok(self.base.entry(key)?.map(|entry| entry.value)),
+            Some(own) => {
+                let there = own.as_ref().filter(|write| write.at(self.now()).is_some());
+                Ok(there.map(|write| (write.value.clone(), write.lifetime)))
+            }
+            None => Ok(self.base.entry(key)?.map(|entry| (entry.value, entry.expires.into()))),
         }
+    }
+
+    /// The time in the transaction: that of its beginning.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.base.now()
     }
 
     /// Stores `value` under `key` when the transaction commits.
     pub fn set(&mut self, key: impl Into<Key>, value: impl Into<Value>) {
-        self.writes.insert(key.into(), Some(value.into()));
+        self.store(key.into(), value.into(), Lifetime::Forever);
+    }
+
+    /// Stores `value` under `key` when the transaction commits, as `options` say. Returns whether it will: its condition is held
+    /// against the snapshot and the transaction's own writes.
+    ///
+    /// # Errors
+    /// `ExpiresTooLate`; corruption and I/O errors.
+    pub fn set_with(
+        &mut self,
+        key: impl Into<Key>,
+        value: impl Into<Value>,
+        options: &SetOptions,
+    ) -> Result<bool> {
+        let key = key.into();
+        options.lifetime.expires(self.now())?;
+        if options.condition != Condition::Always && !options.condition.holds(self.get(&key)?.as_deref()) {
+            return Ok(false);
+        }
+        self.store(key, value.into(), options.lifetime);
+        Ok(true)
+    }
+
+    fn store(&mut self, key: Key, value: Value, lifetime: Lifetime) {
+        self.writes.insert(key, Some(Write { value, lifetime }));
     }
 
     /// Removes `key` when the transaction commits.
@@ -55,7 +115,7 @@ impl Transaction {
     pub fn scan(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn Cursor + '_>> {
         let base = Peeked::new(self.base.scan(range, direction)?);
         let own = if range.is_empty() { None } else { Some(self.writes.range::<[u8], _>(range.as_bounds())) };
-        let own = OwnWrites { range: own, next: None };
+        let own = OwnWrites { range: own, next: None, now: self.now() };
         Ok(Box::new(Overlay { own, base, direction, consumed: Consumed { own: true, base: true } }))
     }
 
@@ -81,38 +141,44 @@ impl Transaction {
             return Ok(());
         }
         let mut turn = self.engine.turn("commit")?;
-        let version = |entry: Option<Entry>| entry.map(|entry| entry.lsn);
+        let now = turn.now();
+        let version = |entry: Option<Entry>| entry.filter(|entry| entry.is_there(now)).map(|entry| entry.lsn);
         for key in self.writes.keys() {
             if version(turn.entry(key)?) != version(self.base.entry(key)?) {
                 return Err(Error::Conflict { key: key.clone() });
             }
         }
-        turn.write(into_batch(self.writes))?;
+        turn.write(into_batch(self.writes, now)?)?;
         turn.commit()
     }
 }
 
-fn into_batch(writes: BTreeMap<Key, Option<Value>>) -> Batch {
-    let op = |(key, value)| match value {
-        Some(value) => Op::Set { key, value },
-        None => Op::Delete { key },
+fn into_batch(writes: BTreeMap<Key, Option<Write>>, now: Timestamp) -> Result<Batch> {
+    let op = |(key, write)| match write {
+        Some(Write { value, lifetime }) => Ok(Op::Set { key, value, expires: lifetime.expires(now)? }),
+        None => Ok(Op::Delete { key }),
     };
     writes.into_iter().map(op).collect()
 }
 
 /// The transaction's writes in a range, one ahead.
 struct OwnWrites<'a> {
-    range: Option<btree_map::Range<'a, Key, Option<Value>>>,
-    next: Option<(&'a Key, &'a Option<Value>)>,
+    range: Option<btree_map::Range<'a, Key, Option<Write>>>,
+    next: Option<(&'a Key, Option<Item<'a>>)>,
+    now: Timestamp,
 }
 
 impl OwnWrites<'_> {
     fn advance(&mut self, direction: Direction) {
-        self.next = match (&mut self.range, direction) {
+        let next = match (&mut self.range, direction) {
             (None, _) => None,
             (Some(range), Direction::Forward) => range.next(),
             (Some(range), Direction::Reverse) => range.next_back(),
         };
+        self.next = next.map(|(key, write)| {
+            let there = write.as_ref().and_then(|write| write.at(self.now));
+            (key, there.map(|(value, expires)| (&key[..], &value[..], expires)))
+        });
     }
 }
 
@@ -121,21 +187,23 @@ struct Peeked<'a> {
     cursor: Box<dyn Cursor + 'a>,
     key: Vec<u8>,
     value: Vec<u8>,
+    expires: Option<Timestamp>,
     present: bool,
 }
 
 impl<'a> Peeked<'a> {
     fn new(cursor: Box<dyn Cursor + 'a>) -> Self {
-        Self { cursor, key: Vec::new(), value: Vec::new(), present: true }
+        Self { cursor, key: Vec::new(), value: Vec::new(), expires: None, present: true }
     }
 
     fn advance(&mut self) -> Result<()> {
         self.present = false;
-        if let Some((key, value)) = self.cursor.next()? {
+        if let Some((key, value, expires)) = self.cursor.next_entry()? {
             self.key.clear();
             self.key.extend_from_slice(key);
             self.value.clear();
             self.value.extend_from_slice(value);
+            self.expires = expires;
             self.present = true;
         }
         Ok(())
@@ -184,17 +252,17 @@ impl Overlay<'_> {
 }
 
 impl Cursor for Overlay<'_> {
-    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+    fn next_entry(&mut self) -> Result<Option<Item<'_>>> {
         loop {
             self.advance()?;
             let Some(order) = self.order() else { return Ok(None) };
             self.consumed = Consumed { own: order != Ordering::Greater, base: order != Ordering::Less };
             match self.own.next {
-                Some((key, Some(value))) if self.consumed.own => return Ok(Some((key, value))),
+                Some((_, Some(item))) if self.consumed.own => return Ok(Some(item)),
                 Some((_, None)) if self.consumed.own => {}
                 _ => break,
             }
         }
-        Ok(Some((&self.base.key, &self.base.value)))
+        Ok(Some((&self.base.key, &self.base.value, self.base.expires)))
     }
 }

@@ -3,12 +3,19 @@
 //! Nothing here does I/O or depends on another module. Keys and values are byte strings; a key orders by its
 //! unsigned bytes, shorter first when one is a prefix of the other, which is the order of every scan.
 
+mod set;
+mod timestamp;
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::ops::{
     Bound, Deref, Range, RangeBounds, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive,
 };
 use std::sync::Arc;
+
+pub(crate) use set::TooLate;
+pub use set::{Condition, Lifetime, SetOptions};
+pub use timestamp::{NotATimestamp, Timestamp};
 
 /// Longest key, in bytes. The empty key is legal.
 pub const MAX_KEY_LEN: usize = 65_535;
@@ -142,24 +149,37 @@ impl fmt::Display for FileId {
     }
 }
 
-/// A value together with the LSN of the batch that wrote it, which is its version.
+/// A value together with the LSN of the batch that wrote it, which is its version, and when it expires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The value.
     pub value: Value,
     /// The batch that wrote it.
     pub lsn: Lsn,
+    /// From this moment on the key is not there any more; `None`: it stays.
+    pub expires: Option<Timestamp>,
+}
+
+impl Entry {
+    /// Whether the key is there at this moment.
+    #[must_use]
+    #[inline]
+    pub fn is_there(&self, now: Timestamp) -> bool {
+        self.expires.is_none_or(|expires| expires > now)
+    }
 }
 
 /// One change to one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// Store `value` under `key`, replacing what was there.
+    /// Store `value` under `key`, replacing what was there and when it would have expired.
     Set {
         /// Where to store.
         key: Key,
         /// What to store.
         value: Value,
+        /// When the key is not there any more; `None`: it stays.
+        expires: Option<Timestamp>,
     },
     /// Remove `key`; nothing happens when it is absent.
     Delete {
@@ -174,6 +194,15 @@ impl Op {
     pub const fn key(&self) -> &Key {
         match self {
             Self::Set { key, .. } | Self::Delete { key } => key,
+        }
+    }
+
+    /// When what it stores expires, if it does.
+    #[must_use]
+    pub const fn expires(&self) -> Option<Timestamp> {
+        match self {
+            Self::Set { expires, .. } => *expires,
+            Self::Delete { .. } => None,
         }
     }
 }
@@ -199,7 +228,19 @@ impl Batch {
 
     /// Adds "store `value` under `key`". Lengths are checked when the batch is written.
     pub fn set(&mut self, key: impl Into<Key>, value: impl Into<Value>) -> &mut Self {
-        self.ops.push(Op::Set { key: key.into(), value: value.into() });
+        self.ops.push(Op::Set { key: key.into(), value: value.into(), expires: None });
+        self
+    }
+
+    /// Adds "store `value` under `key` until the moment `expires`": from then on the key is not there. See
+    /// [`Db::now`](crate::Db::now).
+    pub fn set_until(
+        &mut self,
+        key: impl Into<Key>,
+        value: impl Into<Value>,
+        expires: Timestamp,
+    ) -> &mut Self {
+        self.ops.push(Op::Set { key: key.into(), value: value.into(), expires: Some(expires) });
         self
     }
 

@@ -39,7 +39,7 @@ use crate::error::{Error, Notice, Result};
 use crate::options::{Options, Pace};
 use crate::storage::manifest::Manifest;
 use crate::storage::{Place, RunTable};
-use crate::types::{Batch, EngineKind, Entry, FileId, Lsn, Value};
+use crate::types::{Batch, EngineKind, Entry, FileId, Lsn, Timestamp, Value};
 use bulk::KvBulk;
 
 /// How often a reader looks again before it takes a missing table for a lost one.
@@ -99,8 +99,19 @@ impl KvEngine {
         Ok(engine)
     }
 
+    /// The value of a key, given what was found.
+    #[cold]
+    fn get_expiring(&self, key: &[u8], found: Entry) -> Result<Option<Value>> {
+        if found.is_there(self.shared.log.now()) {
+            return Ok(Some(found.value));
+        }
+        // What was found may be older than the time: it could have been made to stay in between.
+        let entry = self.shared.view(|tree, _, now| Ok(tree.entry(key)?.filter(|entry| entry.is_there(now))));
+        Ok(entry?.map(|entry| entry.value))
+    }
+
     fn view(&self) -> Result<View> {
-        self.shared.read(View::of)
+        self.shared.view(View::of)
     }
 
     /// Sees to it that what is due is done, in the background or, when that falls behind, here. The write that led here is
@@ -235,7 +246,8 @@ impl Shared {
         progress: &mut dyn FnMut(Progress) -> bool,
     ) -> Result<()> {
         let manifest = maintenance.manifest()?;
-        match flush::write(maintenance.place(), &manifest, sealed, self.pace.table, progress)? {
+        let expired_by = maintenance.expired_by();
+        match flush::write(maintenance.place(), &manifest, sealed, self.pace.table, expired_by, progress)? {
             None => Ok(()),
             Some(flushed) => {
                 maintenance.install(|manifest| {
@@ -251,9 +263,18 @@ impl Shared {
     /// Runs `read` on the tree once it holds everything that was acknowledged before the call. A table that another process
     /// removed meanwhile makes it take up the manifest and look again.
     fn read<R>(&self, read: impl Fn(&Tree, Lsn) -> Result<R>) -> Result<R> {
+        self.retry(|| self.log.read(&read))
+    }
+
+    /// The same, with a time by which to judge what is in the tree: see [`WalEngine::view`].
+    fn view<R>(&self, look: impl Fn(&Tree, Lsn, Timestamp) -> Result<R>) -> Result<R> {
+        self.retry(|| self.log.view(&look))
+    }
+
+    fn retry<R>(&self, read: impl Fn() -> Result<Result<R>>) -> Result<R> {
         let mut missing = None;
         for _ in 0..MAX_RESTARTS {
-            match self.log.read(|tree, lsn| read(tree, lsn))? {
+            match read()? {
                 Err(error) if is_missing(&error) => {
                     self.log.take_up_manifest()?;
                     missing = Some(error);
@@ -279,7 +300,14 @@ fn is_missing(error: &Error) -> bool {
 
 impl Engine for KvEngine {
     fn get(&self, key: &[u8]) -> Result<Option<Value>> {
-        self.shared.read(|tree, _| Ok(tree.entry(key)?.map(|entry| entry.value)))
+        match self.shared.read(|tree, _| tree.entry(key))? {
+            Some(entry) if entry.expires.is_some() => self.get_expiring(key, entry),
+            found => Ok(found.map(|entry| entry.value)),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.shared.log.now()
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
@@ -379,6 +407,10 @@ impl Turn for KvTurn<'_> {
             }
             found => found,
         }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.turn.now()
     }
 
     fn write(&mut self, batch: Batch) -> Result<Lsn> {

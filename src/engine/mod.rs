@@ -10,6 +10,9 @@
 //! * [`Turn::commit`] returns when the turn's batches are durable as the [`SyncMode`](crate::SyncMode) promises. A turn that is
 //!   dropped leaves nothing behind, and so does one whose commit fails while the handle goes on. When the failure has stopped
 //!   the handle, some of the batches may be found later, by everybody, in order and each of them whole.
+//! * A key whose value has expired is not there, for every reader and writer. What is seen together is judged by one moment:
+//!   a snapshot by that at which it was made, a turn by that at which it first mattered. The time is the database's own,
+//!   [`Engine::now`], and never goes back.
 //! * One batch is one record in the log, or one change of the manifest ([`Engine::bulk`]): applied whole or not at all,
 //!   whatever crashes when.
 
@@ -32,7 +35,7 @@ use crate::options::Options;
 use crate::storage::Place;
 use crate::storage::fs::{Fs, RealFs};
 use crate::storage::wal::record;
-use crate::types::{Batch, Direction, EngineKind, Entry, KeyRange, Lsn, Op, Value};
+use crate::types::{Batch, Direction, EngineKind, Entry, KeyRange, Lsn, Op, Timestamp, Value};
 use kv_engine::KvEngine;
 use simple_engine::SimpleEngine;
 
@@ -65,6 +68,10 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// `ReadOnly`.
     fn bulk(&self) -> Result<Box<dyn Bulk + '_>>;
+
+    /// The time by the database's own clock: the system's, but that it never goes back, for no process. What is written to expire
+    /// later than now is there until then.
+    fn now(&self) -> Timestamp;
 
     /// Figures about the database and this handle.
     ///
@@ -106,16 +113,31 @@ pub trait Snapshot: Send + Sync {
 
     /// Everything committed up to here is in the view.
     fn lsn(&self) -> Lsn;
+
+    /// The time in the view: what expires by then is not in it.
+    fn now(&self) -> Timestamp;
 }
 
 /// A walk over entries. After an error or the end it yields nothing more.
 pub trait Cursor {
+    /// The next key, its value, and when it expires, if it does; valid until the next call.
+    ///
+    /// # Errors
+    /// Corruption and I/O errors.
+    fn next_entry(&mut self) -> Result<Option<Item<'_>>>;
+
     /// The next key and value, valid until the next call.
     ///
     /// # Errors
     /// Corruption and I/O errors.
-    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>>;
+    #[inline]
+    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        Ok(self.next_entry()?.map(|(key, value, _)| (key, value)))
+    }
 }
+
+/// A key, its value, and when it expires, if it does.
+pub type Item<'a> = (&'a [u8], &'a [u8], Option<Timestamp>);
 
 /// The right to write, with a view that includes the turn's own writes.
 pub trait Turn {
@@ -126,6 +148,9 @@ pub trait Turn {
     /// # Errors
     /// Corruption and I/O errors.
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>>;
+
+    /// The time in the turn, which stands still: what expires by then is not there.
+    fn now(&self) -> Timestamp;
 
     /// Adds a batch. It is visible to this turn at once, and to others after [`Turn::commit`].
     ///

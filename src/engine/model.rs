@@ -1,18 +1,19 @@
 //! A plain ordered map that obeys the contract of [`Engine`]: the oracle that tests hold the real engines against.
 //!
-//! One process, nothing on disk.
+//! One process, nothing on disk. Its clock stands still until it is told the time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{BatchBulk, Bulk, Compaction, Cursor, Engine, Progress, Snapshot, Stats, Turn};
+use super::{BatchBulk, Bulk, Compaction, Cursor, Engine, Item, Progress, Snapshot, Stats, Turn};
 use crate::error::{Notice, Result};
-use crate::types::{Batch, Direction, Entry, Key, KeyRange, Lsn, Op, Value};
+use crate::types::{Batch, Direction, Entry, Key, KeyRange, Lsn, Op, Timestamp, Value};
 
 #[derive(Clone, Default)]
 pub(crate) struct Contents {
     map: BTreeMap<Key, Entry>,
     lsn: Lsn,
+    now: Option<Timestamp>,
 }
 
 impl Contents {
@@ -20,11 +21,25 @@ impl Contents {
         self.lsn = self.lsn.next();
         for op in batch.into_ops() {
             match op {
-                Op::Set { key, value } => self.map.insert(key, Entry { value, lsn: self.lsn }),
+                Op::Set { key, value, expires } => {
+                    self.map.insert(key, Entry { value, lsn: self.lsn, expires })
+                }
                 Op::Delete { key } => self.map.remove(&key),
             };
         }
         self.lsn
+    }
+
+    fn now(&self) -> Timestamp {
+        self.now.unwrap_or(Timestamp::MIN)
+    }
+
+    fn entry(&self, key: &[u8]) -> Option<Entry> {
+        self.map.get(key).filter(|entry| entry.is_there(self.now())).cloned()
+    }
+
+    fn there(&self) -> impl DoubleEndedIterator<Item = (&Key, &Entry)> {
+        self.map.iter().filter(|(_, entry)| entry.is_there(self.now()))
     }
 }
 
@@ -38,11 +53,21 @@ impl ModelEngine {
     fn contents(&self) -> MutexGuard<'_, Contents> {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// It is so late now, or later.
+    pub(crate) fn set_clock(&self, now: Timestamp) {
+        let mut contents = self.contents();
+        contents.now = contents.now.max(Some(now));
+    }
 }
 
 impl Engine for ModelEngine {
     fn get(&self, key: &[u8]) -> Result<Option<Value>> {
-        Ok(self.contents().map.get(key).map(|entry| entry.value.clone()))
+        Ok(self.contents().entry(key).map(|entry| entry.value))
+    }
+
+    fn now(&self) -> Timestamp {
+        self.contents().now()
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
@@ -60,7 +85,7 @@ impl Engine for ModelEngine {
 
     fn stats(&self) -> Result<Stats> {
         let contents = self.contents();
-        let keys = contents.map.len() as u64;
+        let keys = contents.there().count() as u64;
         Ok(Stats { keys, is_exact: true, lsn: contents.lsn, ..Stats::default() })
     }
 
@@ -79,11 +104,11 @@ impl Engine for ModelEngine {
 
 impl Snapshot for Arc<Contents> {
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
-        Ok(self.map.get(key).cloned())
+        Ok(Contents::entry(self, key))
     }
 
     fn scan(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn Cursor + '_>> {
-        let mut entries: Vec<_> = self.map.iter().filter(|(key, _)| range.contains(key)).collect();
+        let mut entries: Vec<_> = self.there().filter(|(key, _)| range.contains(key)).collect();
         if direction == Direction::Reverse {
             entries.reverse();
         }
@@ -93,13 +118,17 @@ impl Snapshot for Arc<Contents> {
     fn lsn(&self) -> Lsn {
         self.lsn
     }
+
+    fn now(&self) -> Timestamp {
+        Contents::now(self)
+    }
 }
 
 struct ModelCursor<'a>(std::vec::IntoIter<(&'a Key, &'a Entry)>);
 
 impl Cursor for ModelCursor<'_> {
-    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
-        Ok(self.0.next().map(|(key, entry)| (&key[..], &entry.value[..])))
+    fn next_entry(&mut self) -> Result<Option<Item<'_>>> {
+        Ok(self.0.next().map(|(key, entry)| (&key[..], &entry.value[..], entry.expires)))
     }
 }
 
@@ -110,7 +139,11 @@ struct ModelTurn<'a> {
 
 impl Turn for ModelTurn<'_> {
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
-        Ok(self.staged.map.get(key).cloned())
+        Ok(self.staged.entry(key))
+    }
+
+    fn now(&self) -> Timestamp {
+        self.staged.now()
     }
 
     fn write(&mut self, batch: Batch) -> Result<Lsn> {

@@ -15,12 +15,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::key_map::{KeyMap, Walk};
 use super::wal_engine::{Maintenance, Memory, Sealed, WalEngine, WalTurn};
-use super::{BatchBulk, Bulk, Compaction, Cursor, Engine, Progress, Snapshot, Stats, Turn};
+use super::{BatchBulk, Bulk, Compaction, Cursor, Engine, Item, Progress, Snapshot, Stats, Turn};
 use crate::error::{Error, Notice, Result};
 use crate::options::Options;
 use crate::storage::manifest::Manifest;
 use crate::storage::{Life, Place};
-use crate::types::{Batch, Direction, EngineKind, Entry, FileId, Key, KeyRange, Lsn, Op, Value};
+use crate::types::{Batch, Direction, EngineKind, Entry, FileId, Key, KeyRange, Lsn, Op, Timestamp, Value};
 use base::BaseWriter;
 
 /// A log smaller than this is never rebased of its own accord.
@@ -33,7 +33,10 @@ const PROGRESS_STEP: u64 = 256;
 #[derive(Clone, Default)]
 struct Contents {
     map: KeyMap<Entry>,
+    /// Bytes of all of them, expired ones included.
     live_bytes: u64,
+    /// How many expire, those that have expired included.
+    expiring: u64,
     /// Bytes of keys and values that were written in the life of the database.
     user_bytes: u64,
 }
@@ -43,15 +46,45 @@ impl Contents {
         let key_len = key.len();
         self.user_bytes += (key_len + entry.value.len()) as u64;
         self.live_bytes += (key_len + entry.value.len()) as u64;
+        self.expiring += u64::from(entry.expires.is_some());
         if let Some(old) = self.map.insert(key, entry) {
-            self.live_bytes -= (key_len + old.value.len()) as u64;
+            self.forget(key_len, &old);
         }
     }
 
     fn delete(&mut self, key: &Key) {
         self.user_bytes += key.len() as u64;
+        self.remove(key);
+    }
+
+    fn remove(&mut self, key: &Key) {
         if let Some(old) = self.map.remove(key) {
-            self.live_bytes -= (key.len() + old.value.len()) as u64;
+            self.forget(key.len(), &old);
+        }
+    }
+
+    fn forget(&mut self, key_len: usize, old: &Entry) {
+        self.live_bytes -= (key_len + old.value.len()) as u64;
+        self.expiring -= u64::from(old.expires.is_some());
+    }
+
+    /// How many keys are there, and bytes of them and their values.
+    fn count(&self, now: Timestamp) -> (u64, u64) {
+        if self.expiring == 0 {
+            return (self.map.len() as u64, self.live_bytes);
+        }
+        let there = self.map.iter().filter(|(_, entry)| entry.is_there(now));
+        there.fold((0, 0), |(keys, bytes), (key, entry)| {
+            (keys + 1, bytes + (key.len() + entry.value.len()) as u64)
+        })
+    }
+
+    /// Removes what has expired.
+    fn purge(&mut self, now: Timestamp) {
+        let expired = self.map.iter().filter(|(_, entry)| !entry.is_there(now));
+        let expired: Vec<Key> = expired.map(|(key, _)| key.clone()).collect();
+        for key in &expired {
+            self.remove(key);
         }
     }
 }
@@ -66,14 +99,17 @@ impl Memory for Arc<Contents> {
 
     fn segment_begins(&mut self, _id: FileId) {}
 
-    fn adopt(&mut self, _place: &Place, _manifest: &Manifest) -> Result<()> {
+    fn adopt(&mut self, _place: &Place, manifest: &Manifest) -> Result<()> {
+        if let Some(clock) = manifest.clock.filter(|_| self.expiring > 0) {
+            Self::make_mut(self).purge(clock);
+        }
         Ok(())
     }
 
     fn apply(&mut self, lsn: Lsn, op: Op) {
         let contents = Self::make_mut(self);
         match op {
-            Op::Set { key, value } => contents.set(key, Entry { value, lsn }),
+            Op::Set { key, value, expires } => contents.set(key, Entry { value, lsn, expires }),
             Op::Delete { key } => contents.delete(&key),
         }
     }
@@ -101,7 +137,7 @@ impl SimpleEngine {
     }
 
     fn view(&self) -> Result<View> {
-        self.log.read(|contents, lsn| View { contents: Arc::clone(contents), lsn })
+        self.log.view(|contents, lsn, now| View { contents: Arc::clone(contents), lsn, now })
     }
 
     /// Rebases the log if it has grown out of proportion and nobody else is at it. The write that led here is durable: what
@@ -131,7 +167,8 @@ fn rebase(
 ) -> Result<()> {
     let sealed = maintenance.seal(Arc::clone)?;
     let place = maintenance.place().clone();
-    let base = write_base(&place, &sealed, progress).inspect_err(|_| base::discard(&place, sealed.first))?;
+    let base = write_base(&place, &sealed, maintenance.expired_by(), progress)
+        .inspect_err(|_| base::discard(&place, sealed.first))?;
     let written_bytes = base::len(&place, Some(base));
     maintenance.install(|manifest| {
         let read_bytes = sealed.log_bytes + base::len(&place, manifest.base);
@@ -146,6 +183,7 @@ fn rebase(
 fn write_base(
     place: &Place,
     sealed: &Sealed<Arc<Contents>>,
+    expired_by: Option<Timestamp>,
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Life> {
     let total = sealed.view.map.len() as u64;
@@ -155,7 +193,9 @@ fn write_base(
         if done % PROGRESS_STEP == 0 && !progress(Progress { done, total, written_bytes }) {
             return Err(Error::Interrupted);
         }
-        base.add(key, &entry.value, entry.lsn)?;
+        if expired_by.is_none_or(|now| entry.is_there(now)) {
+            base.add(key, entry)?;
+        }
     }
     progress(Progress { done: total, total, written_bytes: base.written_bytes() });
     base.finish(sealed.first)
@@ -163,7 +203,15 @@ fn write_base(
 
 impl Engine for SimpleEngine {
     fn get(&self, key: &[u8]) -> Result<Option<Value>> {
-        self.log.read(|contents, _| contents.map.get(key).map(|entry| entry.value.clone()))
+        match self.log.read(|contents, _| contents.map.get(key).cloned())? {
+            // It may have been made to stay between this look and a reading of the clock.
+            Some(entry) if entry.expires.is_some() => Ok(self.view()?.entry(key)?.map(|entry| entry.value)),
+            found => Ok(found.map(|entry| entry.value)),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.log.now()
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
@@ -179,11 +227,12 @@ impl Engine for SimpleEngine {
     }
 
     fn stats(&self) -> Result<Stats> {
-        let View { contents, lsn } = self.view()?;
+        let View { contents, lsn, now } = self.view()?;
+        let (keys, live_bytes) = contents.count(now);
         Ok(Stats {
             engine: EngineKind::Simple,
-            keys: contents.map.len() as u64,
-            live_bytes: contents.live_bytes,
+            keys,
+            live_bytes,
             is_exact: true,
             lsn,
             memtable_keys: contents.map.len() as u64,
@@ -212,27 +261,36 @@ impl Engine for SimpleEngine {
 struct View {
     contents: Arc<Contents>,
     lsn: Lsn,
+    now: Timestamp,
 }
 
 impl Snapshot for View {
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
-        self.contents.entry(key)
+        Ok(self.contents.entry(key)?.filter(|entry| entry.is_there(self.now)))
     }
 
     fn scan(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn Cursor + '_>> {
-        Ok(Box::new(EntryWalk(self.contents.map.walk(range, direction))))
+        Ok(Box::new(EntryWalk { walk: self.contents.map.walk(range, direction), now: self.now }))
     }
 
     fn lsn(&self) -> Lsn {
         self.lsn
     }
+
+    fn now(&self) -> Timestamp {
+        self.now
+    }
 }
 
-struct EntryWalk<'a>(Walk<'a, Entry>);
+struct EntryWalk<'a> {
+    walk: Walk<'a, Entry>,
+    now: Timestamp,
+}
 
 impl Cursor for EntryWalk<'_> {
-    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
-        Ok(self.0.next().map(|(key, entry)| (&key[..], &entry.value[..])))
+    fn next_entry(&mut self) -> Result<Option<Item<'_>>> {
+        let next = self.walk.find(|(_, entry)| entry.is_there(self.now));
+        Ok(next.map(|(key, entry)| (&key[..], &entry.value[..], entry.expires)))
     }
 }
 
@@ -244,6 +302,10 @@ struct SimpleTurn<'a> {
 impl Turn for SimpleTurn<'_> {
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
         self.turn.entry(key)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.turn.now()
     }
 
     fn write(&mut self, batch: Batch) -> Result<Lsn> {

@@ -25,11 +25,13 @@
 //!    starts again from the manifest. Until it has caught up nothing of its memory is shown.
 //! 7. While a handle has `LOCK` exclusive and has caught up, nobody else can acknowledge anything: its threads read what it
 //!    shows without asking, also while its own records are behind that in the log, on their way to the device.
+//! 8. Before the first operation with an expiry is in the log, the manifest has a [`clock`].
 //!
 //! [`follow`] reads, [`turn`] writes, [`chain`] makes databases and segments, [`maintain`] replaces the log by other files,
-//! [`figures`] counts.
+//! [`clock`] tells the time, [`figures`] counts.
 
 mod chain;
+mod clock;
 mod figures;
 mod follow;
 mod maintain;
@@ -52,7 +54,8 @@ use crate::storage::manifest::{self, Manifest};
 use crate::storage::shm::Notes;
 use crate::storage::totals::Totals;
 use crate::storage::wal::record::HEADER_LEN;
-use crate::types::{Entry, FileId, Lsn, Op, SyncMode};
+use crate::types::{Entry, FileId, Lsn, Op, SyncMode, Timestamp};
+use clock::Clock;
 use figures::Counters;
 use follow::Follower;
 use maintain::Exclusive;
@@ -118,6 +121,7 @@ pub(crate) struct WalEngine<M> {
     in_turn: AtomicUsize,
     notices: Mutex<Vec<Notice>>,
     counters: Counters,
+    clock: Clock,
 }
 
 /// What readers see: the memory, and where in the log it stands.
@@ -128,6 +132,10 @@ struct Published<M> {
     log_bytes: u64,
     /// What was written before that.
     totals: Totals,
+    /// What had expired by then may be missing from the memory.
+    clock: Option<Timestamp>,
+    /// Something in the memory expires, or did.
+    expires: bool,
     /// `None` when the memory must not be served before the handle has caught up.
     tail: Option<Tail>,
 }
@@ -138,6 +146,7 @@ impl<M> Published<M> {
         self.lsn = follower.segment.position().lsn;
         self.log_bytes = follower.log_bytes();
         self.totals = *follower.totals();
+        (self.clock, self.expires) = (follower.clock(), follower.expires());
         self.tail = Some(tail);
     }
 }
@@ -172,9 +181,9 @@ impl<M: Memory> WalEngine<M> {
         let boot_id =
             place.fs.boot_id().map_err(|error| Error::io("read the boot id for", &place.dir, error))?;
         let notes = Notes::new(open_notes(&place, read_only.is_some()), boot_id);
-        let totals = manifest.totals;
+        let (totals, clock) = (manifest.totals, manifest.clock);
         let (follower, memory) = Follower::load(&place, read_only.is_none(), manifest)?;
-        Ok(Self {
+        let engine = Self {
             turnstile: open_lock(chain::TURNSTILE)?,
             lock: open_lock(chain::LOCK)?,
             maintaining: Exclusive::new(chain::MAINTENANCE),
@@ -191,6 +200,8 @@ impl<M: Memory> WalEngine<M> {
                 lsn: Lsn::ZERO,
                 log_bytes: 0,
                 totals,
+                clock: None,
+                expires: false,
                 tail: None,
             }),
             inner: Mutex::new(Inner { follower, adrift: false, groups: Groups::default(), poisoned: None }),
@@ -200,7 +211,10 @@ impl<M: Memory> WalEngine<M> {
             in_turn: AtomicUsize::new(0),
             notices: Mutex::default(),
             counters: Counters::default(),
-        })
+            clock: Clock::default(),
+        };
+        engine.keep_up_with(clock);
+        Ok(engine)
     }
 
     /// Runs `read` on the memory once it holds everything that was acknowledged before the call.
@@ -208,28 +222,64 @@ impl<M: Memory> WalEngine<M> {
     /// # Errors
     /// As [`Engine::get`](crate::engine::Engine::get).
     pub(crate) fn read<R>(&self, read: impl FnOnce(&M, Lsn) -> R) -> Result<R> {
+        self.read_published(|published| read(&published.memory, published.lsn))
+    }
+
+    /// Runs `look` on the memory as [`WalEngine::read`] does, with a time by which to judge what is in it: the memory is not
+    /// older. What was written meanwhile may be in it, and never is something missing that was there at that time.
+    ///
+    /// # Errors
+    /// As [`WalEngine::read`].
+    pub(crate) fn view<R>(&self, look: impl Fn(&M, Lsn, Timestamp) -> R) -> Result<R> {
+        loop {
+            let matters = self.clock.is_used();
+            let now = if matters { self.now() } else { clock::timestamp(self.place.fs.now().wall) };
+            let seen = self.read_published(|published| {
+                let now = published.clock.map_or(now, |clock| clock.max(now));
+                (matters || !published.expires).then(|| look(&published.memory, published.lsn, now))
+            })?;
+            match seen {
+                Some(seen) => return Ok(seen),
+                None => self.clock.begin(),
+            }
+        }
+    }
+
+    /// The time by the database's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now(self.place.fs.now(), &self.notes)
+    }
+
+    /// The clock goes on from that of a manifest.
+    fn keep_up_with(&self, manifest: Option<Timestamp>) {
+        if let Some(clock) = manifest {
+            self.clock.keep_up_with(clock, self.place.fs.now());
+        }
+    }
+
+    #[inline]
+    fn read_published<R>(&self, read: impl FnOnce(&Published<M>) -> R) -> Result<R> {
         let published = self.published();
         if !is_behind(&published)? {
-            return Ok(read(&published.memory, published.lsn));
+            return Ok(read(&published));
         }
         drop(published);
         self.read_what_is_new(read)
     }
 
     #[cold]
-    fn read_what_is_new<R>(&self, read: impl FnOnce(&M, Lsn) -> R) -> Result<R> {
+    fn read_what_is_new<R>(&self, read: impl FnOnce(&Published<M>) -> R) -> Result<R> {
         // What is new is on its way from this handle then, and not acknowledged yet.
         if self.has_lock.load(Ordering::Acquire) {
             let published = self.published();
             if published.tail.is_some() {
-                return Ok(read(&published.memory, published.lsn));
+                return Ok(read(&published));
             }
         }
         // As long as `inner` is held no other thread reads ahead into the memory.
         let mut inner = self.inner();
         self.catch_up_to_read(&mut inner)?;
-        let published = self.published();
-        Ok(read(&published.memory, published.lsn))
+        Ok(read(&self.published()))
     }
 
     fn catch_up_to_read(&self, inner: &mut Inner) -> Result<()> {

@@ -13,7 +13,7 @@ use crate::db::{Db, Snapshot};
 use crate::engine::Turn;
 use crate::error::{Error, Result};
 use crate::transaction::Transaction;
-use crate::types::{Batch, Key, MAX_KEY_LEN, MAX_VALUE_LEN, Op, Value};
+use crate::types::{Batch, Key, MAX_KEY_LEN, MAX_VALUE_LEN, Op, SetOptions, Value};
 
 /// Keys in one command up to which it may run inside a group of commands.
 const MAX_POINT_KEYS: usize = 64;
@@ -81,7 +81,10 @@ impl Store for Transaction {
     fn apply(&mut self, batch: Batch) -> Result<()> {
         for op in batch.into_ops() {
             match op {
-                Op::Set { key, value } => self.set(key, value),
+                Op::Set { key, value, expires } => {
+                    let options = SetOptions::new().lifetime(expires.into());
+                    self.set_with(key, value, &options)?;
+                }
                 Op::Delete { key } => self.delete(key),
             }
         }

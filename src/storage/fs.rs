@@ -19,6 +19,7 @@ use std::io;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use real::RealFs;
 
@@ -148,6 +149,15 @@ impl fmt::Debug for Mapping {
     }
 }
 
+/// What the system's clocks say at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// Since 1970 began, UTC. People and programs set it, also back.
+    pub wall: Duration,
+    /// Since the machine was started, time asleep included where the system counts it. Nobody sets it.
+    pub uptime: Duration,
+}
+
 /// A file system. [`RealFs`] in production.
 pub trait Fs: Send + Sync + fmt::Debug {
     /// Opens `path`.
@@ -192,6 +202,12 @@ pub trait Fs: Send + Sync + fmt::Debug {
     /// # Errors
     /// The operating system's.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    /// What the system's clocks say. The wall clock is read first, so that a process that is stopped in between takes the wall clock
+    /// to be late, not early.
+    fn now(&self) -> Moment {
+        real::now()
+    }
 
     /// A number that changes with every boot of the machine; page-cache contents survive exactly as long as it does.
     /// Zero where the system has none to offer (all but Linux): then nothing may be concluded from two equal numbers.

@@ -16,13 +16,21 @@
 //!  table   u64 id, length, entries, tombstones, payload bytes, smallest LSN, largest LSN, hidden, outdating,
 //!          LSN base; u32 checksum; u16 length of the smallest key, of the largest, of the floor; these three keys
 //!
+//!  u64 clock, and for each table in the same order u64 count, first and last of its expiries
+//!
 //!   crc      CRC-32 over the file with these four bytes left out
 //!   flushed  every batch up to this LSN is in the base or the runs; the log's first segment begins behind it
 //!   base     0, 0 when there is none
 //!   next     numbers of the next table that a flush and that a merge writes: those of flushes are odd, those of merges even
 //!   bulk     the last LSN that never was in the log: tables brought it in
 //!   merging  so many runs, above the `below` oldest, are being merged; 0 when none are
+//!   clock    what had expired by then, in milliseconds since 1970, may be missing from base and runs; 0 as long as nothing in
+//!            the database ever expired
+//!   expiries 0, 0, 0 when nothing in the table expires
 //! ```
+//!
+//! The clock and what follows it are there since format 2; in a manifest of format 1 nothing expires.
+//!
 //!
 //! It names the base or the tables, and the first live segment of the log; the chain of seals names the other segments. It
 //! is replaced as a whole: a new file is written and synced beside it, renamed over it, and the directory synced.
@@ -34,9 +42,9 @@ use std::path::Path;
 use super::codec::{crc32, put, u16_at, u32_at, u64_at};
 use super::fs::{Fs, OpenMode, read_full_at, remove_if_present, write_all_at};
 use super::totals::Totals;
-use super::{FORMAT, Life, RunTable, TableMeta};
+use super::{Expiries, FORMAT, Life, RunTable, TableMeta};
 use crate::error::{Error, Result};
-use crate::types::{EngineKind, FileId, Key, Lsn};
+use crate::types::{EngineKind, FileId, Key, Lsn, Timestamp};
 
 /// Its name in the database directory.
 pub(crate) const NAME: &str = "MANIFEST";
@@ -68,6 +76,9 @@ const LARGEST_LEN: usize = SMALLEST_LEN + 2;
 const FLOOR_LEN: usize = LARGEST_LEN + 2;
 const TABLE_LEN: usize = FLOOR_LEN + 2;
 
+/// The last format whose manifests end with the runs.
+const WITHOUT_EXPIRIES: u32 = 1;
+
 /// A manifest larger than this is none: a million tables have room.
 const MAX_LEN: u64 = 1 << 30;
 
@@ -95,6 +106,9 @@ pub(crate) struct Manifest {
     pub seed: u64,
     /// What was written up to this manifest.
     pub totals: Totals,
+    /// What had expired by then may be missing from base and runs, so no clock of the database is behind it. `None` as long as
+    /// nothing in the database ever expired: no operation of the log has an expiry before it is there.
+    pub clock: Option<Timestamp>,
 }
 
 /// Neighbouring runs that are being merged into the oldest of them. Counted from the oldest run: new runs come on top.
@@ -121,6 +135,7 @@ impl Manifest {
             bulk: Lsn::ZERO,
             seed,
             totals: Totals::NONE,
+            clock: None,
         }
     }
 
@@ -156,6 +171,7 @@ impl Manifest {
                 encode_table(&mut bytes, table);
             }
         }
+        encode_expiries(&mut bytes, self.clock, self.runs.iter().flatten());
         let crc = checksum(&bytes);
         put(&mut bytes, CRC, &crc.to_le_bytes());
         bytes
@@ -165,6 +181,12 @@ impl Manifest {
         if u32_at(bytes, CRC)? != checksum(bytes) {
             return None;
         }
+        let (mut runs, rest) = decode_runs(u32_at(bytes, RUNS)?, bytes.get(HEADER_LEN..)?)?;
+        let clock = match u32_at(bytes, VERSION)? {
+            WITHOUT_EXPIRIES if rest.is_empty() => None,
+            FORMAT => decode_expiries(rest, runs.iter_mut().flatten())?,
+            _ => return None,
+        };
         let life = |id, salt| Some(Life { id: FileId(u64_at(bytes, id)?), salt: u64_at(bytes, salt)? });
         let base = life(BASE_ID, BASE_SALT)?;
         let merging = Merging { below: u32_at(bytes, BELOW)?, count: u32_at(bytes, MERGING)? };
@@ -173,13 +195,14 @@ impl Manifest {
             first: life(FIRST_ID, FIRST_SALT)?,
             flushed: Lsn(u64_at(bytes, FLUSHED)?),
             base: (base != Life::default()).then_some(base),
-            runs: decode_runs(u32_at(bytes, RUNS)?, bytes.get(HEADER_LEN..)?)?,
+            runs,
             merging: (merging.count > 0).then_some(merging),
             next_flushed: FileId(u64_at(bytes, NEXT_FLUSHED)?),
             next_merged: FileId(u64_at(bytes, NEXT_MERGED)?),
             seed: u64_at(bytes, SEED)?,
             bulk: Lsn(u64_at(bytes, BULK)?),
             totals: Totals::decode(bytes.get(TOTALS..)?)?,
+            clock,
         })
     }
 
@@ -257,7 +280,38 @@ fn encode_table(bytes: &mut Vec<u8>, listed: &RunTable) {
     }
 }
 
-fn decode_runs(count: u32, mut rest: &[u8]) -> Option<Vec<Vec<RunTable>>> {
+fn encode_expiries<'a>(
+    bytes: &mut Vec<u8>,
+    clock: Option<Timestamp>,
+    tables: impl Iterator<Item = &'a RunTable>,
+) {
+    bytes.extend_from_slice(&clock.map_or(0, Timestamp::unix_millis).to_le_bytes());
+    for expiries in tables.map(|listed| listed.table.expiries) {
+        let fields = expiries.map(|all| [all.count, all.first.unix_millis(), all.last.unix_millis()]);
+        for field in fields.unwrap_or_default() {
+            bytes.extend_from_slice(&field.to_le_bytes());
+        }
+    }
+}
+
+/// Reads what the tables are still to be told; returns the clock.
+#[expect(clippy::option_option, reason = "the outer one says whether the bytes make sense")]
+fn decode_expiries<'a>(
+    bytes: &[u8],
+    tables: impl Iterator<Item = &'a mut RunTable>,
+) -> Option<Option<Timestamp>> {
+    let mut fields = bytes.chunks(8).map(|field| u64_at(field, 0));
+    let clock = Timestamp::from_unix_millis(fields.next()??);
+    for listed in tables {
+        let (count, first, last) = (fields.next()??, fields.next()??, fields.next()??);
+        let span = Timestamp::from_unix_millis(first).zip(Timestamp::from_unix_millis(last));
+        listed.table.expiries = span.map(|(first, last)| Expiries { count, first, last });
+    }
+    fields.next().is_none().then_some(clock)
+}
+
+/// Reads the runs, and returns what follows them.
+fn decode_runs(count: u32, mut rest: &[u8]) -> Option<(Vec<Vec<RunTable>>, &[u8])> {
     let mut runs = Vec::new();
     for _ in 0..count {
         let tables = u32_at(rest, 0)?;
@@ -270,7 +324,7 @@ fn decode_runs(count: u32, mut rest: &[u8]) -> Option<Vec<Vec<RunTable>>> {
         }
         runs.push(run);
     }
-    rest.is_empty().then_some(runs)
+    Some((runs, rest))
 }
 
 fn decode_table(bytes: &[u8]) -> Option<(RunTable, &[u8])> {
@@ -290,6 +344,7 @@ fn decode_table(bytes: &[u8]) -> Option<(RunTable, &[u8])> {
         smallest_lsn: Lsn(field(5)?),
         largest_lsn: Lsn(field(6)?),
         checksum: u32_at(fixed, CHECKSUM)?,
+        expiries: None,
     };
     let (hidden, outdating, lsn_base) = (field(7)?, field(8)?, field(9)?);
     Some((RunTable { table, floor: Key::from(floor), hidden, outdating, lsn_base }, rest))
@@ -348,6 +403,7 @@ mod tests {
             smallest_lsn: Lsn(id),
             largest_lsn: Lsn(id + 5),
             checksum: 7,
+            expiries: (id > 3).then_some(Expiries { count: 3, first: Timestamp::MIN, last: Timestamp::MAX }),
         };
         RunTable {
             floor: smallest.repeat(2).as_str().into(),
@@ -362,7 +418,8 @@ mod tests {
         let base = Some(Life { id: FileId(4), salt: 11 });
         let new = Manifest::new(EngineKind::Simple, Life { id: FileId(5), salt: 12 }, 3);
         let totals = Totals { user_bytes: 7, merges: 8, ..Totals::default() };
-        Manifest { flushed: Lsn(900), base, bulk: Lsn(800), totals, ..new }
+        let clock = Some(Timestamp::MAX);
+        Manifest { flushed: Lsn(900), base, bulk: Lsn(800), totals, clock, ..new }
     }
 
     fn with_runs() -> Manifest {
@@ -373,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_manifest_reads_back_as_it_was_written() {
-        for manifest in [manifest(), with_runs(), Manifest { base: None, ..manifest() }] {
+        for manifest in [manifest(), with_runs(), Manifest { base: None, clock: None, ..manifest() }] {
             assert_eq!(Manifest::decode(&manifest.encode()), Some(manifest));
         }
     }
@@ -391,6 +448,20 @@ mod tests {
         }
     }
 
+    /// A manifest as the first format had it.
+    #[test]
+    fn a_manifest_without_expiries_is_read() {
+        let mut written = with_runs();
+        written.clock = None;
+        written.runs.iter_mut().flatten().for_each(|listed| listed.table.expiries = None);
+        let mut bytes = written.encode();
+        bytes.truncate(bytes.len() - 8 - 24 * 3);
+        put(&mut bytes, VERSION, &WITHOUT_EXPIRIES.to_le_bytes());
+        let crc = checksum(&bytes);
+        put(&mut bytes, CRC, &crc.to_le_bytes());
+        assert_eq!(Manifest::decode(&bytes), Some(written));
+    }
+
     #[test]
     fn tables_that_a_flush_or_a_merge_may_be_writing_are_needed() {
         let manifest = Manifest { next_flushed: FileId(7), next_merged: FileId(12), ..with_runs() };
@@ -405,6 +476,6 @@ mod tests {
         assert!(check_format(&bytes, Path::new(NAME)).is_ok(), "the checksum is wrong: damage");
         let crc = checksum(&bytes);
         put(&mut bytes, CRC, &crc.to_le_bytes());
-        assert!(matches!(check_format(&bytes, Path::new(NAME)), Err(Error::Format { found: 2, .. })));
+        assert!(matches!(check_format(&bytes, Path::new(NAME)), Err(Error::Format { found: 3, .. })));
     }
 }

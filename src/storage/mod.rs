@@ -27,11 +27,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::types::{FileId, Key, Lsn};
+use crate::types::{FileId, Key, Lsn, Timestamp};
 use fs::{File, Fs, OpenMode};
 
 /// Newest format of the files in a database directory that this build reads, and the one that it writes.
-pub(crate) const FORMAT: u32 = 1;
+///
+/// * 1: the first.
+/// * 2: values that expire. Operations of the log and records of tables may have an expiry; the manifest keeps the time and
+///   says of each table what in it expires. Before the first expiry is written the manifest is of this format, so that
+///   a kvdb that does not know expiries refuses the database.
+pub(crate) const FORMAT: u32 = 2;
 
 /// The identity of one log file, which binds what is in it to its place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +71,28 @@ pub struct TableMeta {
     pub largest_lsn: Lsn,
     /// The footer's checksum, which depends on every byte of the file.
     pub checksum: u32,
+    /// What in it expires; `None` when nothing does.
+    pub expiries: Option<Expiries>,
+}
+
+/// Those records of a table whose values expire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiries {
+    /// How many there are.
+    pub count: u64,
+    /// When the first expires.
+    pub first: Timestamp,
+    /// When the last expires.
+    pub last: Timestamp,
+}
+
+impl Expiries {
+    /// Counts a record in.
+    pub(crate) fn count(all: &mut Option<Self>, expires: Option<Timestamp>) {
+        let Some(at) = expires else { return };
+        let seen = all.get_or_insert(Self { count: 0, first: at, last: at });
+        (seen.count, seen.first, seen.last) = (seen.count + 1, seen.first.min(at), seen.last.max(at));
+    }
 }
 
 /// A table as a run has it.

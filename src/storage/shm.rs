@@ -1,4 +1,5 @@
-//! Notes that processes leave for each other in the file `SHM`: how far the log is durable, and who holds the lock.
+//! Notes that processes leave for each other in the file `SHM`: how far the log is durable, who holds the lock, and what the
+//! database's clock said.
 //!
 //! ```text
 //!  0        4        8        12       16                                32               40
@@ -11,12 +12,18 @@
 //!  ┌────────┬────────┬────────┬────────┬────────────────────────────────┬────────────────┬─ … 128
 //!  │ "kvhl" │ crc    │ pid    │   0    │ boot id                        │ since, unix ms │ verb
 //!  └────────┴────────┴────────┴────────┴────────────────────────────────┴────────────────┘
+//!
+//!  128      132      136               144                              160              168              176 … 192
+//!  ┌────────┬────────┬─────────────────┬────────────────────────────────┬────────────────┬────────────────┬─
+//!  │ "kvck" │ crc    │        0        │ boot id                        │ clock, unix ns │ uptime, ns     │
+//!  └────────┴────────┴─────────────────┴────────────────────────────────┴────────────────┴────────────────┴─
 //! ```
 //!
 //! The file is advisory. It may be missing, stale, or hold garbage at any time; a note that does not verify or is of another
 //! boot does not exist. A note can save a sync or a look-ahead, or reveal that durable records are gone; it can never
 //! make anything count as durable that was not: it is written after the sync that it reports, and the page cache that it lives in
-//! dies with the boot that it names.
+//! dies with the boot that it names. Only of the note of the clock something counts in later boots as well: the time in it,
+//! before which no process reads the clock. It was read, whatever became of the machine since.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -31,6 +38,8 @@ const NOTE_LEN: usize = 64;
 const HOLDER_OFFSET: u64 = NOTE_LEN as u64;
 const DURABLE_MAGIC: [u8; 4] = *b"kvsh";
 const HOLDER_MAGIC: [u8; 4] = *b"kvhl";
+const CLOCK_OFFSET: u64 = 2 * NOTE_LEN as u64;
+const CLOCK_MAGIC: [u8; 4] = *b"kvck";
 
 const CRC: usize = 4;
 const DROPPED: usize = 8;
@@ -42,6 +51,8 @@ const END: usize = 48;
 const LSN: usize = 56;
 const SINCE: usize = 32;
 const VERB: usize = 40;
+const CLOCK: usize = 32;
+const UPTIME: usize = 40;
 
 /// How far the log was durable when the note was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +65,15 @@ pub(crate) struct Durable {
     pub lsn: Lsn,
     /// An incomplete write behind `end` has been reported to a user.
     pub dropped: bool,
+}
+
+/// What the database's clock said when the note was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ClockNote {
+    /// Since 1970 began.
+    pub clock: Duration,
+    /// How long the machine was up then; `None` when it may have been started again since.
+    pub uptime: Option<Duration>,
 }
 
 /// The notes of one database, as seen by one handle.
@@ -94,6 +114,23 @@ impl Notes {
         self.write(0, DURABLE_MAGIC, note);
     }
 
+    /// What the clock said, in this boot or in an earlier one.
+    pub(crate) fn clock(&self) -> Option<ClockNote> {
+        let note = self.read_of_any_boot(CLOCK_OFFSET, CLOCK_MAGIC)?;
+        let nanos = |at| u64_at(&note, at).map(Duration::from_nanos);
+        let is_of_this_boot = self.boot_id != 0 && u128_at(&note, BOOT)? == self.boot_id;
+        Some(ClockNote { clock: nanos(CLOCK)?, uptime: nanos(UPTIME).filter(|_| is_of_this_boot) })
+    }
+
+    /// Says what the clock says. Call it before anybody is told.
+    pub(crate) fn publish_clock(&self, clock: Duration, uptime: Duration) {
+        let mut note = [0; NOTE_LEN];
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).to_le_bytes();
+        put(&mut note, CLOCK, &nanos(clock));
+        put(&mut note, UPTIME, &nanos(uptime));
+        self.write(CLOCK_OFFSET, CLOCK_MAGIC, note);
+    }
+
     /// Who took the lock last.
     pub(crate) fn holder(&self) -> Option<Holder> {
         let note = self.read(HOLDER_OFFSET, HOLDER_MAGIC)?;
@@ -118,12 +155,14 @@ impl Notes {
     }
 
     fn read(&self, offset: u64, magic: [u8; 4]) -> Option<[u8; NOTE_LEN]> {
+        let note = self.read_of_any_boot(offset, magic)?;
+        (u128_at(&note, BOOT)? == self.boot_id).then_some(note)
+    }
+
+    fn read_of_any_boot(&self, offset: u64, magic: [u8; 4]) -> Option<[u8; NOTE_LEN]> {
         let mut note = [0; NOTE_LEN];
         let len = read_full_at(&**self.file.as_ref()?, &mut note, offset).ok()?;
-        let valid = len == NOTE_LEN
-            && note.starts_with(&magic)
-            && u32_at(&note, CRC)? == checksum(&note)
-            && u128_at(&note, BOOT)? == self.boot_id;
+        let valid = len == NOTE_LEN && note.starts_with(&magic) && u32_at(&note, CRC)? == checksum(&note);
         valid.then_some(note)
     }
 

@@ -92,7 +92,9 @@ fn install(
 ) -> Result<()> {
     let table_bytes = engine.shared.pace.table;
     maintenance.seal_and_install(1, sealed_memtables, |manifest, sealed| {
-        let flushed = flush::write(maintenance.place(), manifest, &sealed, table_bytes, &mut |_| true)?;
+        let expired_by = maintenance.expired_by();
+        let flushed =
+            flush::write(maintenance.place(), manifest, &sealed, table_bytes, expired_by, &mut |_| true)?;
         if let Some(flushed) = flushed {
             flushed.put_into(manifest);
         }

@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::storage::manifest::Manifest;
 use crate::storage::sstable::file_name;
 use crate::storage::{Place, RunTable, TableMeta};
-use crate::types::{Direction, FileId, Key, KeyRange, Lsn, Op, Value};
+use crate::types::{Direction, FileId, Key, KeyRange, Lsn, Op, Timestamp, Value};
 
 /// The LSN of all records, counted from the one before the commit.
 const RAW_LSN: Lsn = Lsn(1);
@@ -28,10 +28,17 @@ const RAW_LSN: Lsn = Lsn(1);
 /// Memory that a change takes beside the bytes of its key and value, about.
 const CHANGE_BYTES: u64 = 64;
 
+/// A value, and when it expires.
+#[derive(Clone, Debug)]
+struct Stored {
+    value: Value,
+    expires: Option<Timestamp>,
+}
+
 /// Changes that are held in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
-    changes: Vec<(Key, Option<Value>)>,
+    changes: Vec<(Key, Option<Stored>)>,
     memory: u64,
     /// Whether keys came out of order, or twice.
     is_mixed: bool,
@@ -39,13 +46,14 @@ pub(crate) struct Chunk {
 
 impl Chunk {
     pub(crate) fn push(&mut self, op: Op) {
-        let (key, value) = match op {
-            Op::Set { key, value } => (key, Some(value)),
+        let (key, stored) = match op {
+            Op::Set { key, value, expires } => (key, Some(Stored { value, expires })),
             Op::Delete { key } => (key, None),
         };
         self.is_mixed |= self.changes.last().is_some_and(|(last, _)| *last >= key);
-        self.memory += CHANGE_BYTES + (key.len() + value.as_ref().map_or(0, |value| value.len())) as u64;
-        self.changes.push((key, value));
+        let value_len = stored.as_ref().map_or(0, |stored| stored.value.len());
+        self.memory += CHANGE_BYTES + (key.len() + value_len) as u64;
+        self.changes.push((key, stored));
     }
 
     /// About how many bytes of memory it takes.
@@ -55,8 +63,8 @@ impl Chunk {
 
     /// The changes in the order in which they came.
     pub(crate) fn into_ops(self) -> impl Iterator<Item = Op> {
-        self.changes.into_iter().map(|(key, value)| match value {
-            Some(value) => Op::Set { key, value },
+        self.changes.into_iter().map(|(key, stored)| match stored {
+            Some(Stored { value, expires }) => Op::Set { key, value, expires },
             None => Op::Delete { key },
         })
     }
@@ -78,8 +86,8 @@ impl Chunk {
 
 /// A walk over a sorted chunk.
 struct ChunkWalk<'a> {
-    rest: std::slice::Iter<'a, (Key, Option<Value>)>,
-    current: Option<&'a (Key, Option<Value>)>,
+    rest: std::slice::Iter<'a, (Key, Option<Stored>)>,
+    current: Option<&'a (Key, Option<Stored>)>,
 }
 
 impl Source for ChunkWalk<'_> {
@@ -93,7 +101,11 @@ impl Source for ChunkWalk<'_> {
     }
 
     fn value(&self) -> Result<Option<&[u8]>> {
-        Ok(self.current.and_then(|(_, value)| value.as_deref()))
+        Ok(self.current.and_then(|(_, stored)| stored.as_ref().map(|stored| &*stored.value)))
+    }
+
+    fn expires(&self) -> Option<Timestamp> {
+        self.current.and_then(|(_, stored)| stored.as_ref()?.expires)
     }
 
     fn lsn(&self) -> Lsn {
@@ -157,6 +169,7 @@ impl Loose {
             seed: self.seed,
             first: self.next,
             keep_tombstones: true,
+            expired_by: None,
             table_bytes: self.table_bytes,
             limit: None,
         };

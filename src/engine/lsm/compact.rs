@@ -27,8 +27,8 @@ use crate::engine::wal_engine::{Maintenance, Memory};
 use crate::error::{Error, Result};
 use crate::storage::manifest::{self, Manifest, Merging};
 use crate::storage::totals;
-use crate::storage::{Place, RunTable};
-use crate::types::{Direction, FileId, Key, KeyRange};
+use crate::storage::{Place, RunTable, TableMeta};
+use crate::types::{Direction, FileId, Key, KeyRange, Timestamp};
 
 /// How much is read for a slice and written to a table, about, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -91,18 +91,22 @@ pub(crate) fn merge_all<M: Memory>(
 struct State {
     manifest: Manifest,
     version: Version,
+    /// What has expired by then is left out.
+    expired_by: Option<Timestamp>,
 }
 
 impl State {
     fn read<M: Memory>(right: &Maintenance<'_, M>) -> Result<Self> {
         let manifest = right.manifest()?;
         let version = Version::new(&manifest.runs, manifest.seed, right.place(), None)?;
-        Ok(Self { manifest, version })
+        Ok(Self { manifest, version, expired_by: right.expired_by() })
     }
 
     /// Whether merging everything could save anything.
     fn is_worth_merging(&self) -> bool {
-        let dead = |listed: &RunTable| listed.table.tombstones > 0 || listed.hidden > 0;
+        let dead = |listed: &RunTable| {
+            listed.table.tombstones > 0 || listed.hidden > 0 || has_expired(&listed.table, self.expired_by)
+        };
         self.manifest.runs.len() > 1 || self.manifest.runs.iter().flatten().any(dead)
     }
 
@@ -114,7 +118,8 @@ impl State {
         let slice = range.and_then(|range| {
             let (oldest, newer) = self.version.runs[range.clone()].split_last()?;
             let (listed, older) = (&self.manifest.runs[range.clone()], &self.version.runs[range.end..]);
-            Some(Slice { manifest: &self.manifest, merging, listed, newer, oldest, older })
+            let (manifest, expired_by) = (&self.manifest, self.expired_by);
+            Some(Slice { manifest, merging, expired_by, listed, newer, oldest, older })
         });
         slice.ok_or_else(|| {
             let path = place.path(manifest::NAME);
@@ -127,6 +132,7 @@ impl State {
 struct Slice<'a> {
     manifest: &'a Manifest,
     merging: Merging,
+    expired_by: Option<Timestamp>,
     listed: &'a [Vec<RunTable>],
     newer: &'a [Run],
     oldest: &'a Run,
@@ -160,6 +166,7 @@ impl Slice<'_> {
             seed: self.manifest.seed,
             first: self.manifest.next_merged,
             keep_tombstones: self.merging.below > 0,
+            expired_by: self.expired_by,
             limit: split.end.map(|end| (sizes.slice, end)),
             table_bytes: sizes.table,
         };
@@ -207,7 +214,8 @@ impl Slice<'_> {
     fn moved(&self, least_bytes: u64) -> Option<Vec<Vec<RunTable>>> {
         let is_alone = |own: usize, table: &LazyTable| {
             let RunTable { table: meta, hidden, .. } = table.listed();
-            let has_dead = *hidden > 0 || self.merging.below == 0 && meta.tombstones > 0;
+            let is_dead_weight = meta.tombstones > 0 || has_expired(meta, self.expired_by);
+            let has_dead = *hidden > 0 || self.merging.below == 0 && is_dead_weight;
             let others = self.newer.iter().enumerate().filter(|(run, _)| *run != own).map(|(_, run)| run);
             !has_dead
                 && meta.len >= least_bytes
@@ -262,6 +270,11 @@ impl Slice<'_> {
         }
         Ok(merged)
     }
+}
+
+/// Whether a table has something that expired by `expired_by`.
+fn has_expired(table: &TableMeta, expired_by: Option<Timestamp>) -> bool {
+    table.expiries.is_some_and(|expiries| Some(expiries.first) <= expired_by)
 }
 
 /// About how many bytes of tables count.

@@ -11,7 +11,7 @@ use crate::engine::wal_engine::Sealed;
 use crate::error::Result;
 use crate::storage::manifest::Manifest;
 use crate::storage::{Life, Place, RunTable};
-use crate::types::{Direction, FileId, KeyRange, Lsn};
+use crate::types::{Direction, FileId, KeyRange, Lsn, Timestamp};
 
 /// Memtables of full segments, oldest first, with the number of their segment.
 pub(crate) type SealedMemtables = Sealed<Vec<(FileId, Arc<Memtable>)>>;
@@ -27,7 +27,8 @@ pub(crate) struct Flushed {
     table_bytes: u64,
 }
 
-/// Writes those memtables that `manifest` does not have yet; `None` when it has all.
+/// Writes those memtables that `manifest` does not have yet, without what has expired by the time `expired_by`; `None` when it
+/// has all.
 ///
 /// # Errors
 /// `Interrupted` when `progress` says stop; corruption, I/O. Nothing is left then.
@@ -36,6 +37,7 @@ pub(crate) fn write(
     manifest: &Manifest,
     sealed: &SealedMemtables,
     table_bytes: u64,
+    expired_by: Option<Timestamp>,
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Option<Flushed>> {
     let Sealed { first, lsn, log_bytes, .. } = *sealed;
@@ -53,6 +55,7 @@ pub(crate) fn write(
         seed: manifest.seed,
         first: manifest.next_flushed,
         keep_tombstones: !manifest.runs.is_empty(),
+        expired_by,
         table_bytes,
         limit: None,
     };

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::merge::Source;
 use crate::error::Result;
 use crate::storage::sstable::{Change, KeyHash};
-use crate::types::{Direction, Entry, Key, KeyRange, Lsn, Op, Value};
+use crate::types::{Direction, Entry, Key, KeyRange, Lsn, Op, Timestamp, Value};
 use arena::Arena;
 use index::Index;
 use order::{Keys, Order, Position, Sorted};
@@ -45,6 +45,7 @@ pub(crate) struct Slot {
     pub(crate) lsn: Lsn,
     /// `None` is a tombstone.
     pub(crate) value: Option<Value>,
+    expires: Option<Timestamp>,
     /// The change to the same key before this one.
     older: u32,
     /// In the first change to a key: the newest.
@@ -52,9 +53,9 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// What a reader sees of it: nothing of a tombstone.
+    /// What a reader sees of it as long as it has not expired: nothing of a tombstone.
     pub(crate) fn entry(&self) -> Option<Entry> {
-        self.value.clone().map(|value| Entry { value, lsn: self.lsn })
+        self.value.clone().map(|value| Entry { value, lsn: self.lsn, expires: self.expires })
     }
 }
 
@@ -85,16 +86,16 @@ impl Memtable {
 
     /// Takes in one operation of the batch `lsn`. Nobody else does so at the same time.
     pub(crate) fn apply(&self, lsn: Lsn, op: Op) {
-        let (key, value) = match op {
-            Op::Set { key, value } => (key, Some(value)),
-            Op::Delete { key } => (key, None),
+        let (key, value, expires) = match op {
+            Op::Set { key, value, expires } => (key, Some(value), expires),
+            Op::Delete { key } => (key, None, None),
         };
         let bytes = (key.len() + value.as_ref().map_or(0, |value| value.len())) as u64;
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let hash = KeyHash::new(&key, self.seed).of(&key, self.seed);
         let first = self.first(hash, &key);
         let older = first.map_or(NONE, |first| first.newest.load(Ordering::Relaxed));
-        let slot = |number| Slot { key, lsn, value, older, newest: AtomicU32::new(number) };
+        let slot = |number| Slot { key, lsn, value, expires, older, newest: AtomicU32::new(number) };
         self.changes.push(slot, |number| {
             if let Some(first) = first {
                 first.newest.store(number, Ordering::Release);
@@ -228,8 +229,8 @@ impl<'a> MemtableWalk<'a> {
     /// Moves to the next change and hands it out.
     #[inline]
     pub(crate) fn next_change(&mut self) -> Option<Change<'a>> {
-        let Slot { key, value, lsn, .. } = self.next_slot()?;
-        Some(Change { key, value: value.as_deref(), lsn: *lsn })
+        let Slot { key, value, lsn, expires, .. } = self.next_slot()?;
+        Some(Change { key, value: value.as_deref(), lsn: *lsn, expires: *expires })
     }
 
     #[inline]
@@ -283,6 +284,11 @@ impl Source for MemtableWalk<'_> {
     }
 
     #[inline]
+    fn expires(&self) -> Option<Timestamp> {
+        self.current.and_then(|slot| slot.expires)
+    }
+
+    #[inline]
     fn lsn(&self) -> Lsn {
         self.current.map_or(Lsn::ZERO, |slot| slot.lsn)
     }
@@ -295,7 +301,7 @@ mod tests {
     use super::*;
 
     fn set(key: &str, value: &str) -> Op {
-        Op::Set { key: key.into(), value: value.into() }
+        Op::Set { key: key.into(), value: value.into(), expires: None }
     }
 
     fn walked(memtable: &Memtable, direction: Direction) -> Vec<(Vec<u8>, Option<Vec<u8>>, u64)> {

@@ -7,11 +7,11 @@
 use std::cmp::Ordering;
 
 use super::memtable::head;
-use super::walk::Walk;
-use crate::engine::Cursor;
+use super::walk::{Live, Walk};
+use crate::engine::{Cursor, Item};
 use crate::error::Result;
 use crate::storage::sstable::Change;
-use crate::types::{Direction, Lsn};
+use crate::types::{Direction, Lsn, Timestamp};
 
 /// An ordered walk over changes, tombstones included.
 pub(crate) trait Source {
@@ -30,6 +30,9 @@ pub(crate) trait Source {
     /// Corruption.
     fn value(&self) -> Result<Option<&[u8]>>;
 
+    /// When the value of the current change expires, if it does.
+    fn expires(&self) -> Option<Timestamp>;
+
     /// The batch that made the current change.
     fn lsn(&self) -> Lsn;
 }
@@ -45,6 +48,10 @@ impl<S: Source + ?Sized> Source for Box<S> {
 
     fn value(&self) -> Result<Option<&[u8]>> {
         (**self).value()
+    }
+
+    fn expires(&self) -> Option<Timestamp> {
+        (**self).expires()
     }
 
     fn lsn(&self) -> Lsn {
@@ -174,25 +181,35 @@ impl<S: Source> Source for Merge<S> {
     }
 
     #[inline]
+    fn expires(&self) -> Option<Timestamp> {
+        self.current().and_then(S::expires)
+    }
+
+    #[inline]
     fn lsn(&self) -> Lsn {
         self.current().map_or(Lsn::ZERO, S::lsn)
     }
 }
 
-/// What a reader sees of it: tombstones are left out, and after an error or the end nothing more comes.
-impl Cursor for Merge<Walk<'_>> {
-    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+/// What a reader sees of it: tombstones and what has expired are left out, and after an error or the end nothing more comes.
+impl Cursor for Live<Merge<Walk<'_>>> {
+    fn next_entry(&mut self) -> Result<Option<Item<'_>>> {
+        let Self { walk, now } = self;
         loop {
-            match self.advance() {
+            match walk.advance() {
                 Ok(true) => {}
                 Ok(false) => return Ok(None),
                 Err(error) => {
-                    self.heads.clear();
+                    walk.heads.clear();
                     return Err(error);
                 }
             }
-            if let Some(Change { key, value: Some(value), .. }) = self.current().map(|walk| walk.at) {
-                return Ok(Some((key, value)));
+            let Some(Change { key, value: Some(value), expires, .. }) = walk.current().map(|walk| walk.at)
+            else {
+                continue;
+            };
+            if expires.is_none_or(|expires| expires > *now) {
+                return Ok(Some((key, value, expires)));
             }
         }
     }
@@ -209,7 +226,7 @@ mod tests {
         for (key, value) in changes {
             let key = (*key).into();
             let op = match value {
-                Some(value) => Op::Set { key, value: (*value).into() },
+                Some(value) => Op::Set { key, value: (*value).into(), expires: None },
                 None => Op::Delete { key },
             };
             memtable.apply(Lsn(lsn), op);
@@ -219,7 +236,8 @@ mod tests {
 
     fn seen(memtables: &[Memtable], direction: Direction) -> Vec<(String, String)> {
         let walks = memtables.iter().map(|memtable| Walk::from(memtable.walk(&KeyRange::all(), direction)));
-        let mut entries = Merge::new(walks.collect(), direction).unwrap();
+        let walk = Merge::new(walks.collect(), direction).unwrap();
+        let mut entries = Live { walk, now: Timestamp::MIN };
         let mut seen = Vec::new();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         while let Some((key, value)) = entries.next().unwrap() {

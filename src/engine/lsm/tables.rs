@@ -3,9 +3,9 @@
 use super::merge::Source;
 use super::version::{LazyTable, Run};
 use crate::error::{Error, Result};
-use crate::storage::sstable::{TableWriter, file_name};
+use crate::storage::sstable::{Change, TableWriter, file_name};
 use crate::storage::{Place, RunTable, TableMeta};
-use crate::types::{FileId, Key};
+use crate::types::{FileId, Key, Timestamp};
 
 /// Changes between two reports of progress: few, because values may be large, and who wants to stop should not wait.
 const PROGRESS_STEP: u64 = 256;
@@ -22,6 +22,8 @@ pub(crate) struct Target<'a> {
     pub(crate) first: FileId,
     /// Tombstones have something to hide.
     pub(crate) keep_tombstones: bool,
+    /// What has expired by then becomes a tombstone; see [`Maintenance::expired_by`](crate::engine::wal_engine::Maintenance::expired_by).
+    pub(crate) expired_by: Option<Timestamp>,
     /// A run is cut into tables of about this many bytes.
     pub(crate) table_bytes: u64,
     /// Writing stops when the changes that were read amount to this many bytes, at keys below the second.
@@ -78,14 +80,15 @@ impl Target<'_> {
             if !source.advance()? {
                 break;
             }
-            let value = source.value()?;
+            let expires = source.expires();
+            let value = if self.has_expired(expires) { None } else { source.value()? };
             bytes += (source.key().len() + value.map_or(0, <[u8]>::len)) as u64;
             if value.is_some() || self.keep_tombstones {
                 let mut writer = match table.take() {
                     Some(writer) => writer,
                     None => self.begin(written)?,
                 };
-                writer.add(source.key(), value, source.lsn())?;
+                writer.add_change(&Change { key: source.key(), value, lsn: source.lsn(), expires })?;
                 if writer.len() >= self.table_bytes {
                     written.tables.push(writer.finish()?);
                 } else {
@@ -101,6 +104,10 @@ impl Target<'_> {
             written.tables.push(writer.finish()?);
         }
         Ok(())
+    }
+
+    fn has_expired(&self, expires: Option<Timestamp>) -> bool {
+        expires.is_some_and(|expires| self.expired_by.is_some_and(|now| expires <= now))
     }
 
     fn begin(&self, written: &mut Written) -> Result<TableWriter> {

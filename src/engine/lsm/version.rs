@@ -23,11 +23,12 @@ use std::sync::{Arc, OnceLock};
 
 use super::merge::Source;
 use super::plan::RunShape;
-use crate::engine::Cursor;
+use super::walk::Live;
+use crate::engine::{Cursor, Item};
 use crate::error::{Error, Result};
 use crate::storage::sstable::{Change, Found, KeyHash, Table, TableCursor};
 use crate::storage::{Place, RunTable};
-use crate::types::{Direction, Entry, FileId, Key, KeyRange, Lsn, Value};
+use crate::types::{Direction, Entry, FileId, Key, KeyRange, Lsn, Timestamp, Value};
 
 /// A table, opened when it is first used.
 #[derive(Debug)]
@@ -223,10 +224,10 @@ impl Version {
         }
         for run in &self.runs {
             if let Some(table) = run.table_for(key)
-                && let Some(Found { value, lsn }) = table.open()?.get_hashed(hash, key)?
+                && let Some(Found { value, lsn, expires }) = table.open()?.get_hashed(hash, key)?
             {
                 let lsn = table.listed.lsn(lsn);
-                return Ok(value.map(|value| Entry { value: Value::from(value), lsn }));
+                return Ok(value.map(|value| Entry { value: Value::from(value), lsn, expires }));
             }
         }
         Ok(None)
@@ -354,11 +355,13 @@ impl<'a> RunWalk<'a> {
     }
 }
 
-impl Cursor for RunWalk<'_> {
-    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
-        while let Some(Change { key, value, .. }) = self.next_change()? {
-            if let Some(value) = value {
-                return Ok(Some((key, value)));
+impl Cursor for Live<RunWalk<'_>> {
+    fn next_entry(&mut self) -> Result<Option<Item<'_>>> {
+        while let Some(Change { key, value, expires, .. }) = self.walk.next_change()? {
+            if let Some(value) = value
+                && expires.is_none_or(|expires| expires > self.now)
+            {
+                return Ok(Some((key, value, expires)));
             }
         }
         Ok(None)
@@ -391,6 +394,11 @@ impl Source for RunWalk<'_> {
     }
 
     #[inline]
+    fn expires(&self) -> Option<Timestamp> {
+        self.current.as_ref().and_then(|(_, cursor)| cursor.expires())
+    }
+
+    #[inline]
     fn lsn(&self) -> Lsn {
         self.current.as_ref().map_or(Lsn::ZERO, |(listed, cursor)| listed.lsn(cursor.lsn()))
     }
@@ -415,6 +423,7 @@ mod tests {
             smallest_lsn: Lsn(lsns[0]),
             largest_lsn: Lsn(lsns[1]),
             checksum: 0,
+            expiries: None,
         })
     }
 

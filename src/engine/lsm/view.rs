@@ -6,11 +6,11 @@ use super::memtable::Frozen;
 use super::merge::Merge;
 use super::tree::Tree;
 use super::version::Version;
-use super::walk::Walk;
+use super::walk::{Live, Walk};
 use crate::engine::{Cursor, Snapshot};
 use crate::error::Result;
 use crate::storage::sstable::KeyHash;
-use crate::types::{Direction, Entry, KeyRange, Lsn};
+use crate::types::{Direction, Entry, KeyRange, Lsn, Timestamp};
 
 /// A frozen view: memtables and tables as they were.
 pub(crate) struct View {
@@ -18,17 +18,18 @@ pub(crate) struct View {
     memtables: Vec<Frozen>,
     version: Arc<Version>,
     lsn: Lsn,
+    now: Timestamp,
 }
 
 impl View {
-    /// The tree as it is now. Its tables are opened, so that it stays readable whatever others remove.
+    /// The tree as it is now, at the time `now`. Its tables are opened, so that it stays readable whatever others remove.
     ///
     /// # Errors
     /// Corruption; I/O, `NotFound` when a table is gone already.
-    pub(crate) fn of(tree: &Tree, lsn: Lsn) -> Result<Self> {
+    pub(crate) fn of(tree: &Tree, lsn: Lsn, now: Timestamp) -> Result<Self> {
         tree.version.open_all()?;
         let memtables = tree.memtables().filter_map(Frozen::of).collect();
-        Ok(Self { memtables, version: Arc::clone(&tree.version), lsn })
+        Ok(Self { memtables, version: Arc::clone(&tree.version), lsn, now })
     }
 
     pub(crate) fn version(&self) -> &Version {
@@ -67,22 +68,28 @@ impl View {
 impl Snapshot for View {
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
         let hash = KeyHash::new(key, self.version.seed);
-        match self.memtables.iter().find_map(|memtable| memtable.get(hash, key)) {
-            Some(slot) => Ok(slot.entry()),
-            None => self.version.entry(hash, key),
-        }
+        let entry = match self.memtables.iter().find_map(|memtable| memtable.get(hash, key)) {
+            Some(slot) => slot.entry(),
+            None => self.version.entry(hash, key)?,
+        };
+        Ok(entry.filter(|entry| entry.is_there(self.now)))
     }
 
     fn scan(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn Cursor + '_>> {
         if let ([], [run]) = (&self.memtables[..], &self.version.runs[..]) {
-            return Ok(Box::new(run.walk(range, direction)));
+            return Ok(Box::new(Live { walk: run.walk(range, direction), now: self.now }));
         }
         let memtables = self.memtables.iter().map(|memtable| Walk::from(memtable.walk(range, direction)));
         let runs = self.version.runs.iter().map(|run| Walk::from(run.walk(range, direction)));
-        Ok(Box::new(Merge::new(memtables.chain(runs).collect(), direction)?))
+        let walk = Merge::new(memtables.chain(runs).collect(), direction)?;
+        Ok(Box::new(Live { walk, now: self.now }))
     }
 
     fn lsn(&self) -> Lsn {
         self.lsn
+    }
+
+    fn now(&self) -> Timestamp {
+        self.now
     }
 }

@@ -5,7 +5,13 @@ use super::merge::Source;
 use super::version::RunWalk;
 use crate::error::Result;
 use crate::storage::sstable::Change;
-use crate::types::Lsn;
+use crate::types::{Lsn, Timestamp};
+
+/// A walk as a reader goes it: past what has expired at a time.
+pub(crate) struct Live<W> {
+    pub(super) walk: W,
+    pub(super) now: Timestamp,
+}
 
 /// A walk.
 pub(crate) struct Walk<'a> {
@@ -25,7 +31,7 @@ enum Part<'a> {
 
 impl<'a> Walk<'a> {
     fn new(part: Part<'a>) -> Self {
-        Self { part, at: Change { key: &[], value: None, lsn: Lsn::ZERO } }
+        Self { part, at: Change { key: &[], value: None, lsn: Lsn::ZERO, expires: None } }
     }
 }
 
@@ -62,6 +68,11 @@ impl Source for Walk<'_> {
     #[inline]
     fn value(&self) -> Result<Option<&[u8]>> {
         Ok(self.at.value)
+    }
+
+    #[inline]
+    fn expires(&self) -> Option<Timestamp> {
+        self.at.expires
     }
 
     #[inline]

@@ -15,7 +15,7 @@ use crate::storage::wal::reader::{Position, SegmentReader, Step};
 use crate::storage::wal::record::{self, Header, Kind};
 use crate::storage::wal::segment::{self, Link, SegmentHeader};
 use crate::storage::{Life, Place};
-use crate::types::{FileId, Lsn, Op};
+use crate::types::{Entry, FileId, Lsn, Op};
 
 /// Bytes of entries per record.
 const RECORD_BYTES: usize = 256 << 10;
@@ -65,8 +65,8 @@ impl<'a> BaseWriter<'a> {
     ///
     /// # Errors
     /// I/O.
-    pub(super) fn add(&mut self, key: &[u8], value: &[u8], lsn: Lsn) -> Result<()> {
-        record::encode_entry(&mut self.pending, key, value, lsn);
+    pub(super) fn add(&mut self, key: &[u8], entry: &Entry) -> Result<()> {
+        record::encode_entry(&mut self.pending, key, entry);
         self.count += 1;
         if self.pending.len() >= RECORD_BYTES { self.flush(Kind::Base) } else { Ok(()) }
     }

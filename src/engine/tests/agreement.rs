@@ -5,15 +5,17 @@
 //! where nothing happens, so every manifest is looked at: merges must have been seen that were not done with one slice.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::sightings::{Seen, Sightings};
-use super::world::{Step, World, brief, value};
+use super::world::{Step, World, brief, soon, value};
 use super::{Random, open_as, report, seeds};
 use crate::db::Db;
+use crate::engine::Engine as _;
 use crate::engine::model::ModelEngine;
 use crate::options::Options;
 use crate::storage::fs::sim::{Op, SimFs};
-use crate::types::{Batch, Direction, EngineKind, KeyRange, SyncMode};
+use crate::types::{Batch, Direction, EngineKind, KeyRange, SyncMode, Timestamp};
 
 const ENGINES: [EngineKind; 2] = [EngineKind::Simple, EngineKind::Kv];
 const MODES: [SyncMode; 2] = [SyncMode::Group, SyncMode::Each];
@@ -27,7 +29,13 @@ fn batch(random: &mut Random) -> Batch {
         let len = if random.below(4) == 0 { 25_000 } else { random.below(200) };
         match random.below(3) {
             0 => batch.delete(key),
-            _ => batch.set(key, value(usize::try_from(len).unwrap(), random.next())),
+            what => {
+                let value = value(usize::try_from(len).unwrap(), random.next());
+                match what {
+                    1 => batch.set_until(key, value, soon(random)),
+                    _ => batch.set(key, value),
+                }
+            }
         };
     }
     batch
@@ -35,7 +43,8 @@ fn batch(random: &mut Random) -> Batch {
 
 fn step(random: &mut Random) -> Step {
     let who = usize::try_from(random.below(2)).unwrap();
-    match random.below(33) {
+    match random.below(36) {
+        33..36 => Step::Pass(Duration::from_millis(random.below(12_000))),
         30 | 31 => Step::Bulk(who, (0..=random.below(6)).flat_map(|_| batch(random).into_ops()).collect()),
         32 => Step::AbandonBulk(who, batch(random)),
         0..16 => Step::Write(who, batch(random)),
@@ -69,7 +78,10 @@ fn view(db: &Db) -> Vec<String> {
     drop(turn);
     for (key, entry) in KEYS.into_iter().zip(entries) {
         assert_eq!(db.get(key).unwrap(), entry.as_ref().map(|entry| entry.value.clone()));
-        seen.push(format!("{key:?} {:?}", entry.map(|entry| (entry.lsn, crc32fast::hash(&entry.value)))));
+        seen.push(format!(
+            "{key:?} {:?}",
+            entry.map(|entry| (entry.lsn, crc32fast::hash(&entry.value), entry.expires))
+        ));
     }
     for range in [KeyRange::all(), KeyRange::prefix(b"b"), KeyRange::from("a".."bb")] {
         for direction in [Direction::Forward, Direction::Reverse] {
@@ -93,12 +105,18 @@ fn compare(seed: u64, sightings: &Arc<Sightings>) -> usize {
     for world in &worlds {
         sightings.watch(&world.disk, None);
     }
-    let model = Db::from_engine(Arc::new(ModelEngine::default()));
+    let engine = Arc::new(ModelEngine::default());
+    let begin = u64::try_from(worlds[0].disk.now().wall.as_millis()).unwrap();
+    engine.set_clock(Timestamp::from_unix_millis(begin).unwrap());
+    let model = Db::from_engine(engine.clone());
     let mut tables = 0;
     for number in 0..STEPS {
         let step = step(&mut random);
         let loss = (random.below(15) == 0).then(|| random.next());
         apply(&step, &model);
+        if let Step::Pass(time) = &step {
+            engine.set_clock(engine.now().checked_add(*time).unwrap());
+        }
         for (engine, world) in ENGINES.into_iter().zip(&mut worlds) {
             let place = format!("seed {seed}, step {number}, {engine:?}, {}", brief(&step));
             world.step(&step).unwrap_or_else(|what| panic!("{place}: {what}"));

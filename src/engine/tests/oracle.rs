@@ -3,15 +3,21 @@
 //! Every batch that is issued takes the next LSN, so a database says itself after how many of them it stands. It may stand anywhere
 //! between what was acknowledged or seen and what was issued, and must then hold exactly that state. What a reader did not
 //! find is gone for good: the oracle forgets it, so that its return would be noticed.
+//!
+//! What has expired is not there, by the clock of the database, which must not be behind the machine's, and never go back: but
+//! after a power loss it may be where it was some time before.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::db::Db;
+use crate::db::{Db, Snapshot};
 use crate::error::Result;
-use crate::types::{Batch, Direction, Key, KeyRange, Op, Value};
+use crate::types::{Batch, Direction, Key, KeyRange, Op, Timestamp, Value};
 
-pub(super) type State = BTreeMap<Key, Value>;
+pub(super) type State = BTreeMap<Key, Stored>;
+
+/// A value, and when it expires.
+pub(super) type Stored = (Value, Option<Timestamp>);
 
 /// Right, or what is wrong.
 pub(super) type Verdict = std::result::Result<(), String>;
@@ -29,11 +35,20 @@ pub(super) struct Oracle {
     last_is_bulk: bool,
     /// Some batches are written without a sync: having been seen makes nothing durable.
     relaxed: bool,
+    /// The latest time that was seen since the last power loss.
+    clock: Timestamp,
 }
 
 impl Oracle {
     pub(super) fn new() -> Self {
-        Self { states: vec![Arc::default()], live: 0, durable: 0, last_is_bulk: false, relaxed: false }
+        Self {
+            states: vec![Arc::default()],
+            live: 0,
+            durable: 0,
+            last_is_bulk: false,
+            relaxed: false,
+            clock: Timestamp::MIN,
+        }
     }
 
     pub(super) fn relax(&mut self) {
@@ -45,7 +60,7 @@ impl Oracle {
         let mut state = self.latest().clone();
         for op in batch.ops() {
             match op {
-                Op::Set { key, value } => state.insert(key.clone(), value.clone()),
+                Op::Set { key, value, expires } => state.insert(key.clone(), (value.clone(), *expires)),
                 Op::Delete { key } => state.remove(key),
             };
         }
@@ -61,8 +76,9 @@ impl Oracle {
     }
 
     /// Whether the state is that of a bulk which took its LSN and changed nothing.
-    fn is_hollow(&self, found: usize, held: &State) -> bool {
-        self.last_is_bulk && found == self.issued() && found > self.live && *held == *self.states[found - 1]
+    fn is_hollow(&self, found: usize, held: &State, now: Timestamp) -> bool {
+        let is_open = self.last_is_bulk && found == self.issued() && found > self.live;
+        is_open && *held == there(&self.states[found - 1], now)
     }
 
     /// Everything that was issued was acknowledged, after a sync or without one.
@@ -85,6 +101,7 @@ impl Oracle {
     /// The machine lost power.
     pub(super) fn lose_power(&mut self) {
         self.live = self.durable;
+        self.clock = Timestamp::MIN;
     }
 
     /// The last `count` batches may be missing.
@@ -109,16 +126,20 @@ impl Oracle {
     pub(super) fn observe(&mut self, db: &Db) -> Result<Verdict> {
         let snapshot = db.snapshot()?;
         let found = usize::try_from(snapshot.lsn().0).unwrap();
-        let held: State = snapshot.into_scan(KeyRange::all(), Direction::Forward).collect::<Result<_>>()?;
-        if self.is_hollow(found, &held) {
+        let (now, held) = (snapshot.now(), held(&snapshot)?);
+        if now < self.clock {
+            return Ok(Err(format!("its clock went back from {} to {now}", self.clock)));
+        }
+        self.clock = now;
+        if self.is_hollow(found, &held, now) {
             self.states[found] = Arc::clone(&self.states[found - 1]);
         }
-        let verdict = self.compare(found, &held);
+        let verdict = self.compare(found, &held, now);
         if verdict.is_err() {
             return Ok(verdict);
         }
-        for (key, value) in &held {
-            if db.get(key)?.as_ref() != Some(value) {
+        for key in self.latest().keys() {
+            if db.get(key)?.as_ref() != held.get(key).map(|(value, _)| value) {
                 return Ok(Err(format!("get and scan disagree on {key:?}")));
             }
         }
@@ -130,18 +151,36 @@ impl Oracle {
         Ok(Ok(()))
     }
 
-    fn compare(&self, found: usize, held: &State) -> Verdict {
+    fn compare(&self, found: usize, held: &State, now: Timestamp) -> Verdict {
         if found < self.live || found > self.issued() {
             let (live, issued) = (self.live, self.issued());
             return Err(format!(
                 "it stands at LSN {found}; {live} are acknowledged or seen, {issued} issued"
             ));
         }
-        if *held != *self.states[found] {
-            let keys = |state: &State| state.keys().cloned().collect::<Vec<_>>();
-            let expected = keys(&self.states[found]);
-            return Err(format!("at LSN {found} it holds {:?}, expected were {expected:?}", keys(held)));
+        let expected = there(&self.states[found], now);
+        if *held != expected {
+            let keys =
+                |state: &State| state.iter().map(|(key, (_, at))| (key.clone(), *at)).collect::<Vec<_>>();
+            let (held, expected) = (keys(held), keys(&expected));
+            return Err(format!("at LSN {found}, {now}, it holds {held:?}, expected were {expected:?}"));
         }
         Ok(())
     }
+}
+
+/// What has not expired.
+fn there(state: &State, now: Timestamp) -> State {
+    let is_there = |(_, (_, expires)): &(&Key, &Stored)| expires.is_none_or(|expires| expires > now);
+    state.iter().filter(is_there).map(|(key, stored)| (key.clone(), stored.clone())).collect()
+}
+
+/// Everything in a snapshot.
+fn held(snapshot: &Snapshot) -> Result<State> {
+    let mut held = State::new();
+    let mut cursor = snapshot.cursor(&KeyRange::all(), Direction::Forward)?;
+    while let Some((key, value, expires)) = cursor.next_entry()? {
+        held.insert(key.into(), (value.into(), expires));
+    }
+    Ok(held)
 }

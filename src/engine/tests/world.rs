@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::options::{Options, Pace};
 use crate::storage::fs::sim::{SimFs, SimProcess};
 use crate::storage::fs::{Fs as _, LockKind, OpenMode};
-use crate::types::{Batch, EngineKind, Op, SyncMode};
+use crate::types::{Batch, EngineKind, Op, SetOptions, SyncMode, Timestamp};
 
 /// Between two steps only a merge in the background holds a lock, so whoever waits this long found one that was left held.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -40,6 +40,10 @@ pub(super) enum Step {
     Stats(usize),
     Reopen(usize),
     Kill(usize),
+    /// Time passes for all.
+    Pass(Duration),
+    /// Somebody sets the machine's clock back.
+    SetBack(Duration),
 }
 
 /// A process with an open database.
@@ -100,6 +104,14 @@ impl World {
                 if let Some(handle) = self.handles[*who].take() {
                     handle.process.kill();
                 }
+                return Ok(());
+            }
+            Step::Pass(time) => {
+                self.disk.pass(*time);
+                return Ok(());
+            }
+            Step::SetBack(time) => {
+                self.disk.set_wall_clock(self.disk.now().wall.saturating_sub(*time));
                 return Ok(());
             }
             Step::Reopen(who) => self.handles[*who] = None,
@@ -193,7 +205,7 @@ impl World {
             Step::Look(_) | Step::Reopen(_) => {
                 return self.look(db);
             }
-            Step::Kill(_) => {}
+            Step::Kill(_) | Step::Pass(_) | Step::SetBack(_) => {}
         }
         Ok(Ok(()))
     }
@@ -288,6 +300,7 @@ impl Step {
             | Self::Stats(who)
             | Self::Reopen(who)
             | Self::Kill(who) => *who,
+            Self::Pass(_) | Self::SetBack(_) => 0,
         }
     }
 }
@@ -295,24 +308,27 @@ impl Step {
 fn fill(transaction: &mut crate::transaction::Transaction, batch: &Batch) {
     for op in batch.ops() {
         match op {
-            Op::Set { key, value } => transaction.set(key, value),
+            Op::Set { key, value, expires } => {
+                let options = SetOptions::new().lifetime((*expires).into());
+                assert!(transaction.set_with(key, value, &options).expect("no condition is looked up"));
+            }
             Op::Delete { key } => transaction.delete(key),
         }
     }
 }
 
 fn fill_bulk(bulk: &mut Bulk<'_>, batch: &Batch) -> Result<()> {
-    batch.ops().iter().try_for_each(|op| match op {
-        Op::Set { key, value } => bulk.set(key.clone(), value.clone()),
-        Op::Delete { key } => bulk.delete(key.clone()),
-    })
+    batch.ops().iter().try_for_each(|op| bulk.apply(op.clone()))
 }
 
 /// A step without its values.
 pub(super) fn brief(step: &Step) -> String {
     let keys = |batch: &Batch| {
         let sizes = batch.ops().iter().map(|op| match op {
-            Op::Set { key, value } => format!("{}={}B", key.escape_ascii(), value.len()),
+            Op::Set { key, value, expires: None } => format!("{}={}B", key.escape_ascii(), value.len()),
+            Op::Set { key, value, expires: Some(at) } => {
+                format!("{}={}B until {at}", key.escape_ascii(), value.len())
+            }
             Op::Delete { key } => format!("-{}", key.escape_ascii()),
         });
         sizes.collect::<Vec<_>>().join(" ")
@@ -344,4 +360,11 @@ pub(super) fn value(len: usize, mark: u64) -> Vec<u8> {
         std::iter::repeat_with(|| random.next().to_le_bytes()).take(len / 8 + 1).flatten().collect();
     bytes.truncate(len);
     bytes
+}
+
+/// A moment in the minute after the clock of a new disk.
+pub(super) fn soon(random: &mut Random) -> Timestamp {
+    let begin = SimFs::new().now().wall;
+    let millis = u64::try_from(begin.as_millis()).unwrap() + random.below(60_000);
+    Timestamp::from_unix_millis(millis).unwrap()
 }

@@ -22,7 +22,7 @@ use crate::storage::wal::reader::{Mark, SegmentReader, Step};
 use crate::storage::wal::record::{self, Header, Kind, Record};
 use crate::storage::wal::segment;
 use crate::storage::{Life, Place};
-use crate::types::{FileId, Lsn};
+use crate::types::{FileId, Lsn, Op, Timestamp};
 
 /// How often a reader starts again before it takes a missing file for a lost one.
 const MAX_RESTARTS: usize = 20;
@@ -50,6 +50,20 @@ pub(super) struct Follower {
     /// The segments of the log, each with the bytes of records before it.
     starts: Vec<(FileId, u64)>,
     totals: Totals,
+    /// That of the manifest.
+    clock: Option<Timestamp>,
+    expiring: Expiring,
+}
+
+/// Whether something in the database expires, or did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Expiring {
+    /// Not as far as is known.
+    Nothing,
+    /// The manifest has a clock. That may not be durable.
+    Listed,
+    /// It has, durably: an operation that expires is in the log, or may be.
+    Proven,
 }
 
 /// Why reading stopped.
@@ -109,6 +123,8 @@ impl Follower {
             crossed: false,
             starts: vec![(manifest.first.id, 0)],
             totals: manifest.totals,
+            clock: manifest.clock,
+            expiring: if manifest.clock.is_some() { Expiring::Listed } else { Expiring::Nothing },
             segment,
         };
         Ok((follower, memory))
@@ -147,6 +163,9 @@ impl Follower {
             self.confirmed = before;
         }
         self.durable = self.durable.max(taken.header.durable);
+        if taken.expires {
+            self.expiring = Expiring::Proven;
+        }
         if !taken.header.unsynced {
             self.synced = taken.header.lsn;
         }
@@ -353,6 +372,30 @@ impl Follower {
         self.log_bytes -= gone;
         self.first = manifest.first;
         self.totals = manifest.totals;
+        self.clock = manifest.clock;
+        if manifest.clock.is_some() {
+            self.expiring = self.expiring.max(Expiring::Listed);
+        }
+    }
+
+    /// Takes note that the clock of the manifest is durable.
+    pub(super) fn begin_to_expire(&mut self, clock: Option<Timestamp>) {
+        (self.clock, self.expiring) = (clock, Expiring::Proven);
+    }
+
+    /// Whether operations that expire may be written to the log.
+    pub(super) fn clock_is_durable(&self) -> bool {
+        self.expiring == Expiring::Proven
+    }
+
+    /// The clock of the manifest.
+    pub(super) const fn clock(&self) -> Option<Timestamp> {
+        self.clock
+    }
+
+    /// Whether something in the database expires, or did.
+    pub(super) fn expires(&self) -> bool {
+        self.expiring > Expiring::Nothing
     }
 
     /// The bytes of a seal at the position.
@@ -385,17 +428,23 @@ impl Follower {
 struct Taken {
     header: Header,
     successor: Option<Life>,
+    /// Something in it expires.
+    expires: bool,
 }
 
 /// Applies a batch, or reads a seal; `None` when it is neither.
 fn take_in<M: Memory>(record: &Record<'_>, memory: &mut M) -> Option<Taken> {
-    let mut successor = None;
+    let (mut successor, mut expires) = (None, false);
+    let mut apply = |lsn, op: Op| {
+        expires |= op.expires().is_some();
+        memory.apply(lsn, op);
+    };
     match record.header.kind {
         Kind::Seal => successor = Some(record::decode_successor(record.payload)?),
-        Kind::Batch => record::for_each_op(record, |lsn, op| memory.apply(lsn, op))?,
+        Kind::Batch => record::for_each_op(record, &mut apply)?,
         Kind::Base => return None,
     }
-    Some(Taken { header: record.header, successor })
+    Some(Taken { header: record.header, successor, expires })
 }
 
 fn open_segment(place: &Place, life: Life, writable: bool) -> Result<SegmentReader> {
@@ -511,7 +560,10 @@ impl<M: Memory> WalEngine<M> {
         if self.is_in_turn() {
             // The thread's turn has `LOCK` and the follower.
             let manifest = read_manifest(&self.place)?;
-            return self.published_mut().memory.adopt(&self.place, &manifest);
+            let mut published = self.published_mut();
+            self.keep_up_with(manifest.clock);
+            published.clock = manifest.clock;
+            return published.memory.adopt(&self.place, &manifest);
         }
         let mut inner = self.inner();
         inner.check_usable()?;
@@ -551,6 +603,8 @@ impl<M: Memory> WalEngine<M> {
         inner.follower.rebased(manifest);
         published.log_bytes = inner.follower.log_bytes();
         published.totals = manifest.totals;
+        self.keep_up_with(manifest.clock);
+        (published.clock, published.expires) = (inner.follower.clock(), inner.follower.expires());
         published.memory.adopt(&self.place, manifest)
     }
 
@@ -560,6 +614,7 @@ impl<M: Memory> WalEngine<M> {
         inner.adrift = true;
         let manifest = read_manifest(&self.place)?;
         (inner.follower, published.memory) = Follower::load(&self.place, self.read_only.is_none(), manifest)?;
+        self.keep_up_with(inner.follower.clock());
         inner.adrift = false;
         Ok(())
     }

@@ -22,7 +22,7 @@ use crate::storage::fs::LockKind;
 use crate::storage::lock::{LockFile, Patience};
 use crate::storage::manifest::Manifest;
 use crate::storage::{Life, Place};
-use crate::types::{FileId, Lsn};
+use crate::types::{FileId, Lsn, Timestamp};
 
 /// A lock file that one thread of one process holds at a time. It is opened when it is first asked for.
 pub(super) struct Exclusive {
@@ -148,6 +148,13 @@ impl<M: Memory> Maintenance<'_, M> {
         read_manifest(self.place())
     }
 
+    /// What has expired by this time can be left out of new files: the manifest that names them will have this clock or a later
+    /// one. `None` where nothing expires.
+    pub(crate) fn expired_by(&self) -> Option<Timestamp> {
+        let expires = self.engine.published().expires;
+        expires.then(|| self.engine.now())
+    }
+
     /// Where the files are.
     pub(crate) const fn place(&self) -> &Place {
         &self.engine.place
@@ -263,6 +270,11 @@ impl<M: Memory> Maintenance<'_, M> {
         let Place { fs, dir } = self.place();
         let mut manifest = self.manifest()?;
         edit(&mut manifest)?;
+        if inner.follower.expires()
+            || manifest.runs.iter().flatten().any(|listed| listed.table.expiries.is_some())
+        {
+            manifest.clock = manifest.clock.max(Some(self.engine.now()));
+        }
         manifest.install(&**fs, dir)?;
         self.engine.adopt(inner, &mut self.engine.published_mut(), &manifest)?;
         Ok(manifest)

@@ -16,7 +16,7 @@
 //! `LOCK` is handed from group to group, because each was decided upon what the one before does: once, and then on for a few
 //! milliseconds, after which no turn begins until it was given back.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -24,13 +24,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::chain::{self, Growth};
+use super::follow::read_manifest;
 use super::{Counters, Inner, Memory, WalEngine};
 use crate::error::{Error, Result};
+use crate::storage::Place;
 use crate::storage::fs::{File, LockKind, write_all_at};
 use crate::storage::wal::reader::{Mark, Position};
 use crate::storage::wal::record::{self, Header, Kind};
 use crate::storage::wal::segment;
-use crate::types::{Batch, Entry, Key, Lsn, Op, SyncMode};
+use crate::types::{Batch, Entry, Key, Lsn, Op, SyncMode, Timestamp};
 
 /// A group takes nobody in beyond this, and `LOCK` is not handed on later than this: other processes wait too.
 const MAX_GROUP_BATCHES: usize = 1_000;
@@ -120,6 +122,8 @@ struct Staged {
     batches: Vec<(Lsn, Batch)>,
     /// Bytes of their records.
     len: u64,
+    /// Something in them expires.
+    expires: bool,
     /// What they do to the keys that they touch, as far as somebody has asked.
     known: RefCell<Known>,
 }
@@ -140,6 +144,7 @@ struct Known {
 impl Staged {
     fn add(&mut self, lsn: Lsn, batch: Batch) {
         self.len += record::encoded_len(batch.ops());
+        self.expires |= batch.ops().iter().any(|op| op.expires().is_some());
         self.batches.push((lsn, batch));
     }
 
@@ -149,6 +154,7 @@ impl Staged {
             return;
         }
         self.len += later.len;
+        self.expires |= later.expires;
         self.batches.extend(later.batches);
     }
 
@@ -162,7 +168,9 @@ impl Staged {
         for (lsn, batch) in &self.batches[*batches..] {
             for op in batch.ops() {
                 let left = match op {
-                    Op::Set { value, .. } => Left::Entry(Entry { value: value.clone(), lsn: *lsn }),
+                    Op::Set { value, expires, .. } => {
+                        Left::Entry(Entry { value: value.clone(), lsn: *lsn, expires: *expires })
+                    }
                     Op::Delete { .. } => Left::Nothing,
                 };
                 entries.insert(op.key().clone(), left);
@@ -215,6 +223,8 @@ pub(crate) struct WalTurn<'a, M: Memory> {
     inner: Option<MutexGuard<'a, Inner>>,
     own: Staged,
     next: Lsn,
+    /// The time in the turn, once it was asked for.
+    now: OnceCell<Timestamp>,
 }
 
 /// Records on their way into the log.
@@ -262,7 +272,7 @@ impl<M: Memory> WalEngine<M> {
         });
         self.in_turn.store(this_thread(), Ordering::Relaxed);
         let next = Lsn(inner.follower.segment.position().lsn.0 + inner.groups.batches() + 1);
-        Ok(WalTurn { engine: self, inner: Some(inner), own: Staged::default(), next })
+        Ok(WalTurn { engine: self, inner: Some(inner), own: Staged::default(), next, now: OnceCell::new() })
     }
 
     /// Whether the calling thread has a turn.
@@ -393,6 +403,9 @@ impl<M: Memory> WalEngine<M> {
         if inner.follower.segment.position().lsn == Lsn::ZERO {
             chain::sync_name(&self.place)?;
         }
+        if staged.expires && !inner.follower.clock_is_durable() {
+            self.begin_to_expire(inner)?;
+        }
         if inner.follower.segment.room() < staged.len + record::SEAL_LEN as u64 {
             self.rotate(inner, staged.len, Growth::Larger, 0)?;
         }
@@ -400,6 +413,23 @@ impl<M: Memory> WalEngine<M> {
         let segment = &inner.follower.segment;
         let (file, path) = (Arc::clone(segment.file()), segment.path().to_owned());
         Ok(Write { file, path, offset: segment.position().offset, bytes, end })
+    }
+
+    /// Gives the manifest a clock, and the format of a database in which something expires, durably. `LOCK` is held exclusive:
+    /// nobody else replaces the manifest.
+    fn begin_to_expire(&self, inner: &mut Inner) -> Result<()> {
+        let Place { fs, dir } = &self.place;
+        let mut manifest = read_manifest(&self.place)?;
+        if manifest.clock.is_none() {
+            manifest.clock = Some(self.now());
+            manifest.install(&**fs, dir)?;
+        } else {
+            // Whoever gave it the clock may have died before that was durable.
+            fs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))?;
+        }
+        inner.follower.begin_to_expire(manifest.clock);
+        self.clock.begin();
+        Ok(())
     }
 
     /// Writes and syncs; says how long the sync took.
@@ -535,11 +565,20 @@ impl<M: Memory> WalTurn<'_, M> {
 
     pub(crate) fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
         let of_groups = || self.inner.as_ref()?.groups.left(key);
-        match self.own.left(key).or_else(of_groups) {
-            Some(Left::Entry(entry)) => Ok(Some(entry)),
-            Some(Left::Nothing) => Ok(None),
-            None => self.engine.published().memory.entry(key),
-        }
+        let entry = match self.own.left(key).or_else(of_groups) {
+            Some(Left::Entry(entry)) => Some(entry),
+            Some(Left::Nothing) => None,
+            None => self.engine.published().memory.entry(key)?,
+        };
+        Ok(entry.filter(|entry| entry.expires.is_none() || entry.is_there(self.now())))
+    }
+
+    /// The time in the turn, which stands still.
+    pub(crate) fn now(&self) -> Timestamp {
+        *self.now.get_or_init(|| {
+            let clock = self.engine.published().clock;
+            clock.map_or_else(|| self.engine.now(), |clock| clock.max(self.engine.now()))
+        })
     }
 
     /// Has the memory take up the manifest that is in force, which nobody else can replace during the turn.

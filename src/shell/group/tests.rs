@@ -15,7 +15,7 @@ use crate::config::Settings;
 use crate::db::Db;
 use crate::engine::{Bulk, Compaction, Engine, Progress, Snapshot, Stats};
 use crate::error::{Notice, Result};
-use crate::types::{Batch, Entry, Lsn, Value};
+use crate::types::{Batch, Entry, Lsn, Timestamp, Value};
 
 /// An engine that keeps nothing and fails the first commits.
 #[derive(Default)]
@@ -27,6 +27,10 @@ struct FailingEngine {
 struct FailingTurn<'a>(&'a FailingEngine);
 
 impl Engine for FailingEngine {
+    fn now(&self) -> Timestamp {
+        Timestamp::MIN
+    }
+
     fn get(&self, _: &[u8]) -> Result<Option<Value>> {
         Ok(None)
     }
@@ -61,6 +65,10 @@ impl Engine for FailingEngine {
 }
 
 impl Turn for FailingTurn<'_> {
+    fn now(&self) -> Timestamp {
+        Timestamp::MIN
+    }
+
     fn entry(&self, _: &[u8]) -> Result<Option<Entry>> {
         Ok(None)
     }

@@ -11,11 +11,13 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::OFlags;
+use rustix::time::{ClockId, clock_gettime};
 
-use super::{Bytes, File, Fs, LockKind, Mapping, OpenMode};
+use super::{Bytes, File, Fs, LockKind, Mapping, Moment, OpenMode};
 
 /// The operating system's file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,6 +68,21 @@ impl Fs for RealFs {
     fn boot_id(&self) -> io::Result<u128> {
         boot_id()
     }
+}
+
+/// The clock that goes on while the machine sleeps.
+#[cfg(target_os = "linux")]
+const UPTIME: ClockId = ClockId::Boottime;
+#[cfg(not(target_os = "linux"))]
+const UPTIME: ClockId = ClockId::Monotonic;
+
+/// What the system's clocks say.
+pub(super) fn now() -> Moment {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let uptime = clock_gettime(UPTIME);
+    let part = |part: i64| u64::try_from(part).unwrap_or_default();
+    let uptime = Duration::from_secs(part(uptime.tv_sec)) + Duration::from_nanos(part(uptime.tv_nsec));
+    Moment { wall, uptime }
 }
 
 /// The kernel's random number of this boot.

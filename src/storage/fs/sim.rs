@@ -33,12 +33,13 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use self::disk::Disk;
 use self::fate::Fate;
 use self::inode::InodeId;
 pub(crate) use self::process::SimProcess;
-use super::{LockKind, OpenMode};
+use super::{LockKind, Moment, OpenMode};
 
 /// How many of the last calls [`SimFs::log`] knows.
 const LOG_LEN: usize = 65_536;
@@ -246,6 +247,21 @@ impl SimFs {
         let mut state = self.state();
         state.faults.clear();
         state.lasting_fault = None;
+    }
+
+    /// What the machine's clocks say. They stand still but for [`SimFs::pass`].
+    pub(crate) fn now(&self) -> Moment {
+        self.state().disk.now()
+    }
+
+    /// Lets time pass.
+    pub(crate) fn pass(&self, time: Duration) {
+        self.state().disk.pass(time);
+    }
+
+    /// Sets the wall clock, which a power loss leaves as it is.
+    pub(crate) fn set_wall_clock(&self, wall: Duration) {
+        self.state().disk.set_wall_clock(wall);
     }
 
     /// How many calls were made, those that failed included and those of killed processes not.

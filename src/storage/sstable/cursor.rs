@@ -15,7 +15,7 @@ use super::reader::{Table, value};
 use super::record::{Content, Record};
 use super::{Checked, Damage};
 use crate::error::Result;
-use crate::types::{Direction, Key, KeyRange, Lsn};
+use crate::types::{Direction, Key, KeyRange, Lsn, Timestamp};
 
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct Change<'t> {
     pub value: Option<&'t [u8]>,
     /// The batch that stored or deleted it.
     pub lsn: Lsn,
+    /// When the value expires, if it does.
+    pub expires: Option<Timestamp>,
 }
 
 /// A walk over records. What it hands out lives as long as the table, not only until the next advance.
@@ -47,7 +49,7 @@ pub struct TableCursor<'t> {
 
 impl<'t> TableCursor<'t> {
     pub(super) fn new(table: &'t Table, range: &KeyRange, direction: Direction) -> Checked<Self> {
-        let record = Record { key: &[], content: Content::Tombstone, lsn: Lsn::ZERO, end: 0 };
+        let record = Record { key: &[], content: Content::Tombstone, lsn: Lsn::ZERO, expires: None, end: 0 };
         let (body, end_page) = (table.body(), table.layout().fences.count);
         let page = Page::empty();
         let far = match direction {
@@ -80,8 +82,8 @@ impl<'t> TableCursor<'t> {
     #[expect(clippy::inline_always, reason = "measured: a scan takes half the time with it")]
     pub fn next_change(&mut self) -> Result<Option<Change<'t>>> {
         let change = match self.next_record() {
-            Ok(Some(Record { key, content, lsn, .. })) => {
-                value(self.body, content).map(|value| Some(Change { key, value, lsn }))
+            Ok(Some(Record { key, content, lsn, expires, .. })) => {
+                value(self.body, content).map(|value| Some(Change { key, value, lsn, expires }))
             }
             Ok(None) => Ok(None),
             Err(damage) => Err(damage),
@@ -111,6 +113,13 @@ impl<'t> TableCursor<'t> {
     #[must_use]
     pub fn is_tombstone(&self) -> bool {
         self.record.content == Content::Tombstone
+    }
+
+    /// When the value expires, if it does.
+    #[inline]
+    #[must_use]
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.record.expires
     }
 
     /// The batch that stored or deleted the key.

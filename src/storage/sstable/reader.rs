@@ -13,7 +13,7 @@ use super::{Checked, Damage, TableMeta, file_name, partition_point, verify};
 use crate::error::{Error, Result};
 use crate::storage::FORMAT;
 use crate::storage::fs::{Fs, Mapping, OpenMode};
-use crate::types::{Direction, Key, KeyRange, Lsn};
+use crate::types::{Direction, Key, KeyRange, Lsn, Timestamp};
 
 /// Bytes of a cache line, for fetching what follows a record's first one.
 const CACHE_LINE_LEN: usize = 64;
@@ -39,6 +39,8 @@ pub struct Found<'t> {
     pub value: Option<&'t [u8]>,
     /// The batch that stored or deleted it.
     pub lsn: Lsn,
+    /// When the value expires, if it does.
+    pub expires: Option<Timestamp>,
 }
 
 impl Table {
@@ -253,7 +255,7 @@ fn show(key: &[u8]) -> String {
 
 #[inline]
 fn found<'t>(body: Body<'t>, record: &Record<'t>) -> Checked<Found<'t>> {
-    Ok(Found { value: value(body, record.content)?, lsn: record.lsn })
+    Ok(Found { value: value(body, record.content)?, lsn: record.lsn, expires: record.expires })
 }
 
 /// A record's value, verified wherever it lies; `None` for a tombstone.

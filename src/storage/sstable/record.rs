@@ -7,7 +7,7 @@
 //!   1         1 or 2    see below   1 to 8    8
 //!
 //!  control   bits 0–1  kind: 1 value, 2 tombstone, 3 distant value; 0 is none, so that zeros are no record
-//!            bit  2    an expiry follows the LSN: reserved, refused by this format
+//!            bit  2    an expiry follows the LSN: milliseconds since 1970 (kinds 1 and 3; since format 2)
 //!            bit  3    the key's length takes 2 bytes, not 1
 //!            bit  4    the value's length takes 2 bytes, not 1 (kind 1 only)
 //!            bits 5–7  bytes of the LSN, less 1
@@ -19,10 +19,10 @@
 //! takes 6 bytes beside them.
 
 use crate::storage::codec::{u32_at, u64_at};
-use crate::types::Lsn;
+use crate::types::{Lsn, Timestamp};
 
 const KIND: u64 = 0b11;
-const EXPIRY: u64 = 1 << 2;
+const EXPIRY_BIT: u32 = 2;
 const WIDE_KEY_BIT: u32 = 3;
 const WIDE_VALUE_BIT: u32 = 4;
 const LSN_SHIFT: u32 = 5;
@@ -34,8 +34,11 @@ const DISTANT: u64 = 3;
 /// Bytes of the place and length of a distant value.
 const EXTENT_LEN: usize = 8;
 
-/// Bytes of the longest header: control, key length, extent, LSN.
-pub(super) const MAX_HEADER_LEN: usize = 1 + 2 + EXTENT_LEN + 8;
+/// Bytes of an expiry, if there is one.
+const EXPIRY_LEN: usize = 8;
+
+/// Bytes of the longest header: control, key length, extent, LSN, expiry.
+pub(super) const MAX_HEADER_LEN: usize = 1 + 2 + EXTENT_LEN + 8 + EXPIRY_LEN;
 
 /// Where a distant value lies in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,7 @@ pub(super) struct Record<'t> {
     pub key: &'t [u8],
     pub content: Content<'t>,
     pub lsn: Lsn,
+    pub expires: Option<Timestamp>,
     /// Where the record ends in the file.
     pub end: usize,
 }
@@ -74,7 +78,7 @@ pub(super) fn decode(bytes: &[u8], at: usize, limit: usize) -> Option<Record<'_>
     let (key_len, key_width) = short_len(word >> 8, word >> WIDE_KEY_BIT);
     let lengths_at = at + 1 + key_width;
     let lsn_width = 1 + ((word >> LSN_SHIFT) & 7) as usize;
-    let (lsn_at, value_len) = match word & (KIND | EXPIRY) {
+    let (lsn_at, value_len) = match word & KIND {
         VALUE => {
             let (len, width) = short_len(word >> (8 + 8 * key_width), word >> WIDE_VALUE_BIT);
             (lengths_at + width, len)
@@ -84,7 +88,8 @@ pub(super) fn decode(bytes: &[u8], at: usize, limit: usize) -> Option<Record<'_>
         _ => return None,
     };
     let lsn = Lsn(u64_at(bytes, lsn_at)? & (u64::MAX >> (64 - 8 * lsn_width)));
-    let key_at = lsn_at + lsn_width;
+    let has_expiry = (word >> EXPIRY_BIT) & 1;
+    let key_at = lsn_at + lsn_width + EXPIRY_LEN * has_expiry as usize;
     let end = key_at + key_len + value_len;
     if end > limit {
         return None;
@@ -98,7 +103,15 @@ pub(super) fn decode(bytes: &[u8], at: usize, limit: usize) -> Option<Record<'_>
             len: u32_at(bytes, lengths_at + 4)?,
         }),
     };
-    Some(Record { key, content, lsn, end })
+    let expires = if has_expiry == 0 { None } else { Some(expiry(bytes, key_at, content)?) };
+    Some(Record { key, content, lsn, expires, end })
+}
+
+/// The expiry before the key at `key_at`: what is there until then is a value.
+#[cold]
+fn expiry(bytes: &[u8], key_at: usize, content: Content<'_>) -> Option<Timestamp> {
+    let expires = Timestamp::from_unix_millis(u64_at(bytes, key_at - EXPIRY_LEN)?);
+    expires.filter(|_| content != Content::Tombstone)
 }
 
 /// A length of one byte, or of two if the lowest bit of `wide` is set, and how many bytes it took.
@@ -110,14 +123,15 @@ fn short_len(word: u64, wide: u64) -> (usize, usize) {
 }
 
 /// Bytes of a record.
-pub(super) fn encoded_len(key: &[u8], content: Content<'_>, lsn: Lsn) -> usize {
+pub(super) fn encoded_len(key: &[u8], content: Content<'_>, lsn: Lsn, expires: Option<Timestamp>) -> usize {
     let wide = |len: usize| usize::from(len > usize::from(u8::MAX));
     let content_len = match content {
         Content::Value(value) => 1 + wide(value.len()) + value.len(),
         Content::Tombstone => 0,
         Content::Distant(_) => EXTENT_LEN,
     };
-    2 + wide(key.len()) + content_len + lsn_width(lsn) as usize + key.len()
+    let expiry_len = expires.map_or(0, |_| EXPIRY_LEN);
+    2 + wide(key.len()) + content_len + lsn_width(lsn) as usize + expiry_len + key.len()
 }
 
 /// How many bytes an LSN needs.
@@ -127,7 +141,13 @@ fn lsn_width(lsn: Lsn) -> u32 {
 
 /// Appends a record. Lengths were checked when the record came in: a key has at most 65,535 bytes, a value inside the record
 /// too.
-pub(super) fn encode(out: &mut Vec<u8>, key: &[u8], content: Content<'_>, lsn: Lsn) {
+pub(super) fn encode(
+    out: &mut Vec<u8>,
+    key: &[u8],
+    content: Content<'_>,
+    lsn: Lsn,
+    expires: Option<Timestamp>,
+) {
     let lsn_width = lsn_width(lsn);
     let wide_key = key.len() > usize::from(u8::MAX);
     let (kind, wide_value) = match content {
@@ -136,6 +156,7 @@ pub(super) fn encode(out: &mut Vec<u8>, key: &[u8], content: Content<'_>, lsn: L
         Content::Distant(_) => (DISTANT, false),
     };
     let control = kind
+        | u64::from(expires.is_some()) << EXPIRY_BIT
         | u64::from(wide_key) << WIDE_KEY_BIT
         | u64::from(wide_value) << WIDE_VALUE_BIT
         | u64::from(lsn_width - 1) << LSN_SHIFT;
@@ -150,6 +171,9 @@ pub(super) fn encode(out: &mut Vec<u8>, key: &[u8], content: Content<'_>, lsn: L
         }
     }
     out.extend_from_slice(&lsn.0.to_le_bytes()[..lsn_width as usize]);
+    if let Some(expires) = expires {
+        out.extend_from_slice(&expires.unix_millis().to_le_bytes());
+    }
     out.extend_from_slice(key);
     if let Content::Value(value) = content {
         out.extend_from_slice(value);
@@ -165,9 +189,9 @@ fn put_len(out: &mut Vec<u8>, len: usize, wide: bool) {
 mod tests {
     use super::*;
 
-    fn encoded(key: &[u8], content: Content<'_>, lsn: Lsn) -> (Vec<u8>, usize) {
+    fn encoded(key: &[u8], content: Content<'_>, lsn: Lsn, expires: Option<Timestamp>) -> (Vec<u8>, usize) {
         let mut bytes = Vec::new();
-        encode(&mut bytes, key, content, lsn);
+        encode(&mut bytes, key, content, lsn, expires);
         let len = bytes.len();
         bytes.extend_from_slice(&[0xff; 16]);
         (bytes, len)
@@ -189,29 +213,39 @@ mod tests {
                 for lsn in
                     (0..8).flat_map(|bytes| [1 << (8 * bytes), (1 << (8 * bytes)) - 1]).chain([u64::MAX])
                 {
-                    let key = vec![b'k'; key_len];
-                    let (bytes, len) = encoded(&key, content, Lsn(lsn));
-                    assert_eq!(len, encoded_len(&key, content, Lsn(lsn)));
-                    let expected = Record { key: &key, content, lsn: Lsn(lsn), end: len };
-                    assert_eq!(decode(&bytes, 0, len), Some(expected));
-                    assert_eq!(decode(&bytes, 0, len - 1), None);
+                    for expires in [None, Some(Timestamp::MIN), Some(Timestamp::MAX)] {
+                        reads_back(&vec![b'k'; key_len], content, Lsn(lsn), expires);
+                    }
                 }
             }
         }
     }
 
-    #[test]
-    fn a_small_record_has_six_bytes_of_header() {
-        let (_, len) = encoded(&[1; 16], Content::Value(&[2; 100]), Lsn(0xff_ffff));
-        assert_eq!(len, 6 + 116);
+    fn reads_back(key: &[u8], content: Content<'_>, lsn: Lsn, expires: Option<Timestamp>) {
+        let (bytes, len) = encoded(key, content, lsn, expires);
+        assert_eq!(len, encoded_len(key, content, lsn, expires));
+        let is_possible = expires.is_none() || content != Content::Tombstone;
+        let expected = is_possible.then_some(Record { key, content, lsn, expires, end: len });
+        assert_eq!(decode(&bytes, 0, len), expected);
+        assert_eq!(decode(&bytes, 0, len - 1), None);
     }
 
     #[test]
-    fn zeros_and_reserved_kinds_are_no_records() {
+    fn a_small_record_has_six_bytes_of_header() {
+        let (_, len) = encoded(&[1; 16], Content::Value(&[2; 100]), Lsn(0xff_ffff), None);
+        assert_eq!(len, 6 + 116);
+        let (_, len) = encoded(&[1; 16], Content::Value(&[2; 100]), Lsn(0xff_ffff), Some(Timestamp::MAX));
+        assert_eq!(len, 6 + 8 + 116);
+    }
+
+    #[test]
+    fn zeros_and_impossible_expiries_are_no_records() {
         assert_eq!(decode(&[0; 64], 0, 64), None);
-        let (mut bytes, len) = encoded(b"k", Content::Tombstone, Lsn(1));
-        bytes[0] |= 1 << 2;
-        assert_eq!(decode(&bytes, 0, len), None, "an expiry");
+        let (mut bytes, len) = encoded(b"k", Content::Value(b"v"), Lsn(1), Some(Timestamp::MAX));
+        bytes[4] += 1;
+        assert_eq!(decode(&bytes, 0, len), None, "behind the last moment");
+        bytes[4..12].fill(0);
+        assert_eq!(decode(&bytes, 0, len), None, "no moment");
     }
 
     #[test]

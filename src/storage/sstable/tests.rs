@@ -9,10 +9,10 @@ use std::path::Path;
 
 use super::*;
 use crate::error::{Error, Result};
+use crate::storage::Expiries;
 use crate::storage::fs::Fs;
 use crate::storage::fs::sim::{Fault, SimFs};
-use crate::types::Lsn;
-use crate::types::{Direction, Key, KeyRange};
+use crate::types::{Direction, Key, KeyRange, Lsn, Timestamp};
 
 const SEED: u64 = 42;
 const ID: FileId = FileId(7);
@@ -31,9 +31,15 @@ fn dir() -> &'static Path {
 fn write(fs: &dyn Fs, model: &Model) -> Result<TableMeta> {
     let mut writer = TableWriter::create(fs, dir(), ID, SEED)?;
     for (key, (value, lsn)) in model {
-        writer.add(key, value.as_deref(), *lsn)?;
+        let value = value.as_deref();
+        writer.add_change(&Change { key, value, lsn: *lsn, expires: expiry(value, *lsn) })?;
     }
     writer.finish()
+}
+
+/// When a record of the model expires: about half of the values do.
+fn expiry(value: Option<&[u8]>, lsn: Lsn) -> Option<Timestamp> {
+    value.and_then(|_| Timestamp::from_unix_millis((lsn.0 >> 3).wrapping_mul(lsn.0.count_ones().into())))
 }
 
 /// A disk with the table of these records, which is what the manifest would know.
@@ -53,7 +59,9 @@ fn table_of(model: &Model) -> Table {
 }
 
 fn get(table: &Table, key: &[u8]) -> Result<Option<(Option<Vec<u8>>, Lsn)>> {
-    Ok(table.get(key)?.map(|found| (found.value.map(<[u8]>::to_vec), found.lsn)))
+    let found = table.get(key)?;
+    assert!(found.is_none_or(|found| found.expires == expiry(found.value, found.lsn)));
+    Ok(found.map(|found| (found.value.map(<[u8]>::to_vec), found.lsn)))
 }
 
 fn rows(table: &Table, range: &KeyRange, direction: Direction) -> Result<Vec<Row>> {
@@ -61,6 +69,7 @@ fn rows(table: &Table, range: &KeyRange, direction: Direction) -> Result<Vec<Row
     let mut cursor = table.cursor(range, direction)?;
     while cursor.advance()? {
         assert_eq!(cursor.is_tombstone(), cursor.value()?.is_none());
+        assert_eq!(cursor.expires(), expiry(cursor.value()?, cursor.lsn()));
         rows.push((cursor.key().to_vec(), cursor.value()?.map(<[u8]>::to_vec), cursor.lsn()));
     }
     assert!(!cursor.advance()?, "the end stays the end");
@@ -136,7 +145,12 @@ fn the_meta_describes_the_table() {
         smallest_lsn: Lsn(1),
         largest_lsn: Lsn(99_001),
         checksum: meta.checksum,
+        expiries: meta.expiries,
     };
+    let expiring = model.values().filter_map(|(value, lsn)| expiry(value.as_deref(), *lsn));
+    let mut expiries = None;
+    expiring.for_each(|at| Expiries::count(&mut expiries, Some(at)));
+    assert!(meta.expiries == expiries && expiries.is_some_and(|all| all.count > 40 && all.first < all.last));
     assert_eq!(meta, expected);
 }
 

@@ -6,6 +6,7 @@ use super::page::Page;
 use super::reader::{Table, value};
 use super::record::Record;
 use super::{Checked, Damage};
+use crate::storage::Expiries;
 use crate::types::Lsn;
 
 /// What was seen of the records so far.
@@ -16,6 +17,7 @@ struct Seen<'t> {
     tombstones: u64,
     payload_bytes: u64,
     lsns: Option<(Lsn, Lsn)>,
+    expiries: Option<Expiries>,
     /// Records that the hash section leads to.
     hashed: u64,
 }
@@ -93,6 +95,7 @@ fn verify_record<'t>(
     seen.payload_bytes += (record.key.len() + value.map_or(0, <[u8]>::len)) as u64;
     let (least, most) = seen.lsns.unwrap_or((record.lsn, record.lsn));
     seen.lsns = Some((least.min(record.lsn), most.max(record.lsn)));
+    Expiries::count(&mut seen.expiries, record.expires);
     Ok(())
 }
 
@@ -106,6 +109,7 @@ fn compare_with_meta(table: &Table, seen: &Seen<'_>) -> Checked<()> {
         && seen.tombstones == meta.tombstones
         && seen.payload_bytes == meta.payload_bytes
         && seen.lsns.unwrap_or_default() == (meta.smallest_lsn, meta.largest_lsn)
+        && seen.expiries == meta.expiries
         && smallest.unwrap_or_default() == &*meta.smallest
         && seen.last.unwrap_or_default() == &*meta.largest;
     if agree { Ok(()) } else { Err(Damage::new(0, "the records are not those that the manifest counts")) }

@@ -20,10 +20,10 @@ use super::footer::{FOOTER_LEN, Footer, Layout, MAGIC, footer_start};
 use super::hash::{self, BUCKET_LEN, HashBuilder, KeyHash};
 use super::page::PageBuilder;
 use super::record::{self, Content, Extent, MAX_HEADER_LEN};
-use super::{TableMeta, file_name};
+use super::{Change, TableMeta, file_name};
 use crate::error::{Error, Result};
-use crate::storage::FORMAT;
 use crate::storage::fs::{File, Fs, OpenMode, write_all_at};
+use crate::storage::{Expiries, FORMAT};
 use crate::types::{FileId, Key, Lsn, MAX_KEY_LEN, MAX_VALUE_LEN};
 
 /// Longest value that lies in its record.
@@ -45,6 +45,7 @@ pub struct TableWriter {
     tombstones: u64,
     payload_bytes: u64,
     lsns: Option<(Lsn, Lsn)>,
+    expiries: Option<Expiries>,
 }
 
 impl TableWriter {
@@ -75,17 +76,26 @@ impl TableWriter {
             tombstones: 0,
             payload_bytes: 0,
             lsns: None,
+            expiries: None,
         })
     }
 
-    /// Adds a record: the value that batch `lsn` stored under `key`, or its deletion when `value` is `None`.
+    /// Adds a record: the value that batch `lsn` stored under `key` for good, or its deletion when `value` is `None`.
+    ///
+    /// # Errors
+    /// As [`TableWriter::add_change`].
+    pub fn add(&mut self, key: &[u8], value: Option<&[u8]>, lsn: Lsn) -> Result<()> {
+        self.add_change(&Change { key, value, lsn, expires: None })
+    }
+
+    /// Adds a record. A deletion does not expire.
     ///
     /// # Errors
     /// `KeyTooLong`, `ValueTooLong`; `InvalidInput` when the key is not above the one before, `FileTooLarge` when the table
     /// would pass 4 GiB: then the record is not added. Other I/O errors leave the table of no use.
-    pub fn add(&mut self, key: &[u8], value: Option<&[u8]>, lsn: Lsn) -> Result<()> {
-        self.check(key, value)?;
-        self.append(key, value, lsn).map_err(|error| Error::io("write", &self.path, error))
+    pub fn add_change(&mut self, change: &Change<'_>) -> Result<()> {
+        self.check(change.key, change.value)?;
+        self.append(change).map_err(|error| Error::io("write", &self.path, error))
     }
 
     /// Bytes that the table would have if it were finished now, at most.
@@ -137,7 +147,9 @@ impl TableWriter {
         (own + hash + FenceBuilder::MAX_GROWTH + sums_len(own) + 2 * BUCKET_LEN) as u64
     }
 
-    fn append(&mut self, key: &[u8], value: Option<&[u8]>, lsn: Lsn) -> io::Result<()> {
+    fn append(&mut self, change: &Change<'_>) -> io::Result<()> {
+        let Change { key, value, lsn, expires } = *change;
+        let expires = expires.filter(|_| value.is_some());
         let content = match value {
             None => Content::Tombstone,
             Some(value) if value.len() <= MAX_NEAR_VALUE_LEN => Content::Value(value),
@@ -147,16 +159,17 @@ impl TableWriter {
                 Content::Distant(extent)
             }
         };
-        if self.page.is_full_for(record::encoded_len(key, content, lsn)) {
+        if self.page.is_full_for(record::encoded_len(key, content, lsn, expires)) {
             self.flush_page()?;
         }
         if self.page.is_empty() {
             let last = self.smallest.is_some().then_some(self.last.as_slice());
             self.fences.push_separator(last, key);
         }
-        self.page.add(|out| record::encode(out, key, content, lsn));
+        self.page.add(|out| record::encode(out, key, content, lsn, expires));
         self.hashes.push_hash(KeyHash::new(key, self.seed));
         self.count(key, value, lsn);
+        Expiries::count(&mut self.expiries, expires);
         Ok(())
     }
 
@@ -197,6 +210,7 @@ impl TableWriter {
             smallest_lsn,
             largest_lsn,
             checksum,
+            expiries: self.expiries,
         })
     }
 

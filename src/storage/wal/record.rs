@@ -15,11 +15,13 @@
 //!   count    operations in the payload
 //!
 //!  operation:                                            seal:
-//!  0   1   2     4        8         (16)                 0                8                16
-//!  ┌───┬───┬─────┬────────┬─────────┬─────┬───────┐      ┌────────────────┬────────────────┐
-//!  │tag│flg│ key │ value  │ (LSN)   │ key │ value │      │ next segment   │ its salt       │
-//!  └───┴───┴─────┴────────┴─────────┴─────┴───────┘      └────────────────┴────────────────┘
-//!   tag 1 set, 2 delete; flags bit 0: the operation has an LSN of its own (in a base); key, value: lengths
+//!  0   1   2     4        8         8 more              0                8                16
+//!  ┌───┬───┬─────┬────────┬─────────┬──────────┬─────┬───────┐ ┌────────────────┬────────────────┐
+//!  │tag│flg│ key │ value  │ (LSN)   │ (expiry) │ key │ value │ │ next segment   │ its salt       │
+//!  └───┴───┴─────┴────────┴─────────┴──────────┴─────┴───────┘ └────────────────┴────────────────┘
+//!   tag     1 set, 2 delete, 3 set until the expiry, which only then is there: milliseconds since 1970 (since format 2)
+//!   flags   bit 0: the operation has an LSN of its own (in a base)
+//!   key, value  lengths
 //! ```
 //!
 //! All integers are little-endian. What each field is for:
@@ -32,7 +34,7 @@
 use crate::error::{Error, Result};
 use crate::storage::Life;
 use crate::storage::codec::{crc32, put, u16_at, u32_at, u64_at};
-use crate::types::{FileId, Key, Lsn, MAX_KEY_LEN, MAX_VALUE_LEN, Op, Value};
+use crate::types::{Entry, FileId, Key, Lsn, MAX_KEY_LEN, MAX_VALUE_LEN, Op, Timestamp, Value};
 
 const CRC: usize = 0;
 const LENGTH: usize = CRC + 4;
@@ -54,9 +56,13 @@ pub(crate) const SEAL_LEN: usize = HEADER_LEN + 16;
 /// Bytes of an operation without its optional fields, key and value.
 const OP_HEADER_LEN: usize = 8;
 
+/// Bytes of an expiry.
+const EXPIRY_LEN: usize = 8;
+
 const FLAG_UNSYNCED: u8 = 1;
 const OP_SET: u8 = 1;
 const OP_DELETE: u8 = 2;
+const OP_SET_UNTIL: u8 = 3;
 const OP_FLAG_LSN: u8 = 1;
 
 /// What a record is.
@@ -209,7 +215,7 @@ pub(crate) fn encoded_len(ops: &[Op]) -> u64 {
 fn op_len(op: &Op) -> usize {
     OP_HEADER_LEN
         + match op {
-            Op::Set { key, value } => key.len() + value.len(),
+            Op::Set { key, value, expires } => key.len() + value.len() + expires.map_or(0, |_| EXPIRY_LEN),
             Op::Delete { key } => key.len(),
         }
 }
@@ -217,11 +223,7 @@ fn op_len(op: &Op) -> usize {
 /// Appends one operation of a batch.
 pub(crate) fn encode_op(out: &mut Vec<u8>, op: &Op) {
     match op {
-        Op::Set { key, value } => {
-            encode_op_header(out, OP_SET, 0, key, value.len());
-            out.extend_from_slice(key);
-            out.extend_from_slice(value);
-        }
+        Op::Set { key, value, expires } => encode_set(out, key, value, None, *expires),
         Op::Delete { key } => {
             encode_op_header(out, OP_DELETE, 0, key, 0);
             out.extend_from_slice(key);
@@ -230,9 +232,19 @@ pub(crate) fn encode_op(out: &mut Vec<u8>, op: &Op) {
 }
 
 /// Appends one entry of a base.
-pub(crate) fn encode_entry(out: &mut Vec<u8>, key: &[u8], value: &[u8], lsn: Lsn) {
-    encode_op_header(out, OP_SET, OP_FLAG_LSN, key, value.len());
-    out.extend_from_slice(&lsn.0.to_le_bytes());
+pub(crate) fn encode_entry(out: &mut Vec<u8>, key: &[u8], entry: &Entry) {
+    encode_set(out, key, &entry.value, Some(entry.lsn), entry.expires);
+}
+
+fn encode_set(out: &mut Vec<u8>, key: &[u8], value: &[u8], lsn: Option<Lsn>, expires: Option<Timestamp>) {
+    let tag = if expires.is_some() { OP_SET_UNTIL } else { OP_SET };
+    encode_op_header(out, tag, if lsn.is_some() { OP_FLAG_LSN } else { 0 }, key, value.len());
+    if let Some(lsn) = lsn {
+        out.extend_from_slice(&lsn.0.to_le_bytes());
+    }
+    if let Some(expires) = expires {
+        out.extend_from_slice(&expires.unix_millis().to_le_bytes());
+    }
     out.extend_from_slice(key);
     out.extend_from_slice(value);
 }
@@ -290,11 +302,16 @@ fn decode_op(bytes: &[u8]) -> Option<(Option<Lsn>, Op, &[u8])> {
         lsn = Some(Lsn(u64_at(rest, 0)?));
         rest = &rest[8..];
     }
+    let mut expires = None;
+    if tag == OP_SET_UNTIL {
+        expires = Some(Timestamp::from_unix_millis(u64_at(rest, 0)?)?);
+        rest = &rest[EXPIRY_LEN..];
+    }
     let (key, rest) = rest.split_at_checked(key_len)?;
     let (value, rest) = rest.split_at_checked(value_len)?;
     let key = Key::from(key);
     let op = match tag {
-        OP_SET => Op::Set { key, value: Value::from(value) },
+        OP_SET | OP_SET_UNTIL => Op::Set { key, value: Value::from(value), expires },
         OP_DELETE => Op::Delete { key },
         _ => return None,
     };
@@ -320,9 +337,11 @@ mod tests {
 
     fn sample() -> Vec<Op> {
         vec![
-            Op::Set { key: "k".into(), value: "value".into() },
+            Op::Set { key: "k".into(), value: "value".into(), expires: None },
             Op::Delete { key: "".into() },
-            Op::Set { key: vec![0xff; 300].into(), value: "".into() },
+            Op::Set { key: vec![0xff; 300].into(), value: "".into(), expires: None },
+            Op::Set { key: "k".into(), value: "".into(), expires: Some(Timestamp::MAX) },
+            Op::Set { key: "".into(), value: "v".into(), expires: Some(Timestamp::MIN) },
         ]
     }
 
@@ -337,7 +356,7 @@ mod tests {
         let bytes = encoded(&sample());
         assert_eq!(bytes.len() as u64, encoded_len(&sample()));
         let record = decode(&bytes, LIFE, 64).unwrap();
-        assert_eq!(record.header, header(3));
+        assert_eq!(record.header, header(5));
         let expected: Vec<_> = sample().into_iter().map(|op| (Lsn(9), op)).collect();
         assert_eq!(ops_of(&record), expected);
     }
@@ -345,9 +364,14 @@ mod tests {
     #[test]
     fn an_entry_of_a_base_keeps_its_own_lsn() {
         let mut bytes = Vec::new();
-        encode(&mut bytes, LIFE, 0, &header(1), |out| encode_entry(out, b"k", b"v", Lsn(4)));
-        let op = Op::Set { key: "k".into(), value: "v".into() };
-        assert_eq!(ops_of(&decode(&bytes, LIFE, 0).unwrap()), [(Lsn(4), op)]);
+        let until = Some(Timestamp::MAX);
+        encode(&mut bytes, LIFE, 0, &header(2), |out| {
+            encode_entry(out, b"k", &Entry { value: "v".into(), lsn: Lsn(4), expires: None });
+            encode_entry(out, b"l", &Entry { value: "w".into(), lsn: Lsn(5), expires: until });
+        });
+        let first = Op::Set { key: "k".into(), value: "v".into(), expires: None };
+        let second = Op::Set { key: "l".into(), value: "w".into(), expires: until };
+        assert_eq!(ops_of(&decode(&bytes, LIFE, 0).unwrap()), [(Lsn(4), first), (Lsn(5), second)]);
     }
 
     #[test]
@@ -370,6 +394,17 @@ mod tests {
         for cut in 0..len {
             assert!(decode(&bytes[..cut], LIFE, 64).is_none(), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn an_expiry_that_is_no_moment_makes_no_operation() {
+        let mut bytes = Vec::new();
+        encode(&mut bytes, LIFE, 64, &header(1), |out| {
+            encode_op_header(out, OP_SET_UNTIL, 0, b"k", 0);
+            out.extend_from_slice(&[0; EXPIRY_LEN]);
+            out.push(b'k');
+        });
+        assert!(for_each_op(&decode(&bytes, LIFE, 64).unwrap(), |_, _| ()).is_none());
     }
 
     #[test]

@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::{report, world_with};
 use crate::db::Db;
 use crate::engine::model::ModelEngine;
 use crate::engine::tests::oracle::Oracle;
-use crate::engine::tests::world::{Step, World, brief, value};
+use crate::engine::tests::world::{Step, World, brief, soon, value};
 use crate::engine::tests::{Random, seeds};
 use crate::error::Error;
 use crate::storage::fs::sim::{Fault, SimFs};
@@ -33,7 +34,11 @@ fn batch(random: &mut Random) -> Batch {
                 1 | 2 => 3_000,
                 _ => random.below(30),
             };
-            batch.set(key, value(usize::try_from(len).unwrap(), random.next()));
+            let value = value(usize::try_from(len).unwrap(), random.next());
+            match random.below(3) {
+                0 => batch.set_until(key, value, soon(random)),
+                _ => batch.set(key, value),
+            };
         }
     }
     batch
@@ -42,7 +47,9 @@ fn batch(random: &mut Random) -> Batch {
 fn step(random: &mut Random, processes: u64) -> Step {
     let who = usize::try_from(random.below(processes)).unwrap();
     let other = usize::try_from(random.below(processes)).unwrap();
-    match random.below(40) {
+    match random.below(46) {
+        40..44 => Step::Pass(Duration::from_millis(random.below(12_000))),
+        44 | 45 => Step::SetBack(Duration::from_millis(random.below(40_000))),
         0..12 => Step::Write(who, batch(random)),
         12 => Step::Bulk(who, batch(random)),
         13 => Step::AbandonBulk(who, batch(random)),

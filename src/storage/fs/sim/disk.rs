@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::super::OpenMode;
+use super::super::{Moment, OpenMode};
 use super::fate::Fate;
 use super::image::{Image, index};
 use super::inode::{DirChange, DirState, FileState, InodeId};
@@ -42,7 +43,11 @@ pub(super) struct Disk {
     next_inode: InodeId,
     capacity_bytes: u64,
     boot_id: u128,
+    now: Moment,
 }
+
+/// The wall clock of a new disk's machine: in November 2023.
+const FIRST_WALL: Duration = Duration::from_secs(1_700_000_000);
 
 impl Disk {
     /// An empty disk without bounds.
@@ -53,7 +58,23 @@ impl Disk {
             next_inode: ROOT + 1,
             capacity_bytes: u64::MAX,
             boot_id: 1,
+            now: Moment { wall: FIRST_WALL, uptime: Duration::ZERO },
         }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.now
+    }
+
+    /// Time passes.
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now.wall += time;
+        self.now.uptime += time;
+    }
+
+    /// Somebody sets the wall clock.
+    pub(super) fn set_wall_clock(&mut self, wall: Duration) {
+        self.now.wall = wall;
     }
 
     pub(super) fn boot_id(&self) -> u128 {
@@ -74,7 +95,8 @@ impl Disk {
 
     /// The disk as a power loss may leave it, after the next boot.
     pub(super) fn after_power_loss(&self, fate: &mut Fate) -> Self {
-        let mut survivor = Self { inodes: BTreeMap::new(), boot_id: self.boot_id + 1, ..*self };
+        let now = Moment { uptime: Duration::ZERO, ..self.now };
+        let mut survivor = Self { inodes: BTreeMap::new(), boot_id: self.boot_id + 1, now, ..*self };
         let mut waiting = BTreeSet::from([ROOT]);
         while let Some(id) = waiting.pop_first() {
             let node = match &self.inodes[&id].node {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::super::{Bytes, File, Fs, LockKind, Mapping, OpenMode};
+use super::super::{Bytes, File, Fs, LockKind, Mapping, Moment, OpenMode};
 use super::image::index;
 use super::inode::InodeId;
 use super::{Call, Fault, Holder, Killed, Op, SimFs, State};
@@ -125,6 +125,11 @@ impl Fs for SimProcess {
         self.perform(self.call(Op::SyncDir, path), |state, _| {
             if (state.skips_sync)(path) { state.disk.check_dir(path) } else { state.disk.sync_dir(path) }
         })
+    }
+
+    /// Reading the clocks is no call: it can't fail.
+    fn now(&self) -> Moment {
+        self.fs.state().disk.now()
     }
 
     fn boot_id(&self) -> io::Result<u128> {
