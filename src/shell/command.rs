@@ -2,27 +2,61 @@
 
 use std::path::PathBuf;
 
-use crate::types::{Direction, Key, KeyRange, Value};
+use crate::types::{Direction, Key, KeyRange, Lifetime, SetOptions, Value};
 
 /// One command, ready to run. How it is written down is the table in [`table`](super::table).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// `set K V`: replies `OK`.
+    /// `set K V`: replies `OK`, or `null` if the condition does not hold.
     Set {
         /// Where to store.
         key: Key,
         /// What to store.
         value: Value,
+        /// `--nx`, `--xx`, `--if-value`; `--ttl`, `--expires-at`.
+        options: SetOptions,
     },
     /// `get K…`: one literal or `null` per key.
     Get {
         /// At least one.
         keys: Vec<Key>,
+        /// `--default V`: what stands for a key that is not there.
+        default: Option<Value>,
     },
     /// `delete K…`: the number removed.
     Delete {
         /// At least one.
         keys: Vec<Key>,
+        /// `--dry-run`: only counts.
+        dry_run: bool,
+    },
+    /// `delete --prefix P`: the number removed.
+    DeletePrefix {
+        /// What all keys that are removed begin with.
+        prefix: Value,
+        /// `--dry-run`: only counts.
+        dry_run: bool,
+    },
+    /// `rename A B`: `OK`, or `null` if A is not there.
+    Rename {
+        /// The key that there is.
+        from: Key,
+        /// The key that its value is under afterwards.
+        to: Key,
+        /// `--nx`: only if `to` is not there.
+        if_absent: bool,
+    },
+    /// `ttl K…`: how long each key will be there, `none` or `null`.
+    Ttl {
+        /// At least one.
+        keys: Vec<Key>,
+    },
+    /// `expire K D` and `persist K`: `OK`, or `null` if the key is not there.
+    Expire {
+        /// The key.
+        key: Key,
+        /// How long it will be there.
+        lifetime: Lifetime,
     },
     /// `exists K…`: `true` or `false` per key.
     Exists {

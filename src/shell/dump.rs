@@ -3,6 +3,7 @@
 //! ```text
 //! # kvdb dump 1                                            header: format version
 //! set "key" "value"                                        one record a line, in byte order
+//! set "key" "value" --expires-at 2026-11-22T14:05:09.250Z  when its value expires
 //! # end of dump: 2 records, crc32 9ae0daaf                 CRC-32 (IEEE) of every byte before this line
 //! ```
 //!
@@ -20,10 +21,10 @@ use super::failure::Failure;
 use super::files;
 use super::input::{Awaited, MAX_LINE_LEN, READ_BYTES};
 use super::interrupt::Interrupt;
-use super::literal::write_literal;
 use super::parse;
+use super::render::write_set;
 use super::walk::{Walk, for_each};
-use crate::types::{Key, Value};
+use crate::types::{Key, Lifetime, Timestamp, Value};
 
 const HEADER_START: &str = "# kvdb dump ";
 const VERSION: &str = "1";
@@ -46,9 +47,9 @@ pub(crate) fn write(
     let mut count = 0;
     checksum.update(&line);
     sink(&line)?;
-    for_each(&Selection::default(), source, interrupt, &mut |key, value| {
+    for_each(&Selection::default(), source, interrupt, &mut |key, value, expires| {
         line.clear();
-        write_record(&mut line, key, value);
+        write_set(&mut line, key, value, expires);
         checksum.update(&line);
         count += 1;
         sink(&line)
@@ -57,20 +58,12 @@ pub(crate) fn write(
     Ok(count)
 }
 
-fn write_record(line: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    line.extend_from_slice(b"set ");
-    write_literal(line, key);
-    line.push(b' ');
-    write_literal(line, value);
-    line.push(b'\n');
-}
-
 fn trailer(count: u64, checksum: u32) -> String {
     format!("{TRAILER_START}{count} records, crc32 {checksum:08x}\n")
 }
 
-/// What takes the records of a dump, one after the other.
-pub(crate) type Sink<'a> = &'a mut dyn FnMut(Key, Value) -> Result<(), Failure>;
+/// What takes the records of a dump, one after the other, each with the moment at which its value expires, if it does.
+pub(crate) type Sink<'a> = &'a mut dyn FnMut(Key, Value, Option<Timestamp>) -> Result<(), Failure>;
 
 /// Reads a dump and hands its records to `sink`; returns how many there are. Only then it has verified.
 pub(crate) fn read(
@@ -149,7 +142,7 @@ impl Reader<'_> {
 
     /// Takes a record, if the line is exactly as a dump has it.
     fn record(&mut self, sink: Sink<'_>) -> Result<(), Failure> {
-        let Ok(Some(Command::Set { key, value })) = parse::line(&self.line) else {
+        let Ok(Some(Command::Set { key, value, options })) = parse::line(&self.line) else {
             return Err(self.altered(if self.line.ends_with(b"\n") {
                 "this is no record"
             } else {
@@ -157,12 +150,16 @@ impl Reader<'_> {
             }));
         };
         let mut expected = Vec::with_capacity(self.line.len());
-        write_record(&mut expected, &key, &value);
+        let expires = match options.lifetime {
+            Lifetime::Until(moment) => Some(moment),
+            Lifetime::Forever | Lifetime::For(_) => None,
+        };
+        write_set(&mut expected, &key, &value, expires);
         if expected != self.line {
             return Err(self.altered("this record is not written as a dump writes it"));
         }
         self.count += 1;
-        sink(key, value)
+        sink(key, value, expires)
     }
 
     fn check_trailer(&self) -> Result<(), Failure> {
@@ -194,6 +191,7 @@ impl Reader<'_> {
 mod tests {
     use super::*;
     use crate::db::Db;
+    use crate::types::SetOptions;
 
     fn interrupt() -> Interrupt {
         Interrupt::for_prompt().unwrap()
@@ -203,6 +201,12 @@ mod tests {
         let mut records: Vec<_> = (0..=255_u8).map(|byte| (vec![byte], vec![byte, 0, byte])).collect();
         records.insert(0, (Vec::new(), Vec::new()));
         records
+    }
+
+    /// When a record expires: every third does, late.
+    fn expiry(key: &[u8]) -> Option<Timestamp> {
+        let last = u64::from(*key.last()?);
+        last.is_multiple_of(3).then(|| Timestamp::from_unix_millis(200_000_000_000_000 + last).unwrap())
     }
 
     /// A dump of all of them.
@@ -220,7 +224,8 @@ mod tests {
         let db = Db::open(dir.path().join("db")).unwrap();
         let expected = records.len() as u64;
         for (key, value) in records {
-            db.set(key, value).unwrap();
+            let lifetime = expiry(&key).into();
+            db.set_with(key, value, &SetOptions::new().lifetime(lifetime)).unwrap();
         }
         let mut bytes = Vec::new();
         let count = write(&db.snapshot().unwrap(), &interrupt(), &mut |piece| {
@@ -234,7 +239,8 @@ mod tests {
     #[test]
     fn every_byte_string_comes_back() {
         let mut found = Vec::new();
-        let count = verified("d", &dump()[..], &interrupt(), &mut |key, value| {
+        let count = verified("d", &dump()[..], &interrupt(), &mut |key, value, expires| {
+            assert_eq!(expires, expiry(&key));
             found.push((key.to_vec(), value.to_vec()));
             Ok(())
         });
@@ -245,7 +251,7 @@ mod tests {
     fn a_dump_cut_anywhere_is_refused() {
         let dump = short_dump();
         for len in 0..dump.len() {
-            let failure = verified("d", &dump[..len], &interrupt(), &mut |_, _| Ok(())).unwrap_err();
+            let failure = verified("d", &dump[..len], &interrupt(), &mut |_, _, _| Ok(())).unwrap_err();
             assert_ne!(failure.exit(), Exit::DONE, "cut at {len}");
         }
     }
@@ -256,14 +262,14 @@ mod tests {
         for at in 0..dump.len() {
             let mut altered = dump.clone();
             altered[at] ^= 1 << (at % 8);
-            assert!(verified("d", &altered[..], &interrupt(), &mut |_, _| Ok(())).is_err(), "byte {at}");
+            assert!(verified("d", &altered[..], &interrupt(), &mut |_, _, _| Ok(())).is_err(), "byte {at}");
         }
     }
 
     #[test]
     fn what_is_wrong_is_said_with_its_line() {
         let said = |bytes: &[u8]| {
-            let failure = verified("d.kv", bytes, &interrupt(), &mut |_, _| Ok(())).unwrap_err();
+            let failure = verified("d.kv", bytes, &interrupt(), &mut |_, _, _| Ok(())).unwrap_err();
             (failure.exit(), failure.message())
         };
         let text = String::from_utf8(dump()).unwrap();

@@ -3,17 +3,19 @@
 //! Commands that concern single keys read a [`View`] and write a [`Store`]: a turn, a transaction or, for reads, the database
 //! itself stand behind these two, so a command can't behave differently inside `begin … commit` or inside a group.
 //!
-//! 1. One command writes one [`Batch`], so it is applied whole or not at all.
+//! 1. One command hands over its changes at once, so they are applied whole or not at all.
 //! 2. A command that fails has written nothing and has replied nothing.
 //! 3. Lengths are checked before anything is written: inside a transaction the line that is at fault is told, not its commit.
 
+use std::collections::BTreeSet;
+
 use super::command::Command;
-use super::render::{Binary, Quantity, Renderer};
+use super::render::{Binary, Left, Quantity, Renderer};
 use crate::db::{Db, Snapshot};
 use crate::engine::Turn;
 use crate::error::{Error, Result};
 use crate::transaction::Transaction;
-use crate::types::{Batch, Key, MAX_KEY_LEN, MAX_VALUE_LEN, Op, SetOptions, Value};
+use crate::types::{Condition, Key, Lifetime, MAX_KEY_LEN, MAX_VALUE_LEN, Op, SetOptions, Timestamp, Value};
 
 /// Keys in one command up to which it may run inside a group of commands.
 const MAX_POINT_KEYS: usize = 64;
@@ -32,13 +34,22 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) fn of(command: &Command) -> Self {
         match command {
-            Command::Get { keys } | Command::Exists { keys } if keys.len() <= MAX_POINT_KEYS => Self::Read,
+            Command::Get { keys, .. } | Command::Exists { keys } | Command::Ttl { keys } => {
+                Self::of_reads(keys.len())
+            }
+            Command::Delete { keys, dry_run: true } => Self::of_reads(keys.len()),
             Command::Set { .. } => Self::Write("set"),
             Command::Delete { .. } => Self::Write("delete"),
             Command::Incr { .. } => Self::Write("incr"),
             Command::Append { .. } => Self::Write("append"),
+            Command::Rename { .. } => Self::Write("rename"),
+            Command::Expire { .. } => Self::Write("expire"),
             _ => Self::Alone,
         }
+    }
+
+    const fn of_reads(keys: usize) -> Self {
+        if keys <= MAX_POINT_KEYS { Self::Read } else { Self::Alone }
     }
 }
 
@@ -54,9 +65,32 @@ pub(crate) trait View {
     fn get(&self, key: &[u8]) -> Result<Option<Value>>;
 }
 
+/// Something whose time stands still, so that it can be told how long a value will be there.
+pub(crate) trait Lasting: View {
+    fn find(&self, key: &[u8]) -> Result<Option<(Value, Lifetime)>>;
+    fn now(&self) -> Timestamp;
+}
+
 /// Something that can be written to as well.
-pub(crate) trait Store: View {
-    fn apply(&mut self, batch: Batch) -> Result<()>;
+pub(crate) trait Store: Lasting {
+    fn apply(&mut self, changes: Vec<Change>) -> Result<()>;
+}
+
+/// What a command does to one key.
+pub(crate) struct Change {
+    key: Key,
+    /// What it stores, and for how long; `None`: it removes the key.
+    write: Option<(Value, Lifetime)>,
+}
+
+impl Change {
+    pub(crate) const fn set(key: Key, value: Value, lifetime: Lifetime) -> Self {
+        Self { key, write: Some((value, lifetime)) }
+    }
+
+    pub(crate) const fn delete(key: Key) -> Self {
+        Self { key, write: None }
+    }
 }
 
 impl View for Db {
@@ -77,15 +111,34 @@ impl View for Transaction {
     }
 }
 
+impl Lasting for Snapshot {
+    fn find(&self, key: &[u8]) -> Result<Option<(Value, Lifetime)>> {
+        Ok(self.entry(key)?.map(|entry| (entry.value, entry.expires.into())))
+    }
+
+    fn now(&self) -> Timestamp {
+        Self::now(self)
+    }
+}
+
+impl Lasting for Transaction {
+    fn find(&self, key: &[u8]) -> Result<Option<(Value, Lifetime)>> {
+        Self::find(self, key)
+    }
+
+    fn now(&self) -> Timestamp {
+        Self::now(self)
+    }
+}
+
 impl Store for Transaction {
-    fn apply(&mut self, batch: Batch) -> Result<()> {
-        for op in batch.into_ops() {
-            match op {
-                Op::Set { key, value, expires } => {
-                    let options = SetOptions::new().lifetime(expires.into());
-                    self.set_with(key, value, &options)?;
+    fn apply(&mut self, changes: Vec<Change>) -> Result<()> {
+        for Change { key, write } in changes {
+            match write {
+                Some((value, lifetime)) => {
+                    self.set_with(key, value, &SetOptions::new().lifetime(lifetime))?;
                 }
-                Op::Delete { key } => self.delete(key),
+                None => self.delete(key),
             }
         }
         Ok(())
@@ -98,20 +151,40 @@ impl View for Box<dyn Turn + '_> {
     }
 }
 
+impl Lasting for Box<dyn Turn + '_> {
+    fn find(&self, key: &[u8]) -> Result<Option<(Value, Lifetime)>> {
+        Ok(self.entry(key)?.map(|entry| (entry.value, entry.expires.into())))
+    }
+
+    fn now(&self) -> Timestamp {
+        (**self).now()
+    }
+}
+
 impl Store for Box<dyn Turn + '_> {
-    fn apply(&mut self, batch: Batch) -> Result<()> {
+    fn apply(&mut self, changes: Vec<Change>) -> Result<()> {
+        let op = |Change { key, write }| match write {
+            None => Ok(Op::Delete { key }),
+            Some((value, Lifetime::Forever)) => Ok(Op::Set { key, value, expires: None }),
+            Some((value, lifetime)) => {
+                Ok(Op::Set { key, value, expires: lifetime.expires(Lasting::now(self))? })
+            }
+        };
+        let batch = changes.into_iter().map(op).collect::<Result<_>>()?;
         self.write(batch).map(drop)
     }
 }
 
-/// Runs `get`: the value of each key, or `null`.
+/// Runs `get`: the value of each key, or what stands for it, or `null`.
 pub(crate) fn get(
     keys: &[Key],
+    default: Option<&Value>,
     view: &dyn View,
     renderer: &mut Renderer,
     out: &mut Vec<u8>,
 ) -> Result<Answer> {
-    let values: Vec<Option<Value>> = keys.iter().map(|key| view.get(key)).collect::<Result<_>>()?;
+    let look = |key: &Key| Ok(view.get(key)?.or_else(|| default.cloned()));
+    let values: Vec<Option<Value>> = keys.iter().map(look).collect::<Result<_>>()?;
     let answered = || keys.iter().zip(&values);
     let mut binary = Binary::default();
     if renderer.looks_ahead() {
@@ -137,7 +210,40 @@ pub(crate) fn exists(
     Ok(if answers.iter().all(|(_, there)| *there) { Answer::Yes } else { Answer::No })
 }
 
-/// Runs a command of the kind [`Kind::Read`].
+/// Runs `ttl`: how long each key will be there.
+pub(crate) fn ttl(
+    keys: &[Key],
+    view: &dyn Lasting,
+    renderer: &mut Renderer,
+    out: &mut Vec<u8>,
+) -> Result<Answer> {
+    let now = view.now();
+    let look = |key: &'_ Key| {
+        let left = match view.find(key)? {
+            None => Left::Gone,
+            Some((_, Lifetime::Forever)) => Left::Forever,
+            Some((_, Lifetime::Until(moment))) => Left::For(moment.since(now)),
+            Some((_, Lifetime::For(duration))) => Left::For(duration),
+        };
+        Ok((key.clone(), left))
+    };
+    let answers: Vec<_> = keys.iter().map(look).collect::<Result<_>>()?;
+    renderer.lifetimes(out, &answers);
+    Ok(if answers.iter().all(|(_, left)| *left != Left::Gone) { Answer::Yes } else { Answer::No })
+}
+
+/// How many of some keys are there, each counted once.
+fn count(keys: &[Key], view: &dyn View) -> Result<u64> {
+    let mut seen = BTreeSet::new();
+    for key in keys {
+        if view.get(key)?.is_some() {
+            seen.insert(key);
+        }
+    }
+    Ok(seen.len() as u64)
+}
+
+/// Runs a command of the kind [`Kind::Read`] but `ttl`.
 pub(crate) fn read(
     command: &Command,
     view: &dyn View,
@@ -145,8 +251,12 @@ pub(crate) fn read(
     out: &mut Vec<u8>,
 ) -> Result<Answer> {
     match command {
-        Command::Get { keys } => get(keys, view, renderer, out),
+        Command::Get { keys, default } => get(keys, default.as_ref(), view, renderer, out),
         Command::Exists { keys } => exists(keys, view, renderer, out),
+        Command::Delete { keys, .. } => {
+            renderer.number(out, Quantity::Deleted, count(keys, view)?);
+            Ok(Answer::Yes)
+        }
         _ => Ok(Answer::Yes),
     }
 }
@@ -159,8 +269,16 @@ pub(crate) fn read_or_write(
     out: &mut Vec<u8>,
 ) -> Result<Answer> {
     match command {
-        Command::Set { key, value } => set(key, value, store).map(|()| renderer.done(out)),
-        Command::Delete { keys } => {
+        Command::Set { key, value, options } => {
+            return set(key, value, &options, store).map(|done| renderer.done_or_not(out, done));
+        }
+        Command::Rename { from, to, if_absent } => {
+            return rename(from, to, if_absent, store).map(|done| renderer.done_or_not(out, done));
+        }
+        Command::Expire { key, lifetime } => {
+            return expire(key, lifetime, store).map(|done| renderer.done_or_not(out, done));
+        }
+        Command::Delete { keys, dry_run: false } => {
             delete(keys, store).map(|count| renderer.number(out, Quantity::Deleted, count))
         }
         Command::Incr { key, by } => {
@@ -169,42 +287,66 @@ pub(crate) fn read_or_write(
         Command::Append { key, value } => {
             append(key, &value, store).map(|len| renderer.number(out, Quantity::Length, len))
         }
-        Command::Get { keys } => return get(&keys, &*store, renderer, out),
-        Command::Exists { keys } => return exists(&keys, &*store, renderer, out),
-        _ => Ok(()),
+        Command::Ttl { keys } => return ttl(&keys, &*store, renderer, out),
+        other => return read(&other, &*store, renderer, out),
     }
     .map(|()| Answer::Yes)
 }
 
-fn set(key: Key, value: Value, store: &mut dyn Store) -> Result<()> {
+/// Stores a value if it may; whether it did.
+fn set(key: Key, value: Value, options: &SetOptions, store: &mut dyn Store) -> Result<bool> {
     check_lengths(key.len(), value.len())?;
-    let mut batch = Batch::new();
-    batch.set(key, value);
-    store.apply(batch)
+    if options.condition != Condition::Always && !options.condition.holds(store.get(&key)?.as_deref()) {
+        return Ok(false);
+    }
+    store.apply(vec![Change::set(key, value, options.lifetime)])?;
+    Ok(true)
+}
+
+/// Moves a value to another key; whether it did.
+fn rename(from: Key, to: Key, if_absent: bool, store: &mut dyn Store) -> Result<bool> {
+    check_lengths(to.len(), 0)?;
+    let Some((value, lifetime)) = store.find(&from)? else { return Ok(false) };
+    if if_absent && store.get(&to)?.is_some() {
+        return Ok(false);
+    }
+    if from != to {
+        store.apply(vec![Change::delete(from), Change::set(to, value, lifetime)])?;
+    }
+    Ok(true)
+}
+
+/// Changes how long a key is there; whether it was.
+fn expire(key: Key, lifetime: Lifetime, store: &mut dyn Store) -> Result<bool> {
+    let Some((value, present)) = store.find(&key)? else { return Ok(false) };
+    if lifetime != present {
+        store.apply(vec![Change::set(key, value, lifetime)])?;
+    }
+    Ok(true)
 }
 
 fn delete(keys: Vec<Key>, store: &mut dyn Store) -> Result<u64> {
-    let mut batch = Batch::new();
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for key in keys {
         check_lengths(key.len(), 0)?;
-        if store.get(&key)?.is_some() && seen.insert(key.clone()) {
-            batch.delete(key);
+        if store.get(&key)?.is_some() {
+            seen.insert(key);
         }
     }
-    if !batch.is_empty() {
-        store.apply(batch)?;
+    let count = seen.len() as u64;
+    if count > 0 {
+        store.apply(seen.into_iter().map(Change::delete).collect())?;
     }
-    Ok(seen.len() as u64)
+    Ok(count)
 }
 
 fn increment(key: Key, by: i64, store: &mut dyn Store) -> Result<i64> {
-    let present = store.get(&key)?;
+    let (present, lifetime) = store.find(&key)?.unzip();
     let number = present.as_deref().map_or(Ok(0), |value| parse_number(&key, value))?;
     let sum = number.checked_add(by).ok_or_else(|| {
         Error::NotANumber(format!("{number} + {by} is beyond a 64-bit integer; the value is unchanged"))
     })?;
-    set(key, sum.to_string().into(), store)?;
+    store.apply(vec![Change::set(key, sum.to_string().into(), lifetime.unwrap_or_default())])?;
     Ok(sum)
 }
 
@@ -217,12 +359,12 @@ fn parse_number(key: &Key, value: &[u8]) -> Result<i64> {
 }
 
 fn append(key: Key, suffix: &[u8], store: &mut dyn Store) -> Result<usize> {
-    let present = store.get(&key)?;
+    let (present, lifetime) = store.find(&key)?.unzip();
     let present = present.as_deref().unwrap_or_default();
     check_lengths(key.len(), present.len().saturating_add(suffix.len()))?;
     let whole = [present, suffix].concat();
     let len = whole.len();
-    set(key, whole.into(), store)?;
+    store.apply(vec![Change::set(key, whole.into(), lifetime.unwrap_or_default())])?;
     Ok(len)
 }
 
@@ -254,7 +396,7 @@ mod tests {
     }
 
     fn set_command(key: &str, value: &str) -> Command {
-        Command::Set { key: key.into(), value: value.into() }
+        Command::Set { key: key.into(), value: value.into(), options: SetOptions::new() }
     }
 
     #[test]
@@ -283,12 +425,23 @@ mod tests {
         let answers = said(vec![
             append("ab"),
             append("é"),
-            Command::Get { keys: keys.clone() },
+            Command::Get { keys: keys.clone(), default: None },
+            Command::Get { keys: keys.clone(), default: Some("-".into()) },
             Command::Exists { keys: keys.clone() },
-            Command::Delete { keys: keys.clone() },
-            Command::Delete { keys },
+            Command::Delete { keys: keys.clone(), dry_run: true },
+            Command::Delete { keys: keys.clone(), dry_run: false },
+            Command::Delete { keys, dry_run: false },
         ]);
-        let expected = ["2\n", "4\n", "\"abé\"\nnull\n\"abé\"\n", "true\nfalse\ntrue\n", "1\n", "0\n"];
+        let expected = [
+            "2\n",
+            "4\n",
+            "\"abé\"\nnull\n\"abé\"\n",
+            "\"abé\"\n\"-\"\n\"abé\"\n",
+            "true\nfalse\ntrue\n",
+            "1\n",
+            "1\n",
+            "0\n",
+        ];
         assert_eq!(answers, expected.map(|text| Ok(text.into())));
     }
 
@@ -296,5 +449,60 @@ mod tests {
     fn a_key_that_is_too_long_is_refused_at_once() {
         let answers = said(vec![set_command(&"k".repeat(MAX_KEY_LEN + 1), "v")]);
         assert!(answers[0].as_ref().unwrap_err().contains("65536 bytes is too long"));
+    }
+
+    #[test]
+    fn conditions_decide_whether_a_value_is_stored() {
+        let set =
+            |value: &str, options: SetOptions| Command::Set { key: "k".into(), value: value.into(), options };
+        let get = || Command::Get { keys: vec!["k".into()], default: None };
+        let answers = said(vec![
+            set("1", SetOptions::new().if_present()),
+            set("2", SetOptions::new().if_value("")),
+            set("3", SetOptions::new().if_absent()),
+            set("4", SetOptions::new().if_absent()),
+            set("5", SetOptions::new().if_value("4")),
+            get(),
+            set("6", SetOptions::new().if_value("3")),
+            set("7", SetOptions::new().if_present()),
+            get(),
+        ]);
+        let expected = ["null", "null", "OK", "null", "null", "\"3\"", "OK", "OK", "\"7\""];
+        assert_eq!(answers, expected.map(|text| Ok(format!("{text}\n"))));
+    }
+
+    #[test]
+    fn a_value_keeps_its_lifetime_unless_it_is_set() {
+        let second = Lifetime::For(std::time::Duration::from_secs(1));
+        let rename =
+            |from: &str, to: &str, if_absent| Command::Rename { from: from.into(), to: to.into(), if_absent };
+        let expire = |key: &str, lifetime| Command::Expire { key: key.into(), lifetime };
+        let ttl = |keys: &[&str]| Command::Ttl { keys: keys.iter().map(|key| Key::from(*key)).collect() };
+        let answers = said(vec![
+            expire("a", second),
+            Command::Set { key: "a".into(), value: "1".into(), options: SetOptions::new().lifetime(second) },
+            Command::Incr { key: "a".into(), by: 1 },
+            Command::Append { key: "a".into(), value: "0".into() },
+            rename("a", "b", true),
+            ttl(&["a", "b"]),
+            rename("b", "b", false),
+            set_command("c", "3"),
+            rename("b", "c", true),
+            rename("b", "c", false),
+            ttl(&["c"]),
+            rename("b", "c", false),
+            expire("c", Lifetime::Forever),
+            ttl(&["c"]),
+            expire("c", second),
+            set_command("c", "4"),
+            ttl(&["c"]),
+            expire("c", Lifetime::For(std::time::Duration::MAX)),
+        ]);
+        let expected = [
+            "null", "OK", "2", "2", "OK", "null\n1s", "OK", "OK", "null", "OK", "1s", "null", "OK", "none",
+            "OK", "OK", "none",
+        ];
+        assert_eq!(answers[..17], expected.map(|text| Ok(format!("{text}\n"))));
+        assert!(answers[17].as_ref().unwrap_err().contains("after the year 9999"));
     }
 }

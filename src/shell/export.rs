@@ -28,7 +28,7 @@ pub(crate) fn write(
     let mut renderer = Renderer::new(mode(format), None, true);
     let mut binary = Binary::default();
     if renderer.looks_ahead() {
-        for_each(&selection, source, interrupt, &mut |key, value| {
+        for_each(&selection, source, interrupt, &mut |key, value, _| {
             binary.look(&key[stripped..], value);
             Ok(())
         })?;
@@ -36,7 +36,7 @@ pub(crate) fn write(
     let (mut piece, mut count) = (Vec::new(), 0);
     let mut records = renderer.records(Columns::Both, true);
     records.foresee(binary);
-    for_each(&selection, source, interrupt, &mut |key, value| {
+    for_each(&selection, source, interrupt, &mut |key, value, _| {
         records.record(&mut piece, &key[stripped..], Some(value));
         count += 1;
         if piece.len() >= PIECE_BYTES {

@@ -17,7 +17,7 @@ const WIDTH: usize = 80;
 /// ```
 /// use kvdb::shell::help::help;
 /// assert!(help(None).unwrap().contains("set KEY VALUE"));
-/// assert!(help(Some("del")).unwrap().starts_with("delete KEY...\n"));
+/// assert!(help(Some("del")).unwrap().starts_with("delete [KEY...]"));
 /// assert!(help(Some("gte")).unwrap_err().help.unwrap().contains("get"));
 /// ```
 ///
@@ -143,7 +143,7 @@ mod tests {
             let entry = format!("\n  {} ", spec.name);
             assert_eq!(text.matches(&entry).count(), 1, "{}", spec.name);
         }
-        assert!(text.contains("\n  get KEY...                  print the value of each KEY\n"), "{text}");
+        assert!(text.contains("\n  get KEY... [OPTIONS]        print the value of each KEY\n"), "{text}");
         assert!(text.contains("\n  count [PREFIX] [OPTIONS]    count keys\n"), "{text}");
     }
 
@@ -161,12 +161,15 @@ mod tests {
         assert_eq!(
             help(Some("GET")).unwrap(),
             "\
-get KEY...
+get KEY... [--default VALUE]
 
 Prints the value of each KEY as a literal that reads back to the same bytes, or
-null, without quotes, where there is none.
+null, without quotes, where there is none. With --default there is always one.
 
 Reply: one literal or null for each KEY
+
+Options:
+  --default VALUE    what stands for a KEY that is not there
 
 Examples:
   kvdb> set name \"Jaya Krishna\"

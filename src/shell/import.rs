@@ -137,7 +137,7 @@ impl<R: BufRead> Records<'_, R> {
             return Err(self.lines.wrong(too_long("value", value.len(), MAX_VALUE_LEN)));
         }
         self.count += 1;
-        (self.sink)(Key::from(key), value.into())
+        (self.sink)(Key::from(key), value.into(), None)
     }
 }
 

@@ -7,7 +7,7 @@ use super::dump::Sink;
 use super::failure::Failure;
 use crate::db::Bulk;
 use crate::error::Result;
-use crate::types::{Key, Value};
+use crate::types::Op;
 
 /// Bytes of records that are held back before a database is opened, and perhaps created, for them: of a small dump it is known
 /// by then whether it is intact.
@@ -19,19 +19,21 @@ pub(crate) fn load<R>(
     read: impl FnOnce(Sink<'_>) -> Result<R, Failure>,
 ) -> Result<R, Failure> {
     let (db, mut bulk) = (OnceCell::new(), None);
-    let (mut held, mut held_bytes) = (Vec::<(Key, Value)>::new(), 0);
-    let mut begin = |held: &mut Vec<(Key, Value)>| -> Result<Bulk<'_>> {
+    let (mut held, mut held_bytes) = (Vec::<Op>::new(), 0);
+    let mut begin = |held: &mut Vec<Op>| -> Result<Bulk<'_>> {
         let opened = connection.writer()?;
         let mut bulk = db.get_or_init(|| opened).bulk()?;
-        held.drain(..).try_for_each(|(key, value)| bulk.set(key, value))?;
+        held.drain(..).try_for_each(|op| bulk.apply(op))?;
         Ok(bulk)
     };
-    let outcome = read(&mut |key, value| {
+    let outcome = read(&mut |key, value, expires| {
+        let len = key.len() + value.len();
+        let op = Op::Set { key, value, expires };
         if let Some(bulk) = &mut bulk {
-            return Ok(Bulk::set(bulk, key, value)?);
+            return Ok(Bulk::apply(bulk, op)?);
         }
-        held_bytes += key.len() + value.len();
-        held.push((key, value));
+        held_bytes += len;
+        held.push(op);
         if held_bytes > HELD_BYTES {
             bulk = Some(begin(&mut held)?);
         }

@@ -10,8 +10,10 @@
 mod block;
 pub mod command;
 mod connection;
+mod delete;
 pub mod diagnostic;
 mod dump;
+mod duration;
 mod edit;
 mod execute;
 pub mod exit;

@@ -50,7 +50,7 @@ pub type ReadValue<'a> = &'a mut dyn FnMut(ValueSource) -> Result<Vec<u8>, Diagn
 /// ```
 /// use kvdb::shell::{command::Command, parse};
 /// let command = parse::line(b"get name").unwrap();
-/// assert_eq!(command, Some(Command::Get { keys: vec!["name".into()] }));
+/// assert_eq!(command, Some(Command::Get { keys: vec!["name".into()], default: None }));
 /// assert_eq!(parse::line(b"# a comment").unwrap(), None);
 /// ```
 ///
@@ -74,7 +74,7 @@ pub fn line(line: &[u8]) -> Result<Option<Command>, Diagnostic> {
 /// use kvdb::shell::{command::Command, parse};
 /// let args = [b"get".to_vec(), b"it's \"raw\"".to_vec()];
 /// let command = parse::argv(&args, &mut |_| unreachable!()).unwrap();
-/// assert_eq!(command, Command::Get { keys: vec!["it's \"raw\"".into()] });
+/// assert_eq!(command, Command::Get { keys: vec!["it's \"raw\"".into()], default: None });
 /// ```
 ///
 /// # Errors

@@ -5,6 +5,8 @@
 //! | done | `OK` | `OK` | `{"ok":true}` | `OK` | `OK` | `# OK` |
 //! | number | `3` | `3` | `{"deleted":3}`, `count`, `value`, `length` | `3` | `3` | `# 3` |
 //! | `get` | `"v"` or `null` | the bytes; nothing if absent | `{"key":"k","value":"v"}` or `null` | rows | rows | `set "k" "v"`; absent: `# "k" is not there` |
+//! | condition not met | `null` | `null` | `null` | `null` | `null` | `# null` |
+//! | `ttl` | `9m59.5s`, `none` or `null` | as quoted | `{"key":"k","exists":true,"ttl_ms":599500}` | as quoted | as quoted | behind `# ` |
 //! | `exists` | `true` | `true` | `{"key":"k","exists":true}` | `true` | `true` | `# true` |
 //! | `scan` | `"k" "v"` | `k` TAB `v` | `{"key":"k","value":"v"}` | rows | rows | `set "k" "v"` |
 //! | `keys`, `scan --values` | `"k"`, `"v"` | the bytes | `{"key":"k"}`, `{"value":"v"}` | rows | rows | `set "k" "v"` |
@@ -29,10 +31,15 @@ mod json;
 mod table;
 pub(crate) mod tsv;
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::command::{Columns, OutputMode};
+use super::duration;
+use super::execute::Answer;
 use super::literal::write_literal;
+use crate::types::Timestamp;
 pub(crate) use csv::Binary;
 use table::Table;
 
@@ -60,6 +67,17 @@ impl Quantity {
             Self::Exported => "exported",
         }
     }
+}
+
+/// How long a key will be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// It is not.
+    Gone,
+    /// It stays.
+    Forever,
+    /// For so long.
+    For(Duration),
 }
 
 /// Writes replies in one mode.
@@ -95,6 +113,17 @@ impl Renderer {
         self.word(out, text);
     }
 
+    /// A command is done, or its condition did not hold: whether it is.
+    pub(crate) fn done_or_not(&mut self, out: &mut Vec<u8>, is_done: bool) -> Answer {
+        if is_done {
+            self.done(out);
+            Answer::Yes
+        } else {
+            self.word(out, b"null");
+            Answer::No
+        }
+    }
+
     /// A count or a new number.
     pub(crate) fn number(&mut self, out: &mut Vec<u8>, quantity: Quantity, number: impl std::fmt::Display) {
         if self.is_json() {
@@ -106,14 +135,36 @@ impl Renderer {
 
     /// Whether each of some keys is there.
     pub(crate) fn presence<K: AsRef<[u8]>>(&mut self, out: &mut Vec<u8>, answers: &[(K, bool)]) {
+        let word = |there: &bool| there.to_string();
+        self.each(out, answers, word, |out, key, there| json::presence(out, key, *there));
+    }
+
+    /// How long each of some keys will be there, if it is, and if it does not stay.
+    pub(crate) fn lifetimes<K: AsRef<[u8]>>(&mut self, out: &mut Vec<u8>, answers: &[(K, Left)]) {
+        let word = |left: &Left| match left {
+            Left::For(left) => duration::text(*left),
+            Left::Forever => "none".to_owned(),
+            Left::Gone => "null".to_owned(),
+        };
+        self.each(out, answers, word, |out, key, left| json::lifetime(out, key, *left));
+    }
+
+    /// An answer for each of some keys: a word, or an object.
+    fn each<K: AsRef<[u8]>, T>(
+        &mut self,
+        out: &mut Vec<u8>,
+        answers: &[(K, T)],
+        word: impl Fn(&T) -> String,
+        object: impl Fn(&mut Vec<u8>, &[u8], &T),
+    ) {
         let is_array = self.mode == OutputMode::Json && answers.len() > 1;
-        for (index, (key, there)) in answers.iter().enumerate() {
+        for (index, (key, answer)) in answers.iter().enumerate() {
             if !self.is_json() {
-                self.word(out, if *there { b"true" } else { b"false" });
+                self.word(out, word(answer).as_bytes());
                 continue;
             }
             self.open_element(out, is_array, index == 0);
-            json::presence(out, key.as_ref(), *there);
+            object(out, key.as_ref(), answer);
             self.close_element(out, is_array);
         }
         if is_array {
@@ -249,6 +300,17 @@ impl Records<'_> {
 
     /// Writes a record; `None` stands for a key that is not there.
     pub(crate) fn record(&mut self, out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
+        self.record_until(out, key, value, None);
+    }
+
+    /// The same, of a value that may expire: a script says when.
+    pub(crate) fn record_until(
+        &mut self,
+        out: &mut Vec<u8>,
+        key: &[u8],
+        value: Option<&[u8]>,
+        expires: Option<Timestamp>,
+    ) {
         self.begin(out);
         match self.renderer.mode {
             OutputMode::Quoted => self.quoted(out, key, value),
@@ -258,7 +320,10 @@ impl Records<'_> {
             OutputMode::Tsv => tsv::record(out, self.columns, key, value),
             OutputMode::Json | OutputMode::Jsonl => self.json(out, key, value),
             OutputMode::Table => self.row(out, key, value),
-            OutputMode::Script => script(out, key, value),
+            OutputMode::Script => match value {
+                Some(value) => write_set(out, key, value, expires),
+                None => absent(out, key),
+            },
         }
         self.count += 1;
     }
@@ -360,17 +425,22 @@ fn cell(value: Option<&[u8]>) -> String {
     String::from_utf8_lossy(&literal).into_owned()
 }
 
-fn script(out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
-    out.extend_from_slice(if value.is_some() { b"set " } else { b"# " });
+/// Writes the line that stores a record.
+pub(super) fn write_set(out: &mut Vec<u8>, key: &[u8], value: &[u8], expires: Option<Timestamp>) {
+    out.extend_from_slice(b"set ");
     write_literal(out, key);
-    match value {
-        Some(value) => {
-            out.push(b' ');
-            write_literal(out, value);
-        }
-        None => out.extend_from_slice(b" is not there"),
+    out.push(b' ');
+    write_literal(out, value);
+    if let Some(expires) = expires {
+        out.extend_from_slice(format!(" --expires-at {expires}").as_bytes());
     }
     out.push(b'\n');
+}
+
+fn absent(out: &mut Vec<u8>, key: &[u8]) {
+    out.extend_from_slice(b"# ");
+    write_literal(out, key);
+    out.extend_from_slice(b" is not there\n");
 }
 
 #[cfg(test)]

@@ -4,12 +4,19 @@
 //! 2. With `json` or `jsonl` output every line here is a JSON object: `error` with its place and `help`, or `notice`.
 //! 3. An interrupt and a closed pipe are silent: the exit code says them.
 
+use std::io::{self, BufRead, BufReader, Read};
+
 use super::command::OutputMode;
 use super::diagnostic::Origin;
 use super::failure::Failure;
+use super::files;
+use super::input::Awaited;
 use super::literal::literal;
 use super::session::{Flow, Place, Session, Way};
 use crate::error::Error;
+
+/// Bytes of an answer that are read.
+const MAX_ANSWER_LEN: u64 = 1_000;
 
 impl Session {
     /// Reports a failure behind all replies so far.
@@ -79,6 +86,19 @@ impl Session {
             format!("kvdb: {text}")
         };
         self.flush_and_say(&line);
+    }
+
+    /// Asks the person at the prompt; the answer is a line, or nothing at its end.
+    pub(super) fn ask(&mut self, question: &str) -> Result<String, Failure> {
+        self.output.flush()?;
+        self.say(question);
+        let mut answer = String::new();
+        // One byte at a time: what is typed behind the answer is for the prompt.
+        let stdin = BufReader::with_capacity(1, Awaited::new(io::stdin(), &self.interrupt));
+        match stdin.take(MAX_ANSWER_LEN).read_line(&mut answer) {
+            Ok(_) => Ok(answer),
+            Err(error) => Err(files::failed("read", "the answer".as_ref())(error)),
+        }
     }
 
     /// Writes a line to standard error, behind all replies so far.

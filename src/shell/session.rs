@@ -30,6 +30,7 @@ use super::{dump, export, files, import};
 use crate::config::Settings;
 use crate::db::Snapshot;
 use crate::error::Error;
+use crate::types::Key;
 
 /// What comes after a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -211,6 +212,9 @@ impl Session {
     }
 
     fn read(&mut self, command: &Command) -> Result<Answer, Failure> {
+        if let Command::Ttl { keys } = command {
+            return self.ttl(keys);
+        }
         let out = &mut self.output.buffer;
         let answer = match &self.block {
             Some(block) => execute::read(command, &block.transaction, &mut self.renderer, out),
@@ -243,10 +247,15 @@ impl Session {
             Command::Rollback => self.rollback()?,
             Command::Exit => return Ok(Flow::Leave),
             Command::Read { file } => return self.read_script(&file),
-            Command::Get { .. } | Command::Exists { .. } => {
+            Command::Get { .. } | Command::Exists { .. } | Command::Delete { .. } => {
                 let answer = self.read_many(&command)?;
                 return Ok(self.answered(answer));
             }
+            Command::Ttl { keys } => {
+                let answer = self.ttl(&keys)?;
+                return Ok(self.answered(answer));
+            }
+            Command::DeletePrefix { prefix, dry_run } => self.delete_prefix(&prefix, dry_run)?,
             Command::Count { selection } => {
                 let mut slot = None;
                 let source = walk_source(self.block.as_ref(), &mut self.connection, &mut slot)?;
@@ -298,7 +307,16 @@ impl Session {
         Ok(())
     }
 
-    /// `get` and `exists` of more keys than a group takes: from one snapshot.
+    /// `ttl`, by the time of the block or of a snapshot.
+    fn ttl(&mut self, keys: &[Key]) -> Result<Answer, Failure> {
+        let out = &mut self.output.buffer;
+        Ok(match &self.block {
+            Some(block) => execute::ttl(keys, &block.transaction, &mut self.renderer, out)?,
+            None => execute::ttl(keys, &self.connection.reader()?.snapshot()?, &mut self.renderer, out)?,
+        })
+    }
+
+    /// What only reads, of more keys than a group takes: from one snapshot.
     fn read_many(&mut self, command: &Command) -> Result<Answer, Failure> {
         let out = &mut self.output.buffer;
         Ok(match &self.block {
@@ -357,7 +375,7 @@ impl Session {
             }
         };
         let (imported, quantity) = if import.dry_run {
-            (read(&mut |_, _| Ok(()))?, Quantity::WouldImport)
+            (read(&mut |_, _, _| Ok(()))?, Quantity::WouldImport)
         } else {
             (load(&mut self.connection, read)?, Quantity::Imported)
         };
@@ -430,7 +448,7 @@ impl Session {
 }
 
 /// What a walk over many records goes over: the open block, or a snapshot, which is kept in `slot`.
-fn walk_source<'a>(
+pub(super) fn walk_source<'a>(
     block: Option<&'a Block>,
     connection: &mut Connection,
     slot: &'a mut Option<Snapshot>,

@@ -27,6 +27,10 @@ pub enum Verb {
     Exists,
     Incr,
     Append,
+    Rename,
+    Ttl,
+    Expire,
+    Persist,
     Count,
     Keys,
     Scan,
@@ -97,6 +101,10 @@ pub enum Kind {
     Integer,
     /// A decimal number from 0 to 2⁶⁴ − 1.
     Count,
+    /// A length of time, like `1h30m`.
+    Duration,
+    /// A moment, like `2026-11-22T14:05:09.250Z`.
+    Moment,
     /// A path.
     File,
     /// A command's name.
@@ -114,6 +122,8 @@ pub enum Arity {
     Optional,
     /// Once or more: `KEY...`.
     Many,
+    /// Any number of times, none included: `[KEY...]`.
+    Any,
 }
 
 /// An argument by position.
@@ -136,7 +146,7 @@ pub struct Opt {
     pub value: Option<(&'static str, Kind)>,
     /// One line for help.
     pub summary: &'static str,
-    /// Whether it can't be given together with the option before it in the table.
+    /// Whether it can't be given together with the option before it in the table, nor with those that one excludes so.
     pub excludes_previous: bool,
     /// Whether it stands for the last argument. Such an option exists only for one-shot commands.
     pub replaces_last_arg: bool,
@@ -234,6 +244,7 @@ impl Arg {
             Arity::One => self.name.into(),
             Arity::Optional => format!("[{}]", self.name),
             Arity::Many => format!("{}...", self.name),
+            Arity::Any => format!("[{}...]", self.name),
         }
     }
 }
@@ -358,8 +369,9 @@ mod tests {
     #[test]
     fn signatures_are_made_of_the_parts() {
         let signature = |name: &[u8]| find(name).unwrap().signature();
-        assert_eq!(signature(b"set"), "set KEY VALUE");
-        assert_eq!(signature(b"get"), "get KEY...");
+        assert_eq!(signature(b"append"), "append KEY VALUE");
+        assert_eq!(signature(b"get"), "get KEY... [--default VALUE]");
+        assert_eq!(signature(b"delete"), "delete [KEY...] [--prefix PREFIX] [--dry-run]");
         assert_eq!(
             signature(b"scan"),
             "scan [PREFIX] [--from KEY] [--to KEY] [--reverse] [--limit N] [--keys | --values]"

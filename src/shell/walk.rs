@@ -9,7 +9,7 @@ use crate::db::Snapshot;
 use crate::engine::Cursor;
 use crate::error::Result;
 use crate::transaction::Transaction;
-use crate::types::{Direction, KeyRange};
+use crate::types::{Direction, KeyRange, Timestamp};
 
 /// Entries between two looks at the interrupt flag.
 const CHECK_ENTRIES: u64 = 256;
@@ -43,8 +43,8 @@ pub(crate) fn scan(
     let binary = if renderer.looks_ahead() { look(selection, source, interrupt)? } else { Binary::default() };
     let mut records = renderer.records(columns, true);
     records.foresee(binary);
-    for_each(selection, source, interrupt, &mut |key, value| {
-        records.record(&mut output.buffer, key, Some(value));
+    for_each(selection, source, interrupt, &mut |key, value, expires| {
+        records.record_until(&mut output.buffer, key, Some(value), expires);
         output.make_room()
     })?;
     records.end(&mut output.buffer);
@@ -54,7 +54,7 @@ pub(crate) fn scan(
 /// What stands in the way of writing a selection as text.
 fn look(selection: &Selection, source: &dyn Walk, interrupt: &Interrupt) -> Result<Binary, Failure> {
     let mut binary = Binary::default();
-    for_each(selection, source, interrupt, &mut |key, value| {
+    for_each(selection, source, interrupt, &mut |key, value, _| {
         binary.look(key, value);
         Ok(())
     })?;
@@ -64,15 +64,15 @@ fn look(selection: &Selection, source: &dyn Walk, interrupt: &Interrupt) -> Resu
 /// Number of records in a selection.
 pub(crate) fn count(selection: &Selection, source: &dyn Walk, interrupt: &Interrupt) -> Result<u64, Failure> {
     let mut count = 0;
-    for_each(selection, source, interrupt, &mut |_, _| {
+    for_each(selection, source, interrupt, &mut |_, _, _| {
         count += 1;
         Ok(())
     })?;
     Ok(count)
 }
 
-/// What is done with each key and value of a walk.
-type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), Failure>;
+/// What is done with each key of a walk, its value, and when it expires, if it does.
+type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8], Option<Timestamp>) -> Result<(), Failure>;
 
 /// Calls `visit` with the records of a selection, in order.
 pub(crate) fn for_each(
@@ -87,8 +87,8 @@ pub(crate) fn for_each(
         if done.is_multiple_of(CHECK_ENTRIES) {
             interrupt.check()?;
         }
-        match cursor.next()? {
-            Some((key, value)) => visit(key, value)?,
+        match cursor.next_entry()? {
+            Some((key, value, expires)) => visit(key, value, expires)?,
             None => break,
         }
     }

@@ -84,7 +84,9 @@ fn mark_of(role: Role, bytes: &[u8], is_being_typed: bool) -> Mark {
         Role::Verb(None) | Role::Option(None) | Role::Stray => Mark::Error,
         Role::Option(Some(_)) | Role::EndOfOptions => Mark::Option,
         Role::Argument(kind) | Role::OptionValue(kind) => match kind {
-            Kind::Integer | Kind::Count | Kind::Choice(_) | Kind::Topic => Mark::Constant,
+            Kind::Integer | Kind::Count | Kind::Duration | Kind::Moment | Kind::Choice(_) | Kind::Topic => {
+                Mark::Constant
+            }
             Kind::Key | Kind::Value | Kind::Bound | Kind::File => Mark::Plain,
         },
     }

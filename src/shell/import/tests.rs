@@ -17,7 +17,7 @@ fn interrupt() -> Interrupt {
 
 fn import_as(format: Format, bytes: &[u8], import: &Import) -> Result<(Vec<Record>, Option<String>), String> {
     let mut records = Vec::new();
-    let mut sink = |key: Key, value: crate::types::Value| {
+    let mut sink = |key: Key, value: crate::types::Value, _: Option<crate::types::Timestamp>| {
         records.push((key.to_vec(), value.to_vec()));
         Ok(())
     };

@@ -8,26 +8,42 @@ use std::num::{IntErrorKind, ParseIntError};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::super::command::{Bail, Columns, Command, Export, Format, History, Import, Selection};
 use super::super::diagnostic::Diagnostic;
+use super::super::duration;
 use super::super::lexer::Token;
 use super::super::literal::brief;
 use super::super::table::{self, Kind, Verb, alternatives};
 use super::call::Call;
 use super::{QUOTED_LEN, ValueSource, did_you_mean, topic};
-use crate::types::{Direction, Key, KeyRange, MAX_KEY_LEN, MAX_VALUE_LEN, Value};
+use crate::types::{
+    Direction, Key, KeyRange, Lifetime, MAX_KEY_LEN, MAX_VALUE_LEN, SetOptions, Timestamp, Value,
+};
 
 impl Call<'_, '_> {
     /// The command, with everything that was given to it.
     pub(super) fn build(mut self) -> Result<Command, Diagnostic> {
         Ok(match self.spec.verb {
-            Verb::Set => Command::Set { key: self.key()?, value: self.value()? },
-            Verb::Get => Command::Get { keys: self.keys()? },
-            Verb::Delete => Command::Delete { keys: self.keys()? },
+            Verb::Set => {
+                Command::Set { key: self.key()?, options: self.set_options()?, value: self.value()? }
+            }
+            Verb::Get => Command::Get { keys: self.keys()?, default: self.value_of("--default")? },
+            Verb::Delete => self.delete()?,
             Verb::Exists => Command::Exists { keys: self.keys()? },
             Verb::Incr => Command::Incr { key: self.key()?, by: self.increment()? },
             Verb::Append => Command::Append { key: self.key()?, value: self.value()? },
+            Verb::Rename => Command::Rename {
+                from: self.key()?,
+                to: key(&self.args[1])?,
+                if_absent: self.option("--nx").is_some(),
+            },
+            Verb::Ttl => Command::Ttl { keys: self.keys()? },
+            Verb::Expire => {
+                Command::Expire { key: self.key()?, lifetime: Lifetime::For(duration(&self.args[1])?) }
+            }
+            Verb::Persist => Command::Expire { key: self.key()?, lifetime: Lifetime::Forever },
             Verb::Count => Command::Count { selection: self.selection()? },
             Verb::Keys => Command::Scan { selection: self.selection()?, columns: Columns::Keys },
             Verb::Scan => Command::Scan { selection: self.selection()?, columns: self.columns() },
@@ -66,6 +82,50 @@ impl Call<'_, '_> {
         self.args.iter().map(key).collect()
     }
 
+    /// The token of an option's value, if the option was given.
+    fn token_of(&self, name: &str) -> Option<&Token<'_>> {
+        self.option(name).and_then(|given| given.value.as_ref())
+    }
+
+    fn value_of(&self, name: &str) -> Result<Option<Value>, Diagnostic> {
+        let Some(token) = self.token_of(name) else { return Ok(None) };
+        check_value_len(token.bytes.len(), token)?;
+        Ok(Some((&*token.bytes).into()))
+    }
+
+    fn set_options(&self) -> Result<SetOptions, Diagnostic> {
+        let mut options = SetOptions::new();
+        if self.option("--nx").is_some() {
+            options = options.if_absent();
+        } else if self.option("--xx").is_some() {
+            options = options.if_present();
+        } else if let Some(value) = self.value_of("--if-value")? {
+            options = options.if_value(value);
+        }
+        if let Some(token) = self.token_of("--ttl") {
+            options = options.ttl(duration(token)?);
+        } else if let Some(token) = self.token_of("--expires-at") {
+            options = options.until(moment(token)?);
+        }
+        Ok(options)
+    }
+
+    /// Of keys, or of all that begin with something: one of them must be there.
+    fn delete(&self) -> Result<Command, Diagnostic> {
+        let dry_run = self.option("--dry-run").is_some();
+        match (self.token_of("--prefix"), self.args.first()) {
+            (None, None) => Err(self.missing("KEY")),
+            (None, Some(_)) => Ok(Command::Delete { keys: self.keys()?, dry_run }),
+            (Some(prefix), None) => Ok(Command::DeletePrefix { prefix: (&*prefix.bytes).into(), dry_run }),
+            (Some(_), Some(argument)) => Err(Diagnostic {
+                message: "keys and --prefix exclude each other".into(),
+                span: argument.span.clone(),
+                label: "not together with --prefix".into(),
+                help: Some(self.usage()),
+            }),
+        }
+    }
+
     /// The value: the second argument, or what a one-shot reads instead of it.
     fn value(&mut self) -> Result<Value, Diagnostic> {
         let read_value = self.read_value.take();
@@ -90,9 +150,8 @@ impl Call<'_, '_> {
     }
 
     fn selection(&self) -> Result<Selection, Diagnostic> {
-        let bound =
-            |name| self.option(name).and_then(|given| given.value.as_ref()).map(|token| &*token.bytes);
-        let limit = self.option("--limit").and_then(|given| given.value.as_ref());
+        let bound = |name| self.given(name);
+        let limit = self.token_of("--limit");
         let mut range =
             self.args.first().map_or_else(KeyRange::all, |prefix| KeyRange::prefix(&prefix.bytes));
         if let Some(from) = bound("--from") {
@@ -107,7 +166,7 @@ impl Call<'_, '_> {
 
     /// The bytes of an option's value.
     fn given(&self, name: &str) -> Option<&[u8]> {
-        self.option(name).and_then(|given| given.value.as_ref()).map(|token| &*token.bytes)
+        self.token_of(name).map(|token| &*token.bytes)
     }
 
     fn import(&self) -> Import {
@@ -193,6 +252,27 @@ fn key(token: &Token<'_>) -> Result<Key, Diagnostic> {
         0..=MAX_KEY_LEN => Ok((&*token.bytes).into()),
         len => Err(too_long("key", len, MAX_KEY_LEN, token)),
     }
+}
+
+/// A length of time that is not nothing.
+fn duration(token: &Token<'_>) -> Result<Duration, Diagnostic> {
+    let parsed = duration::parse(&token.bytes).filter(|time| !time.is_zero());
+    parsed.ok_or_else(|| Diagnostic {
+        message: format!("{} is not a length of time", brief(&token.bytes, QUOTED_LEN)),
+        span: token.span.clone(),
+        label: "expected at least 1ms, like 500ms, 10s, 10m, 2h, 7d or 1h30m".into(),
+        help: None,
+    })
+}
+
+fn moment(token: &Token<'_>) -> Result<Timestamp, Diagnostic> {
+    let parsed = std::str::from_utf8(&token.bytes).ok().and_then(|text| text.parse().ok());
+    parsed.ok_or_else(|| Diagnostic {
+        message: format!("{} is not a moment", brief(&token.bytes, QUOTED_LEN)),
+        span: token.span.clone(),
+        label: "expected a time in UTC, like 2026-11-22T14:05:09.250Z".into(),
+        help: None,
+    })
 }
 
 fn check_value_len(len: usize, token: &Token<'_>) -> Result<(), Diagnostic> {

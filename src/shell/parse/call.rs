@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::super::diagnostic::Diagnostic;
 use super::super::lexer::Token;
 use super::super::literal::{brief, is_hidden, literal};
-use super::super::table::{Arity, Kind, Opt, Spec};
+use super::super::table::{Arg, Arity, Kind, Opt, Spec};
 use super::{QUOTED_LEN, ReadValue, did_you_mean};
 use crate::config::FLAGS;
 
@@ -134,8 +134,8 @@ impl<'a, 'r> Call<'a, 'r> {
     }
 
     fn excludes(&self, a: &Opt, b: &Opt) -> bool {
-        let is_pair = |pair: &[Opt]| (pair[0] == *a && pair[1] == *b) || (pair[0] == *b && pair[1] == *a);
-        self.spec.options.windows(2).any(|pair| pair[1].excludes_previous && is_pair(pair))
+        let groups = self.spec.options.chunk_by(|_, next| next.excludes_previous);
+        a != b && groups.into_iter().any(|group| group.contains(a) && group.contains(b))
     }
 
     /// The option of this name, if it was given.
@@ -151,19 +151,26 @@ impl<'a, 'r> Call<'a, 'r> {
     fn check_count(&self) -> Result<(), Diagnostic> {
         let expected = &self.spec.args[..self.spec.args.len() - usize::from(self.replacement().is_some())];
         let given = self.args.len();
-        if let Some(missing) = expected.get(given).filter(|arg| arg.arity != Arity::Optional) {
-            return Err(Diagnostic {
-                message: format!("missing argument {}", missing.name),
-                span: self.end..self.end,
-                label: format!("expected {}", missing.name),
-                help: Some(self.usage()),
-            });
+        let is_needed = |arg: &&Arg| matches!(arg.arity, Arity::One | Arity::Many);
+        if let Some(missing) = expected.get(given).filter(is_needed) {
+            return Err(self.missing(missing.name));
         }
-        let takes_any_number = expected.last().is_some_and(|arg| arg.arity == Arity::Many);
+        let takes_any_number =
+            expected.last().is_some_and(|arg| matches!(arg.arity, Arity::Many | Arity::Any));
         if given > expected.len() && !takes_any_number {
             return Err(self.unexpected(expected.len()));
         }
         Ok(())
+    }
+
+    /// An argument is not there.
+    pub(super) fn missing(&self, name: &str) -> Diagnostic {
+        Diagnostic {
+            message: format!("missing argument {name}"),
+            span: self.end..self.end,
+            label: format!("expected {name}"),
+            help: Some(self.usage()),
+        }
     }
 
     /// There are more arguments than `expected`.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::shell::command::{Bail, Columns, OutputMode, Selection};
 use crate::shell::literal::is_hidden;
-use crate::types::{Direction, KeyRange, MAX_VALUE_LEN};
+use crate::types::{Direction, KeyRange, Lifetime, MAX_VALUE_LEN, SetOptions, Timestamp};
 
 fn parsed(text: &str) -> Command {
     match line(text.as_bytes()) {
@@ -54,7 +54,11 @@ fn scan(selection: Selection, columns: Columns) -> Command {
 
 #[test]
 fn records_commands() {
-    let set = |key: &str, value: &str| Command::Set { key: key.into(), value: value.into() };
+    let set = |key: &str, value: &str| Command::Set {
+        key: key.into(),
+        value: value.into(),
+        options: SetOptions::new(),
+    };
     assert_eq!(parsed(r#"set name "Jaya Krishna""#), set("name", "Jaya Krishna"));
     assert_eq!(parsed("SET a -5\n"), set("a", "-5"));
     assert_eq!(parsed("set a -"), set("a", "-"));
@@ -64,14 +68,63 @@ fn records_commands() {
     assert_eq!(parsed(r#"set a "--b""#), set("a", "--b"));
     assert_eq!(parsed(r#"set a "--""#), set("a", "--"));
     assert_eq!(parsed("set -- a --"), set("a", "--"));
-    assert_eq!(parsed("get a b"), Command::Get { keys: vec!["a".into(), "b".into()] });
+    assert_eq!(parsed("get a b"), Command::Get { keys: vec!["a".into(), "b".into()], default: None });
     assert_eq!(parsed("exists a"), Command::Exists { keys: vec!["a".into()] });
     for verb in ["delete", "del", "rm", "Rm"] {
-        assert_eq!(parsed(&format!("{verb} a")), Command::Delete { keys: vec!["a".into()] });
+        assert_eq!(parsed(&format!("{verb} a")), Command::Delete { keys: vec!["a".into()], dry_run: false });
     }
     assert_eq!(parsed("incr a"), Command::Incr { key: "a".into(), by: 1 });
     assert_eq!(parsed("incr a -9223372036854775808"), Command::Incr { key: "a".into(), by: i64::MIN });
     assert_eq!(parsed("append a b"), Command::Append { key: "a".into(), value: "b".into() });
+}
+
+#[test]
+fn conditions_and_lifetimes() {
+    let set = |options| Command::Set { key: "k".into(), value: "v".into(), options };
+    let lasting = |millis| SetOptions::new().ttl(std::time::Duration::from_millis(millis));
+    let moment: Timestamp = "2026-11-22T14:05:09.250Z".parse().unwrap();
+    for (text, options) in [
+        ("set k v --nx", SetOptions::new().if_absent()),
+        ("set k --xx v", SetOptions::new().if_present()),
+        ("set k v --if-value ''", SetOptions::new().if_value("")),
+        ("set k v --ttl 1h30m", lasting(5_400_000)),
+        ("set --ttl=1.5s --nx k v", lasting(1_500).if_absent()),
+        ("set k v --expires-at 2026-11-22T14:05:09.25Z", SetOptions::new().until(moment)),
+    ] {
+        assert_eq!(parsed(text), set(options), "{text}");
+    }
+    let keys = || vec!["a".into(), "b".into()];
+    assert_eq!(parsed("get a b --default ''"), Command::Get { keys: keys(), default: Some("".into()) });
+    assert_eq!(parsed("ttl a b"), Command::Ttl { keys: keys() });
+    assert_eq!(parsed("persist a"), Command::Expire { key: "a".into(), lifetime: Lifetime::Forever });
+    let rename = |if_absent| Command::Rename { from: "a".into(), to: "b".into(), if_absent };
+    assert_eq!(parsed("rename a b"), rename(false));
+    assert_eq!(parsed("rename --nx a b"), rename(true));
+    assert_eq!(parsed("delete a b --dry-run"), Command::Delete { keys: keys(), dry_run: true });
+    let prefix = |dry_run| Command::DeletePrefix { prefix: "".into(), dry_run };
+    assert_eq!(parsed("delete --prefix ''"), prefix(false));
+    assert_eq!(parsed("delete --dry-run --prefix ''"), prefix(true));
+}
+
+#[test]
+fn wrong_conditions_and_lifetimes() {
+    for (text, message) in [
+        ("set k v --nx --xx", "--nx and --xx exclude each other"),
+        ("set k v --if-value a --nx", "--if-value and --nx exclude each other"),
+        ("set k v --ttl 1s --expires-at 2026-11-22T14:05:09Z", "--ttl and --expires-at exclude each other"),
+        ("set k v --ttl 10", "\"10\" is not a length of time"),
+        ("set k v --ttl 0s", "\"0s\" is not a length of time"),
+        ("set k v --ttl -5s", "\"-5s\" is not a length of time"),
+        ("expire k 99999999999999999999d", "\"99999999999999999999d\" is not a length of time"),
+        ("set k v --expires-at tomorrow", "\"tomorrow\" is not a moment"),
+        ("delete", "missing argument KEY"),
+        ("delete --dry-run", "missing argument KEY"),
+        ("delete a --prefix b", "keys and --prefix exclude each other"),
+        ("rename a", "missing argument NEWKEY"),
+        ("persist a b", "unexpected argument"),
+    ] {
+        assert_eq!(line(text.as_bytes()).unwrap_err().message, message, "{text}");
+    }
 }
 
 #[test]
@@ -172,8 +225,14 @@ fn unknown_commands_get_one_suggestion() {
 
 #[test]
 fn arguments_are_counted() {
-    refused("get", "missing argument KEY", "", "expected KEY", "usage: get KEY...");
-    refused("set a  ", "missing argument VALUE", "", "expected VALUE", "usage: set KEY VALUE");
+    refused("get", "missing argument KEY", "", "expected KEY", "usage: get KEY... [--default VALUE]");
+    refused(
+        "set a  ",
+        "missing argument VALUE",
+        "",
+        "expected VALUE",
+        "usage: set KEY VALUE [--nx | --xx | --if-value OLD] [--ttl DURATION | --expires-at TIME]",
+    );
     assert_eq!(line(b"set a  ").unwrap_err().span, 5..5);
     let quotes = "a value with spaces needs quotes";
     let jaya = r#"set name "Jaya Krishna""#;
@@ -187,7 +246,13 @@ fn arguments_are_counted() {
         r#"kvdb set "my key" "b c""#,
     );
     let long = "v".repeat(80);
-    refused(&format!("set a b {long}"), "unexpected argument", &long, quotes, "usage: set KEY VALUE");
+    refused(
+        &format!("set a b {long}"),
+        "unexpected argument",
+        &long,
+        quotes,
+        "usage: set KEY VALUE [--nx | --xx | --if-value OLD] [--ttl DURATION | --expires-at TIME]",
+    );
     refused("begin now", "unexpected argument", "now", "begin takes no arguments", "usage: begin");
     refused("incr a 1 2", "unexpected argument", "2", "not expected", "usage: incr KEY [N]");
     refused("exit 1", "unexpected argument", "1", "exit takes no arguments", "usage: exit");
@@ -240,7 +305,7 @@ fn options_are_checked() {
         "--value-file is for one-shot commands only",
         "--value-file",
         "not available in a line",
-        "write the value after the key: set KEY VALUE",
+        "write the value after the key: set KEY VALUE [--nx | --xx | --if-value OLD] [--ttl DURATION | --expires-at TIME]",
     );
 }
 
@@ -282,7 +347,10 @@ fn settings_topics_and_paths_are_checked() {
 #[test]
 fn keys_and_values_have_a_longest_length() {
     let key = "k".repeat(65_535);
-    assert_eq!(parsed(&format!("get {key}")), Command::Get { keys: vec![key.as_str().into()] });
+    assert_eq!(
+        parsed(&format!("get {key}")),
+        Command::Get { keys: vec![key.as_str().into()], default: None }
+    );
     let label = "a key has at most 65535 bytes";
     refused(&format!("get a {key}k"), "key of 65536 bytes is too long", &format!("{key}k"), label, "");
     let mut read = |_| Ok(vec![0; MAX_VALUE_LEN + 1]);
@@ -295,15 +363,18 @@ fn keys_and_values_have_a_longest_length() {
 fn one_shots_take_arguments_as_they_are() {
     let bytes = b"\"a\\n' \xff\n#".to_vec();
     let set = argv(&[b"set".to_vec(), b"k".to_vec(), bytes.clone()], &mut no_read);
-    assert_eq!(set, Ok(Command::Set { key: "k".into(), value: bytes.into() }));
-    assert_eq!(one_shot(&["set", "", ""]), Command::Set { key: "".into(), value: "".into() });
+    assert_eq!(set, Ok(Command::Set { key: "k".into(), value: bytes.into(), options: SetOptions::new() }));
+    assert_eq!(
+        one_shot(&["set", "", ""]),
+        Command::Set { key: "".into(), value: "".into(), options: SetOptions::new() }
+    );
     assert_eq!(one_shot(&["stats"]), Command::Stats);
     assert_eq!(one_shot(&[".stats"]), Command::Stats);
     assert_eq!(one_shot(&["incr", "a", "-5"]), Command::Incr { key: "a".into(), by: -5 });
     assert_eq!(one_shot(&["count", "--from=a b", "--limit", "3"]), parsed("count --from 'a b' --limit 3"));
     assert_eq!(one_shot(&["count", "--from="]), parsed("count --from ''"));
-    assert_eq!(one_shot(&["get", "--", "--a=b"]), Command::Get { keys: vec!["--a=b".into()] });
-    assert_eq!(one_shot(&["get", "# a"]), Command::Get { keys: vec!["# a".into()] });
+    assert_eq!(one_shot(&["get", "--", "--a=b"]), Command::Get { keys: vec!["--a=b".into()], default: None });
+    assert_eq!(one_shot(&["get", "# a"]), Command::Get { keys: vec!["# a".into()], default: None });
     let path = argv(&[b"load".to_vec(), b"\xff".to_vec()], &mut no_read);
     assert!(matches!(path, Ok(Command::Load { file }) if file.as_os_str().as_encoded_bytes() == b"\xff"));
     one_shot_refused(&[], "missing command", "", "expected a command", "kvdb help lists the commands");
@@ -323,7 +394,7 @@ fn one_shots_read_values_from_elsewhere() {
         asked.push(source);
         Ok(b"\x00v".to_vec())
     };
-    let expected = Command::Set { key: "k".into(), value: b"\x00v".into() };
+    let expected = Command::Set { key: "k".into(), value: b"\x00v".into(), options: SetOptions::new() };
     assert_eq!(argv(&args(&["set", "k", "-"]), &mut read), Ok(expected.clone()));
     assert_eq!(argv(&args(&["set", "--value-file", "f", "k"]), &mut read), Ok(expected.clone()));
     assert_eq!(argv(&args(&["set", "k", "--value-file=f"]), &mut read), Ok(expected));
@@ -331,14 +402,20 @@ fn one_shots_read_values_from_elsewhere() {
     assert_eq!(argv(&args(&["append", "k", "-"]), &mut read), Ok(appended));
     let file = || ValueSource::File("f".into());
     assert_eq!(asked, [ValueSource::Stdin, file(), file(), ValueSource::Stdin]);
-    assert_eq!(one_shot(&["set", "--", "k", "-"]), Command::Set { key: "k".into(), value: "-".into() });
-    assert_eq!(one_shot(&["set", "-", "v"]), Command::Set { key: "-".into(), value: "v".into() });
+    assert_eq!(
+        one_shot(&["set", "--", "k", "-"]),
+        Command::Set { key: "k".into(), value: "-".into(), options: SetOptions::new() }
+    );
+    assert_eq!(
+        one_shot(&["set", "-", "v"]),
+        Command::Set { key: "-".into(), value: "v".into(), options: SetOptions::new() }
+    );
     one_shot_refused(
         &["set", "k", "v", "--value-file", "f"],
         "unexpected argument",
         "v",
         "--value-file gives the value",
-        "usage: set KEY VALUE",
+        "usage: set KEY VALUE [--nx | --xx | --if-value OLD] [--ttl DURATION | --expires-at TIME]",
     );
 }
 
@@ -398,7 +475,7 @@ proptest! {
     #[test]
     fn what_is_printed_is_what_is_parsed(key in proptest::collection::vec(any::<u8>(), 0..40), value in proptest::collection::vec(any::<u8>(), 0..40)) {
         let text = format!("set {} {}\n", literal(&key), literal(&value));
-        let command = Command::Set { key: key.clone().into(), value: value.clone().into() };
+        let command = Command::Set { key: key.clone().into(), value: value.clone().into(), options: SetOptions::new() };
         prop_assert_eq!(line(text.as_bytes()), Ok(Some(command.clone())));
         prop_assert_eq!(argv(&[b"set".to_vec(), b"--".to_vec(), key, value], &mut no_read), Ok(command));
     }

@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use super::Left;
 use crate::shell::command::Columns;
 use crate::shell::literal::is_hidden;
 
@@ -28,6 +29,18 @@ pub(super) fn presence(out: &mut Vec<u8>, key: &[u8], there: bool) {
     out.push(b'{');
     field(out, "key", Some(key));
     out.extend_from_slice(if there { b",\"exists\":true}" } else { b",\"exists\":false}" });
+}
+
+/// How long a key will be there, if it is, and if it does not stay: in milliseconds.
+pub(super) fn lifetime(out: &mut Vec<u8>, key: &[u8], left: Left) {
+    out.push(b'{');
+    field(out, "key", Some(key));
+    let millis = match left {
+        Left::For(left) => left.as_millis().to_string(),
+        Left::Forever | Left::Gone => "null".to_owned(),
+    };
+    let there = left != Left::Gone;
+    out.extend_from_slice(format!(",\"exists\":{there},\"ttl_ms\":{millis}}}").as_bytes());
 }
 
 /// An object of named figures.

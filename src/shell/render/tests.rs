@@ -29,6 +29,25 @@ fn words_and_numbers() {
 }
 
 #[test]
+fn conditions_and_lifetimes() {
+    let not = "null\n";
+    let written = in_every_mode(|r, out| assert_eq!(r.done_or_not(out, false), Answer::No));
+    assert_eq!(written, [not, not, "null\0", not, not, not, not, not, "# null\n"]);
+    let left = |left| in_every_mode(move |r, out| r.lifetimes(out, &[("k", left)]));
+    let object = |rest: &str| format!("{{\"key\":\"k\",{rest}}}\n");
+    let written = left(Left::For(Duration::from_millis(599_500)));
+    assert_eq!((&*written[0], &*written[8]), ("9m59.5s\n", "# 9m59.5s\n"));
+    assert_eq!(written[3], object("\"exists\":true,\"ttl_ms\":599500"));
+    let written = left(Left::Forever);
+    assert_eq!((&*written[0], &*written[4]), ("none\n", &*object("\"exists\":true,\"ttl_ms\":null")));
+    let written = left(Left::Gone);
+    assert_eq!((&*written[0], &*written[3]), ("null\n", &*object("\"exists\":false,\"ttl_ms\":null")));
+    let several =
+        rendered(OutputMode::Json, |r, out| r.lifetimes(out, &[("a", Left::Gone), ("b", Left::Forever)]));
+    assert_eq!(serde_json::from_str::<Value>(&several).unwrap().as_array().map(Vec::len), Some(2));
+}
+
+#[test]
 fn one_value_and_its_absence() {
     let get = |value: Option<&'static [u8]>| {
         in_every_mode(move |r, out| {
@@ -134,7 +153,7 @@ fn field(text: Option<&str>, base64: Option<&str>) -> Vec<u8> {
     match base64.filter(|base64| !base64.is_empty()) {
         None => text.unwrap().as_bytes().to_vec(),
         Some(base64) => {
-            let Ok(Some(Command::Get { keys })) = parse::line(format!("get b64\"{base64}\"").as_bytes())
+            let Ok(Some(Command::Get { keys, .. })) = parse::line(format!("get b64\"{base64}\"").as_bytes())
             else {
                 panic!("{base64}");
             };

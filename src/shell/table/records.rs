@@ -35,6 +35,32 @@ const ONLY_KEYS: Opt = Opt { name: "--keys", summary: "keys without values", ..F
 const ONLY_VALUES: Opt =
     Opt { name: "--values", summary: "values without keys", excludes_previous: true, ..FLAG };
 
+const DURATION: Arg = Arg { name: "DURATION", arity: Arity::One, kind: Kind::Duration };
+const IF_ABSENT: Opt = Opt { name: "--nx", summary: "only if KEY is not there", ..FLAG };
+const IF_PRESENT: Opt =
+    Opt { name: "--xx", summary: "only if KEY is there", excludes_previous: true, ..FLAG };
+const IF_VALUE: Opt = Opt {
+    name: "--if-value",
+    value: Some(("OLD", Kind::Value)),
+    summary: "only if KEY has the value OLD",
+    excludes_previous: true,
+    ..FLAG
+};
+const TTL: Opt = Opt {
+    name: "--ttl",
+    value: Some(("DURATION", Kind::Duration)),
+    summary: "for so long: 500ms, 10s, 10m, 2h, 7d, 1h30m",
+    ..FLAG
+};
+const EXPIRES_AT: Opt = Opt {
+    name: "--expires-at",
+    value: Some(("TIME", Kind::Moment)),
+    summary: "until then: 2026-11-22T14:05:09.250Z",
+    excludes_previous: true,
+    ..FLAG
+};
+
+const NEGATIVE: &[(u8, &str)] = &[(1, "one-shot: the reply is null, nothing was changed")];
 const MISSING: &[(u8, &str)] = &[(1, "one-shot: a key is missing; it is still printed as null or false")];
 
 pub(super) const SPECS: &[Spec] = &[
@@ -44,17 +70,20 @@ pub(super) const SPECS: &[Spec] = &[
         aliases: &[],
         group: Group::Records,
         args: &[KEY, VALUE],
-        options: &[VALUE_FILE],
+        options: &[IF_ABSENT, IF_PRESENT, IF_VALUE, TTL, EXPIRES_AT, VALUE_FILE],
         summary: "store VALUE under KEY",
         details: "Stores VALUE under KEY and replaces what was there. KEY has at most 65535 bytes, VALUE at most 512 MiB; \
-                  both may be empty and hold any bytes.\n\
+                  both may be empty and hold any bytes. Looking at a condition and storing are one step.\n\
+                  With --ttl or --expires-at the key is there for so long, exact to the millisecond, by a clock that never \
+                  goes back; without, for good, whatever was set before.\n\
                   A one-shot reads VALUE from standard input, byte for byte, when it is -.",
-        reply: "OK",
+        reply: "OK; null if the condition does not hold, and then nothing is changed",
         examples: &[
             Example { line: "set name \"Jaya Krishna\"", output: "OK" },
-            Example { line: "set raw x\"00ff\"", output: "OK" },
+            Example { line: "set lock mine --nx --ttl 30s", output: "OK" },
+            Example { line: "set lock yours --nx", output: "null" },
         ],
-        exits: &[],
+        exits: NEGATIVE,
     },
     Spec {
         verb: Verb::Get,
@@ -62,10 +91,15 @@ pub(super) const SPECS: &[Spec] = &[
         aliases: &[],
         group: Group::Records,
         args: &[KEYS],
-        options: &[],
+        options: &[Opt {
+            name: "--default",
+            value: Some(("VALUE", Kind::Value)),
+            summary: "what stands for a KEY that is not there",
+            ..FLAG
+        }],
         summary: "print the value of each KEY",
         details: "Prints the value of each KEY as a literal that reads back to the same bytes, or null, without quotes, \
-                  where there is none.",
+                  where there is none. With --default there is always one.",
         reply: "one literal or null for each KEY",
         examples: &[
             Example { line: "set name \"Jaya Krishna\"", output: "OK" },
@@ -79,15 +113,25 @@ pub(super) const SPECS: &[Spec] = &[
         name: "delete",
         aliases: &["del", "rm"],
         group: Group::Records,
-        args: &[KEYS],
-        options: &[],
-        summary: "remove each KEY",
-        details: "Removes each KEY and its value. A KEY that is not there is no error; all are removed together or none.",
+        args: &[Arg { arity: Arity::Any, ..KEYS }],
+        options: &[
+            Opt {
+                name: "--prefix",
+                value: Some(("PREFIX", Kind::Bound)),
+                summary: "all keys that begin with PREFIX, instead of KEY",
+                ..FLAG
+            },
+            Opt { name: "--dry-run", summary: "only count what would be removed", ..FLAG },
+        ],
+        summary: "remove each KEY, or all with a prefix",
+        details: "Removes each KEY and its value. A KEY that is not there is no error; all are removed together or none.\n\
+                  With --prefix it removes any number of keys, those that are there when it begins: what others add \
+                  meanwhile stays. At the prompt it asks before it removes more than 1,000.",
         reply: "the number of keys that were there",
         examples: &[
             Example { line: "set name Ann", output: "OK" },
             Example { line: "delete name", output: "1" },
-            Example { line: "delete name", output: "0" },
+            Example { line: "delete --prefix user: --dry-run", output: "0" },
         ],
         exits: &[],
     },
@@ -116,7 +160,7 @@ pub(super) const SPECS: &[Spec] = &[
         options: &[],
         summary: "add N, or 1, to the number under KEY",
         details: "Adds N, or 1, to the number under KEY. A KEY that is not there counts as 0. The value must be a decimal \
-                  64-bit integer, and so must the result: otherwise nothing is changed.",
+                  64-bit integer, and so must the result: otherwise nothing is changed. How long KEY is there stays as it is.",
         reply: "the new number",
         examples: &[
             Example { line: "incr visits", output: "1" },
@@ -133,7 +177,8 @@ pub(super) const SPECS: &[Spec] = &[
         args: &[KEY, VALUE],
         options: &[VALUE_FILE],
         summary: "add VALUE at the end of what KEY holds",
-        details: "Adds VALUE at the end of the value of KEY. A KEY that is not there counts as empty.\n\
+        details: "Adds VALUE at the end of the value of KEY. A KEY that is not there counts as empty. How long KEY is there \
+                  stays as it is.\n\
                   A one-shot reads VALUE from standard input, byte for byte, when it is -.",
         reply: "the new length in bytes",
         examples: &[
@@ -141,6 +186,76 @@ pub(super) const SPECS: &[Spec] = &[
             Example { line: "append log \", two\"", output: "8" },
         ],
         exits: &[],
+    },
+    Spec {
+        verb: Verb::Rename,
+        name: "rename",
+        aliases: &[],
+        group: Group::Records,
+        args: &[KEY, Arg { name: "NEWKEY", ..KEY }],
+        options: &[Opt { summary: "only if NEWKEY is not there", ..IF_ABSENT }],
+        summary: "give what KEY holds to NEWKEY",
+        details: "Moves the value of KEY to NEWKEY, in one step, and with it how long it is there. What NEWKEY held before is \
+                  replaced, unless --nx is given.",
+        reply: "OK; null if KEY is not there, or with --nx NEWKEY is",
+        examples: &[
+            Example { line: "set draft text", output: "OK" },
+            Example { line: "rename draft final", output: "OK" },
+            Example { line: "rename draft final", output: "null" },
+        ],
+        exits: NEGATIVE,
+    },
+    Spec {
+        verb: Verb::Ttl,
+        name: "ttl",
+        aliases: &[],
+        group: Group::Records,
+        args: &[KEYS],
+        options: &[],
+        summary: "tell how long each KEY will be there",
+        details: "Tells for each KEY how long it will still be there, exact to the millisecond: a duration that --ttl would \
+                  read; none if it stays for good; null if it is not there.",
+        reply: "a duration, none or null for each KEY",
+        examples: &[
+            Example { line: "set name Ann", output: "OK" },
+            Example { line: "ttl name nobody", output: "none\nnull" },
+        ],
+        exits: &[(1, "one-shot: a key is missing; it is still printed as null")],
+    },
+    Spec {
+        verb: Verb::Expire,
+        name: "expire",
+        aliases: &[],
+        group: Group::Records,
+        args: &[KEY, DURATION],
+        options: &[],
+        summary: "let KEY be there for DURATION from now on",
+        details: "Lets KEY and its value be there for DURATION from now on, in a transaction from its commit on: 500ms, 10s, \
+                  10m, 2h, 7d, or several together like 1h30m, at least 1ms.",
+        reply: "OK; null if KEY is not there",
+        examples: &[
+            Example { line: "set name Ann", output: "OK" },
+            Example { line: "expire name 1h30m", output: "OK" },
+            Example { line: "expire nobody 10s", output: "null" },
+        ],
+        exits: NEGATIVE,
+    },
+    Spec {
+        verb: Verb::Persist,
+        name: "persist",
+        aliases: &[],
+        group: Group::Records,
+        args: &[KEY],
+        options: &[],
+        summary: "let KEY be there for good",
+        details: "Lets KEY and its value be there for good, as if they had been set without --ttl.",
+        reply: "OK; null if KEY is not there",
+        examples: &[
+            Example { line: "set name Ann --ttl 10m", output: "OK" },
+            Example { line: "persist name", output: "OK" },
+            Example { line: "ttl name", output: "none" },
+        ],
+        exits: NEGATIVE,
     },
     Spec {
         verb: Verb::Count,

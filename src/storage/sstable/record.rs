@@ -242,7 +242,7 @@ mod tests {
     fn zeros_and_impossible_expiries_are_no_records() {
         assert_eq!(decode(&[0; 64], 0, 64), None);
         let (mut bytes, len) = encoded(b"k", Content::Value(b"v"), Lsn(1), Some(Timestamp::MAX));
-        bytes[4] += 1;
+        bytes[4..12].copy_from_slice(&(Timestamp::MAX.unix_millis() + 1).to_le_bytes());
         assert_eq!(decode(&bytes, 0, len), None, "behind the last moment");
         bytes[4..12].fill(0);
         assert_eq!(decode(&bytes, 0, len), None, "no moment");
