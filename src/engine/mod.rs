@@ -114,7 +114,7 @@ pub trait Snapshot: Send + Sync {
     /// Everything committed up to here is in the view.
     fn lsn(&self) -> Lsn;
 
-    /// The time in the view: what expires by then is not in it.
+    /// The time in the view: what expires by then is not in it. Where nothing in the database ever expired it is the system's.
     fn now(&self) -> Timestamp;
 }
 

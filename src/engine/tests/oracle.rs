@@ -4,8 +4,8 @@
 //! between what was acknowledged or seen and what was issued, and must then hold exactly that state. What a reader did not
 //! find is gone for good: the oracle forgets it, so that its return would be noticed.
 //!
-//! What has expired is not there, by the clock of the database, which must not be behind the machine's, and never go back: but
-//! after a power loss it may be where it was some time before.
+//! What has expired is not there, by the clock of the database, which never goes back: but after a power loss it may be where it
+//! was some time before.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -101,6 +101,11 @@ impl Oracle {
     /// The machine lost power.
     pub(super) fn lose_power(&mut self) {
         self.live = self.durable;
+        self.forget_the_time();
+    }
+
+    /// No process of the disk has told the time yet.
+    pub(super) fn forget_the_time(&mut self) {
         self.clock = Timestamp::MIN;
     }
 
@@ -127,10 +132,12 @@ impl Oracle {
         let snapshot = db.snapshot()?;
         let found = usize::try_from(snapshot.lsn().0).unwrap();
         let (now, held) = (snapshot.now(), held(&snapshot)?);
-        if now < self.clock {
-            return Ok(Err(format!("its clock went back from {} to {now}", self.clock)));
+        if self.has_expiries(found) {
+            if now < self.clock {
+                return Ok(Err(format!("its clock went back from {} to {now}", self.clock)));
+            }
+            self.clock = now;
         }
-        self.clock = now;
         if self.is_hollow(found, &held, now) {
             self.states[found] = Arc::clone(&self.states[found - 1]);
         }
@@ -149,6 +156,12 @@ impl Oracle {
             self.durable = found;
         }
         Ok(Ok(()))
+    }
+
+    /// Whether something in the states up to this one expires: before, the clock does not matter.
+    fn has_expiries(&self, found: usize) -> bool {
+        let expires = |(_, expires): &Stored| expires.is_some();
+        self.states.iter().take(found + 1).any(|state| state.values().any(expires))
     }
 
     fn compare(&self, found: usize, held: &State, now: Timestamp) -> Verdict {

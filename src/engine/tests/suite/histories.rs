@@ -124,7 +124,8 @@ fn run(seed: u64, story: &mut Vec<String>) -> Result<(), String> {
             // A copy is asked what was lost: whoever opens the disk itself next is the first to do so.
             let copy = world_with(&disk.clone_disk(), &modes, oracle);
             copy.look_afresh()?;
-            let oracle = copy.oracle().clone();
+            let mut oracle = copy.oracle().clone();
+            oracle.forget_the_time();
             world = world_with(&disk, &modes, oracle);
         }
         world.faulty = plan_fault(&mut random, &world, relaxed, story);
