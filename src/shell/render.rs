@@ -225,6 +225,7 @@ impl Renderer {
                     out.push(b'\n');
                 }
             }
+            _ if text.is_empty() => {}
             _ => {
                 out.extend_from_slice(text.trim_end().as_bytes());
                 out.push(b'\n');
