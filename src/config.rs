@@ -78,45 +78,100 @@ struct Spec {
     key: &'static str,
     variable: &'static str,
     allowed: &'static str,
+    /// What it says, for a comment or a manual page.
+    summary: &'static str,
 }
 
 const SWITCH: &str = "on, off";
 
 /// All settings, in the order of [`Name`] and of `.show`.
 const SPECS: [Spec; 12] = [
-    Spec { name: Name::Db, key: "db", variable: "KVDB_DIR", allowed: "a directory" },
-    Spec { name: Name::Engine, key: "engine", variable: "KVDB_ENGINE", allowed: "simple, kv" },
-    Spec { name: Name::Sync, key: "sync", variable: "KVDB_SYNC", allowed: "each, group, none" },
-    Spec {
-        name: Name::Mode,
-        key: "mode",
-        variable: "KVDB_MODE",
-        allowed: "quoted, raw, null, json, jsonl, csv, tsv, table, script",
-    },
-    Spec { name: Name::Color, key: "color", variable: "KVDB_COLOR", allowed: "auto, always, never" },
-    Spec { name: Name::Bail, key: "bail", variable: "KVDB_BAIL", allowed: "on, off, auto" },
-    Spec { name: Name::Timer, key: "timer", variable: "KVDB_TIMER", allowed: SWITCH },
-    Spec {
-        name: Name::LockTimeout,
-        key: "lock_timeout",
-        variable: "KVDB_LOCK_TIMEOUT",
-        allowed: "seconds from 0 to 86400, for example 5 or 0.5",
-    },
-    Spec { name: Name::ReadOnly, key: "readonly", variable: "KVDB_READONLY", allowed: SWITCH },
-    Spec { name: Name::History, key: "history", variable: "KVDB_HISTORY", allowed: SWITCH },
-    Spec {
-        name: Name::HistorySize,
-        key: "history_size",
-        variable: "KVDB_HISTORY_SIZE",
-        allowed: "a number of lines from 0 to 1000000",
-    },
-    Spec {
-        name: Name::HistoryIgnore,
-        key: "history_ignore",
-        variable: "KVDB_HISTORY_IGNORE",
-        allowed: "words divided by blanks, for example \"password token\"",
-    },
+    spec(Name::Db, "db", "KVDB_DIR", "a directory", "where the database is"),
+    spec(Name::Engine, "engine", "KVDB_ENGINE", "simple, kv", "the engine of a database that is created"),
+    spec(Name::Sync, "sync", "KVDB_SYNC", "each, group, none", "when writes are synced to the device"),
+    spec(
+        Name::Mode,
+        "mode",
+        "KVDB_MODE",
+        "quoted, raw, null, json, jsonl, csv, tsv, table, script",
+        "how results are written",
+    ),
+    spec(Name::Color, "color", "KVDB_COLOR", "auto, always, never", "when output is coloured"),
+    spec(Name::Bail, "bail", "KVDB_BAIL", "on, off, auto", "whether a script stops at its first error"),
+    spec(Name::Timer, "timer", "KVDB_TIMER", SWITCH, "whether the time of each command is shown"),
+    spec(
+        Name::LockTimeout,
+        "lock_timeout",
+        "KVDB_LOCK_TIMEOUT",
+        "seconds from 0 to 86400, for example 5 or 0.5",
+        "how long to wait for another process",
+    ),
+    spec(Name::ReadOnly, "readonly", "KVDB_READONLY", SWITCH, "whether writes are refused"),
+    spec(
+        Name::History,
+        "history",
+        "KVDB_HISTORY",
+        SWITCH,
+        "whether what is typed at the prompt is kept in a file",
+    ),
+    spec(
+        Name::HistorySize,
+        "history_size",
+        "KVDB_HISTORY_SIZE",
+        "a number of lines from 0 to 1000000",
+        "how much of it is kept",
+    ),
+    spec(
+        Name::HistoryIgnore,
+        "history_ignore",
+        "KVDB_HISTORY_IGNORE",
+        "words divided by blanks, for example \"password token\"",
+        "a line with one of these words in it is not kept",
+    ),
 ];
+
+const fn spec(
+    name: Name,
+    key: &'static str,
+    variable: &'static str,
+    allowed: &'static str,
+    summary: &'static str,
+) -> Spec {
+    Spec { name, key, variable, allowed, summary }
+}
+
+/// The words that a setting can be, where these are all that is allowed.
+#[must_use]
+pub fn words(name: Name) -> Vec<&'static str> {
+    let words: Vec<_> = SPECS[name as usize].allowed.split(", ").collect();
+    if words.iter().all(|word| word.bytes().all(|byte| byte.is_ascii_lowercase())) {
+        words
+    } else {
+        Vec::new()
+    }
+}
+
+/// The environment variable of each setting, and what the setting says.
+pub fn variables() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SPECS.iter().map(|spec| (spec.variable, spec.summary))
+}
+
+/// A configuration file that changes nothing: every setting, explained, and commented out with its default.
+#[must_use]
+pub fn template() -> String {
+    let defaults = Settings::default();
+    let mut text = "# Settings of kvdb. Environment variables and options of the command line count more than this file,\n\
+                    # and so does a config.toml in the directory of a database. `.show` tells which value comes from where.\n"
+        .to_owned();
+    for spec in &SPECS {
+        let value = defaults.text(spec.name);
+        let is_bare = value.parse::<f64>().is_ok();
+        let value = if is_bare { value } else { format!("\"{value}\"") };
+        let lines = ["\n# ", spec.summary, ": ", spec.allowed, "\n#", spec.key, " = ", &value, "\n"];
+        text.extend(lines);
+    }
+    text
+}
 
 /// Where a value came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -277,7 +332,8 @@ impl Settings {
     fn set(&mut self, name: Name, value: &OsStr, origin: Origin) -> Result<(), SettingError> {
         let spec = &SPECS[name as usize];
         let accepted = match (name, value.to_str()) {
-            (_, Some("")) | (Name::Engine, None) => None,
+            (_, Some("")) if name != Name::HistoryIgnore => None,
+            (Name::Engine, None) => None,
             (Name::Db, _) => {
                 self.db = PathBuf::from(value);
                 Some(())

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use kvdb::config::{Color, SettingError, Settings, Sources, resolve};
 use kvdb::shell::exit::Exit;
-use kvdb::shell::files::read_text_if_any;
+use kvdb::shell::files::{read_text_if_any, user_config_file};
 use kvdb::shell::run::{Stream, Streams, run};
 
 use cli::Invocation;
@@ -31,7 +31,7 @@ fn start(invocation: Invocation) -> Exit {
     let Invocation { flags, files, run: what } = invocation;
     let variable = |name: &str| std::env::var_os(name);
     let sources =
-        Sources { flags, variable: &variable, read: &read_text_if_any, user_file: user_file(), files };
+        Sources { flags, variable: &variable, read: &read_text_if_any, user_file: user_config_file(), files };
     let settings = match resolve(&sources) {
         Ok(settings) => settings,
         Err(error) => return refused(&error),
@@ -41,12 +41,6 @@ fn start(invocation: Invocation) -> Exit {
         say(&format!("error: cannot start: {error}\n"));
         Exit::IO
     })
-}
-
-/// The user's configuration file, where the platform keeps such files.
-fn user_file() -> Option<std::path::PathBuf> {
-    let dirs = directories::ProjectDirs::from("", "", "kvdb")?;
-    Some(dirs.config_dir().join("config.toml"))
 }
 
 fn streams(settings: &Settings) -> Streams {

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use common::{Ran, Sandbox};
 
@@ -358,4 +358,96 @@ fn damage_and_a_lock_are_json_with_their_place() {
     lock.lock().unwrap();
     let ran = sandbox.run(&["--json", "--lock-timeout", "0.05", "set", "a", "y"]);
     assert_eq!((json_errors(&ran)[0]["kind"].as_str(), ran.code), (Some("busy"), Some(3)), "{}", ran.err);
+}
+
+#[test]
+fn completion_scripts_know_commands_options_words_and_files() {
+    let sandbox = Sandbox::new();
+    let script = sandbox.run(&["completions", "bash"]);
+    script.quiet();
+    sandbox.write("kvdb.bash", &script.out);
+    sandbox.write("backup.kv", "");
+    let complete = |words: &str| {
+        let count = words.split(' ').count();
+        let text = format!(
+            ". ./kvdb.bash; COMP_WORDS=({words}); [[ '{words}' == *' ' ]] && COMP_WORDS+=(''); COMP_CWORD={}; _kvdb; \
+             echo \"${{COMPREPLY[@]}}\"",
+            count - 1
+        );
+        let ran = Command::new("bash").args(["-c", &text]).current_dir(sandbox.path()).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&ran.stderr), "", "{words}");
+        String::from_utf8(ran.stdout).unwrap().trim_end().to_owned()
+    };
+    assert_eq!(complete("kvdb sc"), "scan");
+    assert_eq!(complete("kvdb --db d sca"), "scan");
+    assert_eq!(complete("kvdb --mode js"), "json jsonl");
+    assert_eq!(complete("kvdb scan --re"), "--reverse");
+    assert_eq!(complete("kvdb load ba"), "backup.kv");
+    assert_eq!(complete("kvdb set k --value-file ba"), "backup.kv");
+    assert_eq!(complete("kvdb timer "), "on off");
+    assert_eq!(complete("kvdb help rollb"), "rollback");
+    assert_eq!(complete("kvdb get k"), "");
+    for (shell, parts) in [
+        ("zsh", ["#compdef kvdb", "'scan:list keys and values'", "--reverse["]),
+        ("fish", ["-a scan -d 'list keys and values'", "-l reverse", "__fish_complete_directories"]),
+    ] {
+        let ran = sandbox.run(&["completions", shell]);
+        for part in parts {
+            assert!(ran.text().contains(part), "{shell}: {part}");
+        }
+    }
+    sandbox.run(&["completions", "tcsh"]).expect("", 2).complains("expected bash, zsh or fish");
+}
+
+#[test]
+fn the_manual_page_is_plain_roff_about_every_command() {
+    let page = Sandbox::new().run(&["man"]);
+    page.quiet();
+    for spec in kvdb::shell::table::specs() {
+        let name = spec.name.replace('-', "\\-");
+        assert!(
+            page.text().contains(&format!("\\fB{name}")) || page.text().contains(&format!("\\fB\\&{name}")),
+            "{name}"
+        );
+    }
+    let requests = [".TH", ".SH", ".SS", ".TP", ".IP", ".RS", ".RE", ".br", ".nf", ".fi", ".I"];
+    for line in page.text().lines().filter(|line| line.starts_with(['.', '\''])) {
+        assert!(requests.contains(&line.split(' ').next().unwrap()), "{line}");
+    }
+}
+
+#[test]
+fn a_config_file_is_written_once_and_changes_nothing() {
+    let sandbox = Sandbox::new();
+    let before = sandbox.run(&[".show"]).out;
+    let path = sandbox.file("config/kvdb/config.toml");
+    sandbox.run(&["config", "init"]).expect(&format!("{}\n", path.display()), 0).quiet();
+    assert_eq!(sandbox.run(&[".show"]).out, before);
+    std::fs::write(&path, "mode = \"json\"\n").unwrap();
+    sandbox.run(&["--mode", "quoted", "config", "init"]).expect("", 5).complains("File exists");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mode = \"json\"\n");
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0);
+}
+
+#[test]
+fn help_on_a_command_is_there_where_it_is_looked_for() {
+    let sandbox = Sandbox::new();
+    let page = sandbox.run(&["help", "get"]);
+    assert!(page.text().contains("Exit codes:\n  1  one-shot: a key is missing"));
+    assert_eq!(sandbox.run(&["get", "--help"]), page);
+    assert_eq!(sandbox.run(&["-c", "get --help"]), page);
+    sandbox.run(&["get", "--", "--help"]).complains("no database");
+    sandbox.run(&["tutorial"]).expect("", 2).complains("needs a prompt");
+}
+
+#[test]
+fn another_database_is_opened_from_a_script() {
+    let sandbox = Sandbox::new();
+    sandbox.script("set a 1\n.open two\nset a 2\n.open .kvdb\nget a\n").expect("OK\nOK\nOK\nOK\n\"1\"\n", 0);
+    sandbox.run(&["--db", "two", "get", "a"]).expect("\"2\"\n", 0);
+    sandbox.write("stuff/letter.txt", "dear");
+    let ran = sandbox.script("set a 1\n.open stuff\nget a\nbegin\n.open two\nrollback\n");
+    ran.expect("OK\n\"1\"\nOK\nOK\n", 3).complains("is not a kvdb database");
+    ran.complains(".open can't run inside a transaction");
 }

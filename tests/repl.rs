@@ -33,7 +33,7 @@ fn command(sandbox: &Sandbox, args: &[&str], term: &str) -> Command {
 fn open(sandbox: &Sandbox, args: &[&str], term: &str) -> PtySession {
     let mut session = spawn_command(command(sandbox, args, term), Some(TIMEOUT_MS)).unwrap();
     session.exp_string("kvdb ").unwrap();
-    session.exp_string("help lists the commands, Ctrl-D leaves").unwrap();
+    session.exp_string("help lists the commands, .tutorial shows them, Ctrl-D leaves").unwrap();
     session.exp_string("> ").unwrap();
     session
 }
@@ -162,6 +162,93 @@ fn ctrl_c_stops_long_work_and_the_session_goes_on() {
     session.exp_string("kvdb> ").unwrap();
     ask(&mut session, "count", "20000\r\n");
     assert_eq!(leave(&mut session), 0);
+}
+
+#[test]
+fn what_ctrl_c_left_undone_is_said() {
+    let sandbox = Sandbox::new();
+    let lines: String = (0..20_000).map(|number| format!("set {number:08} {}\n", "v".repeat(50))).collect();
+    assert_eq!(sandbox.script(lines).code, Some(0));
+    sandbox.write("long.kv", "set before 1\n".to_owned() + &"scan\n".repeat(1_000));
+    let mut session = prompt(&sandbox);
+    // One edit of two lines.
+    typed(&mut session, "\x1b[200~.read long.kv\nset after 1\x1b[201~\r");
+    session.exp_string("\"00000001\"").unwrap();
+    session.send_control(CTRL_C).unwrap();
+    session.send_control(CTRL_C).unwrap();
+    session
+        .exp_regex("interrupted: stopped (at|behind) long.kv:[0-9]+; the rest of what was typed was not run")
+        .unwrap();
+    session.exp_string("kvdb> ").unwrap();
+    ask(&mut session, "count", "20001\r\n");
+    assert!(Command::new("mkfifo").arg(sandbox.file("pipe")).status().unwrap().success());
+    session.send_line(".load pipe").unwrap();
+    session.exp_string("\x1b[?2004l\r\n").unwrap();
+    sleep(Duration::from_millis(300));
+    session.send_control(CTRL_C).unwrap();
+    session.exp_string("interrupted: nothing was loaded").unwrap();
+    session.exp_string("kvdb> ").unwrap();
+    ask(&mut session, "count", "20001\r\n");
+    assert_eq!(leave(&mut session), 0);
+}
+
+#[test]
+fn ctrl_c_ends_one_shots_and_scripts_in_silence_with_130() {
+    let sandbox = Sandbox::new();
+    let lines: String = (0..20_000).map(|number| format!("set {number:08} {}\n", "v".repeat(50))).collect();
+    assert_eq!(sandbox.script(lines).code, Some(0));
+    sandbox.write("long.kv", "scan\n".repeat(10_000));
+    for args in [&["-c", ".read long.kv"][..], &["read", "long.kv"]] {
+        let mut session = spawn_command(command(&sandbox, args, "xterm"), Some(TIMEOUT_MS)).unwrap();
+        session.exp_string("\"00000001\"").unwrap();
+        session.send_control(CTRL_C).unwrap();
+        let rest = session.exp_eof().unwrap();
+        assert!(!rest.contains("interrupted") && !rest.contains("error"));
+        assert!(matches!(session.process().wait().unwrap(), WaitStatus::Exited(_, 130)), "{args:?}");
+    }
+}
+
+#[test]
+fn the_tutorial_has_a_database_of_its_own_and_can_be_left() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["set", "mine", "1"]).expect("OK\n", 0);
+    let mut tmp = command(&sandbox, &["--color", "never"], "xterm");
+    std::fs::create_dir(sandbox.file("tmp")).unwrap();
+    tmp.env("TMPDIR", sandbox.file("tmp"));
+    let mut session = spawn_command(tmp, Some(TIMEOUT_MS)).unwrap();
+    session.exp_string("kvdb> ").unwrap();
+    for leaves in [".tutorial", "exit"] {
+        ask(&mut session, ".tutorial", "set name \"Jaya Krishna\"");
+        ask(&mut session, "get mine", "The tour goes on with:");
+        ask(&mut session, "oops", "unknown command");
+        ask(&mut session, "set name \"J K\"", "get name\r\n");
+        session.send_line(leaves).unwrap();
+        session.exp_string("your database is the one that is open").unwrap();
+        session.exp_string("kvdb> ").unwrap();
+        assert_eq!(fs::read_dir(sandbox.file("tmp")).unwrap().count(), 0);
+    }
+    ask(&mut session, "keys", "\"mine\"\r\n");
+    ask(&mut session, ".tutorial", "set name \"Jaya Krishna\"");
+    for (line, next) in [
+        ("set name 'J K'", "get name"),
+        ("get name", "get nobody"),
+        ("get nobody", "set user:2 Bob"),
+        ("set user:1 Ann", "goes on with:"),
+        ("set user:2 Bob", "scan user:"),
+        ("scan user:", "incr visits"),
+        ("incr visits", "begin"),
+        ("begin", "rollback"),
+        ("delete user:1 user:2", "goes on with:"),
+        ("rollback", "count user:"),
+        ("count user:", ".dump"),
+        (".dump", "help scan"),
+        ("help scan", "That was all of it."),
+    ] {
+        ask(&mut session, line, next);
+    }
+    ask(&mut session, "keys", "\"mine\"\r\n");
+    assert_eq!(leave(&mut session), 0);
+    assert_eq!(history(&sandbox), [".tutorial", "keys", ".tutorial", "keys"].map(str::to_owned));
 }
 
 #[test]

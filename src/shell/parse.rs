@@ -64,6 +64,9 @@ pub fn line(line: &[u8]) -> Result<Option<Command>, Diagnostic> {
     let mut tokens = tokens.into_iter();
     let Some(verb) = tokens.next() else { return Ok(None) };
     let spec = line_spec(&verb)?;
+    if asks_for_help(tokens.as_slice()) {
+        return Ok(Some(help_on(spec)));
+    }
     Call::new(line, spec, &verb, tokens, None)?.build().map(Some)
 }
 
@@ -94,7 +97,19 @@ pub fn argv(args: &[Vec<u8>], read_value: ReadValue<'_>) -> Result<Command, Diag
     };
     let spec =
         table::find_one_shot(&verb.bytes).ok_or_else(|| unknown_command(&verb, table::one_shot_names()))?;
+    if asks_for_help(tokens.as_slice()) {
+        return Ok(help_on(spec));
+    }
     Call::new(&source, spec, &verb, tokens, Some(read_value))?.build()
+}
+
+/// Whether what follows a command is `--help` and nothing else.
+fn asks_for_help(tokens: &[Token<'_>]) -> bool {
+    matches!(tokens, [token] if !token.quoted && *token.bytes == *b"--help")
+}
+
+fn help_on(spec: &Spec) -> Command {
+    Command::Help { topic: Some(spec.name.into()) }
 }
 
 /// How the arguments of a one-shot are shown in messages: `kvdb` and the arguments, quoted where needed.

@@ -4,6 +4,7 @@
 //! kvdb>         ready
 //! kvdb*>        in a transaction
 //! kvdb(ro)>     nothing can be written
+//! tutorial>     the tour goes on, on a database of its own
 //!     ">        the line goes on: this quote is open
 //! ```
 //!
@@ -95,6 +96,7 @@ impl Prompt {
                     session.flush_and_say("(Ctrl-D or exit leaves)");
                 }
                 Typed::Dropped => {}
+                Typed::End if session.leave_tutorial() => {}
                 Typed::End => return,
             }
         }
@@ -102,7 +104,9 @@ impl Prompt {
 
     /// Keeps what was typed and runs it. `.history` finds the history in the session meanwhile.
     fn run_text(&mut self, session: &mut Session, text: String) -> Flow {
-        self.editor.history_mut().keep(text.trim_end_matches('\n'));
+        if session.tutorial.is_none() {
+            self.editor.history_mut().keep(text.trim_end_matches('\n'));
+        }
         session.history = Some(std::mem::take(self.editor.history_mut()));
         let flow = run_text(session, text);
         *self.editor.history_mut() = session.history.take().unwrap_or_default();
@@ -225,7 +229,7 @@ fn greet(session: &mut Session) {
         _ => "",
     };
     let text = format!(
-        "kvdb {}, database {}{state}\nhelp lists the commands, Ctrl-D leaves\n",
+        "kvdb {}, database {}{state}\nhelp lists the commands, .tutorial shows them, Ctrl-D leaves\n",
         env!("CARGO_PKG_VERSION"),
         session.settings.db.display()
     );
@@ -244,21 +248,28 @@ fn prompt(session: &Session) -> String {
         (None, true) => "(ro)",
         (None, false) => "",
     };
-    format!("kvdb{state}> ")
+    let name = if session.tutorial.is_some() { "tutorial" } else { "kvdb" };
+    format!("{name}{state}> ")
 }
 
+/// Runs lines until the end, or until Ctrl-C; then says what that stopped.
 fn run_text(session: &mut Session, text: String) -> Flow {
     session.interrupt.clear();
+    session.stopped = None;
     let mut lines = Lines::from_bytes(text.into_bytes());
     let mut flow = Flow::Continue;
-    while flow == Flow::Continue
-        && !session.interrupt.is_raised()
-        && matches!(lines.next(false, &session.interrupt), Ok(Next::Line))
-    {
+    while flow == Flow::Continue && matches!(lines.next(false, &session.interrupt), Ok(Next::Line)) {
+        if session.interrupt.is_raised() {
+            let left = session.stopped.take().filter(|left| !left.is_empty()).map(|left| left + "; ");
+            session.stopped = Some(left.unwrap_or_default() + "the rest of what was typed was not run");
+            break;
+        }
         flow = run_line(session, lines.text());
     }
-    if session.interrupt.is_raised() {
-        session.flush_and_say("interrupted");
+    match session.stopped.take() {
+        Some(what) if what.is_empty() => session.flush_and_say("interrupted"),
+        Some(what) => session.flush_and_say(&format!("interrupted: {what}")),
+        None => {}
     }
     flow
 }

@@ -140,9 +140,17 @@ impl<'a> Script<'a> {
         }
     }
 
-    /// Ends the script; at a prompt, the session goes on.
+    /// Ends the script; at a prompt, the session goes on, and is told how far the script came.
     fn interrupted(&mut self) -> Flow {
+        let at = format!("{}:{}", self.name, self.lines.number());
+        let stopped = match self.session.stopped.take() {
+            Some(left) if left.is_empty() => format!("stopped at {at}"),
+            Some(left) => format!("stopped at {at}: {left}"),
+            None if self.lines.text().is_empty() => String::new(),
+            None => format!("stopped behind {at}"),
+        };
         self.session.fail(&Failure::Database(Error::Interrupted), Place::NONE);
+        self.session.stopped = Some(stopped);
         if self.session.way == Way::Prompt { Flow::Continue } else { Flow::Leave }
     }
 

@@ -20,11 +20,12 @@ use super::execute::{self, Answer, Kind};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::history::History;
-use super::interrupt::Interrupt;
+use super::interrupt::{self, Interrupt};
 use super::load::load;
 use super::look::Look;
 use super::output::Output;
 use super::render::{Quantity, Renderer};
+use super::tutorial::Tutorial;
 use super::walk::{self, Walk};
 use super::{dump, export, files, import};
 use crate::config::Settings;
@@ -130,6 +131,10 @@ pub(crate) struct Session {
     pub(crate) look: Look,
     /// Tells the columns of the terminal that standard output is, if it is one.
     pub(crate) columns: Option<fn() -> usize>,
+    /// The tour that is under way.
+    pub(crate) tutorial: Option<Tutorial>,
+    /// What was interrupted, and what became of it, until the prompt says so.
+    pub(crate) stopped: Option<String>,
     /// What was typed before, while the prompt lends it.
     pub(crate) history: Option<History>,
     exit: Exit,
@@ -147,6 +152,8 @@ impl Session {
             block: None,
             look: streams.output.look(),
             columns: streams.output.width,
+            tutorial: None,
+            stopped: None,
             history: None,
             output: Output::new(streams.output.sink),
             interrupt,
@@ -162,11 +169,20 @@ impl Session {
         let begun = Instant::now();
         let ends_once = self.output.is_for_one_command() && !matches!(command, Command::Output { .. });
         self.look_where_results_go();
+        let left = interrupt::left_behind(&command);
+        let step = self.tutorial.as_ref().map(|tutorial| tutorial.is_done_by(&command));
         let mut result = self.execute(command, place);
+        if let Err(Failure::Database(Error::Interrupted)) = result {
+            self.stopped = Some(left.to_owned());
+        }
         if let Err(failure) = self.end_of_results(ends_once) {
             result = result.and(Err(failure));
         }
+        let did_step = step.map(|is_step| is_step && result.is_ok());
         let flow = self.settle(result, place);
+        if let Some(did_step) = did_step {
+            self.go_on_with_tutorial(did_step);
+        }
         if self.settings.timer {
             self.note(&format!("{:.6} s", begun.elapsed().as_secs_f64()));
         }
@@ -245,6 +261,7 @@ impl Session {
             Command::Begin => self.begin(place)?,
             Command::Commit => self.commit()?,
             Command::Rollback => self.rollback()?,
+            Command::Exit if self.leave_tutorial() => {}
             Command::Exit => return Ok(Flow::Leave),
             Command::Read { file } => return self.read_script(&file),
             Command::Get { .. } | Command::Exists { .. } | Command::Delete { .. } => {
@@ -438,6 +455,7 @@ impl Session {
 
     /// Ends the run: rolls back what is open and writes what waits.
     pub(crate) fn finish(&mut self) -> Exit {
+        self.leave_tutorial();
         self.close_block();
         if let Err(failure) = self.output.flush() {
             self.fail(&failure, Place::NONE);

@@ -50,8 +50,13 @@ pub enum Verb {
     Timer,
     Bail,
     History,
+    Open,
+    Config,
     Show,
     Version,
+    Completions,
+    Man,
+    Tutorial,
     Help,
     Exit,
 }

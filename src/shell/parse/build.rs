@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::super::command::{Bail, Columns, Command, Export, Format, History, Import, Selection};
+use super::super::command::{
+    Bail, Columns, Command, CompletingShell, Export, Format, History, Import, Selection,
+};
 use super::super::diagnostic::Diagnostic;
 use super::super::duration;
 use super::super::lexer::Token;
@@ -67,6 +69,15 @@ impl Call<'_, '_> {
             Verb::Timer => Command::Timer { on: self.choice(switch)? },
             Verb::Bail => Command::Bail { bail: self.choice(bail)? },
             Verb::History => Command::History { history: self.history()? },
+            Verb::Open => Command::Open { dir: path(&self.args[0])? },
+            Verb::Config => {
+                self.choice(|word| (word == "init").then_some(Command::ConfigInit))?.unwrap_or(Command::Show)
+            }
+            Verb::Completions => Command::Completions {
+                shell: self.choice(completing_shell)?.unwrap_or(CompletingShell::Bash),
+            },
+            Verb::Man => Command::Man,
+            Verb::Tutorial => Command::Tutorial,
             Verb::Show => Command::Show,
             Verb::Version => Command::Version,
             Verb::Help => Command::Help { topic: self.topic()? },
@@ -325,6 +336,15 @@ fn switch(word: &str) -> Option<bool> {
     match word {
         "on" => Some(true),
         "off" => Some(false),
+        _ => None,
+    }
+}
+
+fn completing_shell(word: &str) -> Option<CompletingShell> {
+    match word {
+        "bash" => Some(CompletingShell::Bash),
+        "zsh" => Some(CompletingShell::Zsh),
+        "fish" => Some(CompletingShell::Fish),
         _ => None,
     }
 }

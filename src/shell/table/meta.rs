@@ -229,6 +229,30 @@ pub(super) const SPECS: &[Spec] = &[
         ..PLAIN
     },
     Spec {
+        verb: Verb::Open,
+        name: ".open",
+        args: &[Arg { name: "DIR", ..FILE }],
+        summary: "go on with another database",
+        details: "Goes on with the database in DIR, and leaves the one that was open. As at the start, a database that is not \
+                  there is created by the first write. The settings stay as they are.",
+        reply: "OK",
+        examples: &[Example { line: ".open other.kvdb", output: "OK" }],
+        exits: &[(3, "DIR can't be opened; the database is the one before")],
+        ..PLAIN
+    },
+    Spec {
+        verb: Verb::Config,
+        name: ".config",
+        args: &[Arg { name: "init", arity: Arity::One, kind: Kind::Choice(&["init"]) }],
+        summary: "write a config file to start from",
+        details: "Writes the user's configuration file with every setting, each explained, and commented out with its default. \
+                  A file that is there already is left as it is.",
+        reply: "the path of the file",
+        examples: &[Example { line: ".config init", output: "" }],
+        exits: &[(5, "the file is there already, or can't be written")],
+        ..PLAIN
+    },
+    Spec {
         verb: Verb::Show,
         name: ".show",
         summary: "show the settings and where each comes from",
@@ -245,6 +269,43 @@ pub(super) const SPECS: &[Spec] = &[
         details: "Shows the name and the version of this program.",
         reply: "one line",
         examples: &[Example { line: ".version", output: "" }],
+        ..PLAIN
+    },
+    Spec {
+        verb: Verb::Completions,
+        name: ".completions",
+        args: &[Arg {
+            name: "bash|zsh|fish",
+            arity: Arity::One,
+            kind: Kind::Choice(&["bash", "zsh", "fish"]),
+        }],
+        summary: "print a completion script for a shell",
+        details: "Prints a script by which bash, zsh or fish completes the command line of kvdb: commands, options, their \
+                  values, files.\n\
+                  For bash: eval \"$(kvdb completions bash)\" in ~/.bashrc. For zsh: kvdb completions zsh > a file _kvdb in a \
+                  directory of $fpath. For fish: kvdb completions fish > ~/.config/fish/completions/kvdb.fish.",
+        reply: "the script",
+        examples: &[Example { line: ".completions bash", output: "" }],
+        ..PLAIN
+    },
+    Spec {
+        verb: Verb::Man,
+        name: ".man",
+        summary: "print the manual page",
+        details: "Prints the manual page in the language of man: kvdb man > kvdb.1, then man ./kvdb.1.",
+        reply: "the page",
+        examples: &[Example { line: ".man", output: "" }],
+        ..PLAIN
+    },
+    Spec {
+        verb: Verb::Tutorial,
+        name: ".tutorial",
+        summary: "learn kvdb in five minutes",
+        details: "Begins a tour in short steps at the prompt, on a database of its own that is gone afterwards. .tutorial once \
+                  more, exit or Ctrl-D leaves it at any time and comes back to the database that was open.",
+        reply: "the first step",
+        examples: &[Example { line: ".tutorial", output: "" }],
+        exits: &[(2, "there is no prompt")],
         ..PLAIN
     },
     Spec {
