@@ -241,7 +241,7 @@ mod tests {
         );
         assert_eq!(words("begin "), Vec::<String>::new());
         assert_eq!(words("help rollb"), ["help rollback "]);
-        for nothing in ["get na", "nonsense x", "set a b --", "\"se", "incr a ", "scan --limit "] {
+        for nothing in ["get na", "nonsense x", "append a b --", "\"se", "incr a ", "scan --limit "] {
             assert_eq!(words(nothing), Vec::<String>::new(), "{nothing}");
         }
     }

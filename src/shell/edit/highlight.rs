@@ -107,6 +107,17 @@ fn mark_quoted(line: &str, span: Range<usize>, marks: &mut [Mark]) {
     }
 }
 
+/// Where a string in double quotes ends whose escapes may be wrong.
+fn string_end(line: &str, start: usize) -> usize {
+    let mut is_escaped = false;
+    let quote = line[start..].char_indices().skip(1).find(|&(_, c)| {
+        let ends = c == '"' && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+        ends
+    });
+    quote.map_or(line.len(), |(at, _)| start + at + 1)
+}
+
 /// How long the escape is with which this begins. A character that is no ASCII is left to the error that it is.
 fn escape_len(bytes: &[u8]) -> usize {
     let len = match bytes.get(1) {
@@ -129,8 +140,8 @@ fn mark_pair(line: &str, span: Range<usize>, marks: &mut [Mark]) {
 /// What begins with a token that can't be read.
 fn mark_rest(line: &str, reading: &Reading<'_>, cursor: Option<usize>, marks: &mut [Mark]) {
     let Some(error) = &reading.error else { return };
-    if line[reading.rest..].starts_with(['"', '\'']) {
-        mark_quoted(line, reading.rest..line.len(), marks);
+    if line[reading.rest..].starts_with('"') {
+        mark_quoted(line, reading.rest..string_end(line, reading.rest), marks);
     }
     if let Some(open) = reading.open_quote() {
         mark_quoted(line, open..line.len(), marks);
@@ -217,6 +228,8 @@ mod tests {
         typed("incr a x", "vvvv...c");
         typed("incr a x ", "vvvv...E.");
         typed("set a \"\\q", "vvv...sEE");
+        typed("set a \"\\qy\\\"\" b ", "vvv...sEEsees...");
+        typed("gte name --x ", "EEE..........");
         typed("set a \"\\x", "vvv...see");
         typed("set a \"\\x4g\"", "vvv...sEEEss");
         typed("set a \"b\"c", "vvv...sssE");

@@ -158,11 +158,11 @@ mod tests {
 
     #[test]
     fn what_may_follow_is_shown() {
-        assert_eq!(shown("set "), "KEY VALUE");
-        assert_eq!(shown("set name"), " VALUE");
-        assert_eq!(shown("set name "), "VALUE");
-        assert_eq!(shown("set name v"), "");
-        assert_eq!(shown("get a "), "[KEY...]");
+        assert_eq!(shown("append "), "KEY VALUE");
+        assert_eq!(shown("append name"), " VALUE");
+        assert_eq!(shown("append name "), "VALUE");
+        assert_eq!(shown("append name v"), "");
+        assert_eq!(shown("exists a "), "[KEY...]");
         assert_eq!(
             shown("scan --from"),
             " KEY [PREFIX] [--to KEY] [--reverse] [--limit N] [--keys] [--values]"
@@ -187,7 +187,7 @@ mod tests {
     fn an_open_quote_of_an_earlier_line_is_named() {
         assert_eq!(shown("set a \"x\ny "), "   (\" is open)");
         assert_eq!(shown("set a 'x\ny"), "   (' is open)");
-        assert_eq!(shown("set a 'x\ny'\nget "), "KEY...");
+        assert_eq!(shown("set a 'x\ny'\nexists "), "KEY...");
     }
 
     #[test]
@@ -198,7 +198,7 @@ mod tests {
             (whole.shown.as_str(), whole.taken.as_deref()),
             ("ame \"Jaya ...", Some("ame \"Jaya\nKrishna\""))
         );
-        assert_eq!(from("set ", "name 1").shown, "KEY VALUE");
+        assert_eq!(from("append ", "name 1").shown, "KEY VALUE");
         assert_eq!(from("set n", "\u{1b}[2J").shown, "?[2J");
     }
 

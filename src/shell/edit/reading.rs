@@ -66,6 +66,10 @@ impl Said {
             self.spec = if token.quoted { None } else { table::find(&token.bytes) };
             return Role::Verb(self.spec);
         }
+        if self.spec.is_none() {
+            // Of a command that does not exist nothing else can be wrong.
+            return Role::Argument(Kind::Value);
+        }
         let looks_like_option = !self.is_literal && !token.quoted && token.bytes.starts_with(b"--");
         match self.awaited.take() {
             Some((_, kind)) if token.attached || !looks_like_option => return Role::OptionValue(kind),
@@ -281,7 +285,7 @@ mod tests {
         assert_eq!(roles("set -- --a --b"), ["verb set", "--", "Key", "Value"]);
         assert_eq!(roles("scan --lim 5"), ["verb scan", "option ?", "Bound"]);
         assert_eq!(roles("set --value-file f"), ["verb set", "option ?", "Key"]);
-        assert_eq!(roles("gte a"), ["verb ?", "stray"]);
+        assert_eq!(roles("gte a --b"), ["verb ?", "Value", "Value"]);
         assert_eq!(roles("# get a"), Vec::<String>::new());
     }
 
@@ -292,7 +296,7 @@ mod tests {
         };
         assert_eq!(left("scan --from a --keys"), ["--to", "--reverse", "--limit"]);
         assert_eq!(left("scan --"), Vec::<&str>::new());
-        assert_eq!(left("set a b"), Vec::<&str>::new());
+        assert_eq!(left("append a b"), Vec::<&str>::new());
     }
 
     fn at(text: &str) -> Option<(usize, String, Quotes, bool)> {
