@@ -12,8 +12,9 @@
 //!
 //! Both are the work of a thread, which is started when there is enough to flush, or when the handle is opened and finds
 //! something to merge, and ends when nothing is due. While it merges it flushes, too: nobody waits for a merge. Where it
-//! falls behind, or where there is to be no thread, a writer does the work itself, a piece at a time. A handle that is closed gives up the slice it is at, flushes a log that would take the next process long to read, and
-//! pays for what it flushed with slices of what there is to merge: so a database that only short-lived processes write to is kept in shape as well.
+//! falls behind, or where there is to be no thread, a writer does the work itself, a piece at a time. A handle that is closed
+//! gives up the slice it is at, flushes a log that would take the next process long to read, and pays for what it flushed
+//! with slices of what there is to merge: so a database that only short-lived processes write to is kept in shape as well.
 //!
 //! Opening reads the manifest and the log behind it, never a table: tables are opened when they are first read. When a
 //! table is gone because another process merged it, the handle takes up the manifest and looks again.
@@ -85,7 +86,6 @@ impl KvEngine {
     pub(crate) fn open(place: Place, manifest: Manifest, options: &Options) -> Result<Self> {
         let begun = manifest.merging;
         let log = WalEngine::open(place, manifest, options)?;
-        let is_due = log.peek(|tree: &Tree| plan(&tree.version.shapes(), begun).is_some());
         let shared = Shared {
             log,
             pace: options.pace,
@@ -93,7 +93,8 @@ impl KvEngine {
             flushed_bytes: AtomicU64::new(0),
         };
         let engine = Self { shared: Arc::new(shared), background: Mutex::default() };
-        if is_due && options.pace.in_background && engine.read_only().is_none() {
+        let is_due = |tree: &Tree| plan(&tree.version.shapes(), begun).is_some();
+        if options.pace.in_background && engine.read_only().is_none() && engine.shared.log.peek(is_due) {
             engine.work_in_background();
         }
         Ok(engine)

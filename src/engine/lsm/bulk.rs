@@ -194,10 +194,7 @@ impl Loose {
         let open =
             |table: &TableMeta| Arc::new(LazyTable::new(RunTable::whole(table.clone()), self.place.clone()));
         let runs: Vec<Run> = self.runs.iter().map(|run| Run(run.iter().map(open).collect())).collect();
-        let mut sources: Vec<Box<dyn Source + '_>> = Vec::new();
-        for run in &runs {
-            sources.push(Box::new(run.walk(&KeyRange::all(), Direction::Forward)));
-        }
+        let sources = runs.iter().map(|run| run.walk(&KeyRange::all(), Direction::Forward)).collect();
         let merged = self.write_tables(&mut Merge::new(sources, Direction::Forward)?)?;
         let before = std::mem::replace(&mut self.runs, vec![merged]);
         for table in before.iter().flatten() {

@@ -18,7 +18,7 @@
 
 use std::sync::Arc;
 
-use super::merge::{Merge, Source};
+use super::merge::Merge;
 use super::plan::plan;
 use super::tables::{self, Target, Written};
 use super::version::{LazyTable, Run, Version};
@@ -170,10 +170,8 @@ impl Slice<'_> {
             limit: split.end.map(|end| (sizes.slice, end)),
             table_bytes: sizes.table,
         };
-        let mut sources: Vec<Box<dyn Source + '_>> = Vec::new();
-        for run in self.newer.iter().chain([&split.touched]) {
-            sources.push(Box::new(run.walk(&KeyRange::all(), Direction::Forward)));
-        }
+        let runs = self.newer.iter().chain([&split.touched]);
+        let sources = runs.map(|run| run.walk(&KeyRange::all(), Direction::Forward)).collect();
         let written = target.write(&mut Merge::new(sources, Direction::Forward)?, progress)?;
         let next_merged = written.next;
         let written_bytes = tables::total_len(&written.tables);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::memtable::Memtable;
-use super::merge::{Merge, Source};
+use super::merge::Merge;
 use super::tables::{self, Target};
 use super::version::Version;
 use crate::engine::Progress;
@@ -46,10 +46,8 @@ pub(crate) fn write(
     }
     let memtables: Vec<&Memtable> =
         sealed.view.iter().filter(|(segment, _)| *segment >= manifest.first.id).map(|(_, m)| &**m).collect();
-    let mut sources: Vec<Box<dyn Source + '_>> = Vec::new();
-    for memtable in memtables.iter().rev() {
-        sources.push(Box::new(memtable.walk(&KeyRange::all(), Direction::Forward)));
-    }
+    let newest_first = memtables.iter().rev();
+    let sources = newest_first.map(|memtable| memtable.walk(&KeyRange::all(), Direction::Forward)).collect();
     let target = Target {
         place,
         seed: manifest.seed,

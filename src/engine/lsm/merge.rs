@@ -37,28 +37,6 @@ pub(crate) trait Source {
     fn lsn(&self) -> Lsn;
 }
 
-impl<S: Source + ?Sized> Source for Box<S> {
-    fn advance(&mut self) -> Result<bool> {
-        (**self).advance()
-    }
-
-    fn key(&self) -> &[u8] {
-        (**self).key()
-    }
-
-    fn value(&self) -> Result<Option<&[u8]>> {
-        (**self).value()
-    }
-
-    fn expires(&self) -> Option<Timestamp> {
-        (**self).expires()
-    }
-
-    fn lsn(&self) -> Lsn {
-        (**self).lsn()
-    }
-}
-
 /// A merge of sources, itself one.
 pub(crate) struct Merge<S> {
     /// Newest first.

@@ -167,10 +167,7 @@ impl<M: Memory> Maintenance<'_, M> {
     pub(crate) fn seal<S>(&self, view: impl FnOnce(&M) -> S) -> Result<Sealed<S>> {
         let engine = self.engine;
         let first = self.manifest()?.first.id;
-        let mut inner = engine.inner();
-        inner.check_usable()?;
-        engine.flush_group(&mut inner)?;
-        engine.catch_up(&mut inner, LockKind::Exclusive, "compact")?;
+        let mut inner = self.stop_writers("compact")?;
         let rotated = engine.rotate(&mut inner, 0, Growth::Small, 0);
         let mut published = engine.published_mut();
         if rotated.is_ok() {
@@ -211,11 +208,8 @@ impl<M: Memory> Maintenance<'_, M> {
     /// [`Engine::turn`](crate::engine::Engine::turn).
     pub(crate) fn install(&self, edit: impl FnOnce(&mut Manifest) -> Result<()>) -> Result<()> {
         let engine = self.engine;
-        let mut inner = engine.inner();
-        inner.check_usable()?;
-        engine.flush_group(&mut inner)?;
         // What is in force may stand for more of the log than this handle has seen.
-        engine.catch_up(&mut inner, LockKind::Exclusive, "compact")?;
+        let mut inner = self.stop_writers("compact")?;
         let installed = self.replace(&mut inner, edit);
         engine.lock.release();
         drop(inner);
@@ -236,10 +230,7 @@ impl<M: Memory> Maintenance<'_, M> {
     ) -> Result<()> {
         let engine = self.engine;
         let first = self.manifest()?.first.id;
-        let mut inner = engine.inner();
-        inner.check_usable()?;
-        engine.flush_group(&mut inner)?;
-        engine.catch_up(&mut inner, LockKind::Exclusive, "load")?;
+        let mut inner = self.stop_writers("load")?;
         let lsn = inner.follower.segment.position().lsn;
         let begun = if lsn == Lsn::ZERO { sync_name(self.place()) } else { Ok(()) };
         let sealed = begun.and_then(|()| engine.rotate(&mut inner, 0, Growth::Small, left_out));
@@ -263,6 +254,16 @@ impl<M: Memory> Maintenance<'_, M> {
         drop(inner);
         self.sweep(&installed?);
         Ok(())
+    }
+
+    /// Takes `LOCK`, the whole log read and nothing of this handle on its way to the device. `verb` is for those who wait.
+    fn stop_writers(&self, verb: &'static str) -> Result<MutexGuard<'_, Inner>> {
+        let engine = self.engine;
+        let mut inner = engine.inner();
+        inner.check_usable()?;
+        engine.flush_group(&mut inner)?;
+        engine.catch_up(&mut inner, LockKind::Exclusive, verb)?;
+        Ok(inner)
     }
 
     /// Replaces the manifest and goes on from it. `LOCK` is held, and the log was read to its end.
