@@ -65,6 +65,9 @@ pub(crate) use chain::find_or_create;
 pub(crate) use maintain::{Maintenance, Sealed};
 pub(crate) use turn::WalTurn;
 
+/// A process queues for `LOCK` at least every so many commands, whatever the notes say.
+const MAX_UNQUEUED: usize = 64;
+
 /// What the log adds up to, as an engine keeps it: on top of what the manifest's files hold, it is fed every operation in log
 /// order.
 pub(crate) trait Memory: Send + Sync + Sized {
@@ -105,6 +108,8 @@ pub(crate) struct WalEngine<M> {
     maintaining: Exclusive,
     merging: Exclusive,
     notes: Notes,
+    /// How often in a row `LOCK` was taken without queueing for it.
+    unqueued: AtomicUsize,
     /// Drawn once: see the nonce of a record.
     nonce: u32,
     /// What readers see. Threads that read do not get into each other's way: each has a part of the lock. Lock order: `inner`
@@ -193,6 +198,7 @@ impl<M: Memory> WalEngine<M> {
             patience: Patience { timeout: options.lock_timeout, interrupt: options.interrupt.clone() },
             read_only,
             notes,
+            unqueued: AtomicUsize::new(0),
             #[expect(clippy::cast_possible_truncation, reason = "any 32 random bits do")]
             nonce: random_u64() as u32,
             published: ShardedLock::new(Published {
@@ -334,15 +340,38 @@ impl<M: Memory> WalEngine<M> {
         self.published.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes `LOCK`, queueing at the turnstile, and says who has it now.
+    /// Takes `LOCK` and says who has it now.
     fn acquire(&self, kind: LockKind, verb: &str) -> Result<()> {
-        let start = Instant::now();
-        self.wait_for(&self.turnstile, LockKind::Exclusive, start)?;
-        let acquired = self.wait_for(&self.lock, kind, start);
-        self.turnstile.release();
-        acquired?;
+        if !self.acquire_unqueued(kind)? {
+            self.acquire_in_turn(kind)?;
+        }
         self.notes.sign(verb);
         Ok(())
+    }
+
+    /// Takes `LOCK` if it is free and nobody is known to wait for it. That notes may be wrong is why it is done only so often.
+    fn acquire_unqueued(&self, kind: LockKind) -> Result<bool> {
+        let may = self.unqueued.fetch_add(1, Ordering::Relaxed) < MAX_UNQUEUED && self.notes.nobody_waits();
+        if may { self.lock.try_acquire(kind) } else { Ok(false) }
+    }
+
+    /// Takes `LOCK`, queueing at the turnstile.
+    fn acquire_in_turn(&self, kind: LockKind) -> Result<()> {
+        let start = Instant::now();
+        self.unqueued.store(0, Ordering::Relaxed);
+        self.wait_for(&self.turnstile, LockKind::Exclusive, start)?;
+        let acquired = self.acquire_at_front(kind, start);
+        self.notes.set_waiting(false);
+        self.turnstile.release();
+        acquired
+    }
+
+    fn acquire_at_front(&self, kind: LockKind, start: Instant) -> Result<()> {
+        if self.lock.try_acquire(kind)? {
+            return Ok(());
+        }
+        self.notes.set_waiting(true);
+        self.wait_for(&self.lock, kind, start)
     }
 
     /// Takes a lock for a command that began to wait at `start`, and counts the time if somebody else has it.

@@ -1,5 +1,5 @@
-//! Notes that processes leave for each other in the file `SHM`: how far the log is durable, who holds the lock, and what the
-//! database's clock said.
+//! Notes that processes leave for each other in the file `SHM`: how far the log is durable, who holds the lock, what the
+//! database's clock said, and whether somebody waits for the lock.
 //!
 //! ```text
 //!  0        4        8        12       16                                32               40
@@ -17,10 +17,15 @@
 //!  ┌────────┬────────┬─────────────────┬────────────────────────────────┬────────────────┬────────────────┬─
 //!  │ "kvck" │ crc    │        0        │ boot id                        │ clock, unix ns │ uptime, ns     │
 //!  └────────┴────────┴─────────────────┴────────────────────────────────┴────────────────┴────────────────┴─
+//!
+//!  192      196      200      204      208                               224
+//!  ┌────────┬────────┬────────┬────────┬────────────────────────────────┬─ … 256
+//!  │ "kvwt" │ crc    │waiting │   0    │ boot id                        │
+//!  └────────┴────────┴────────┴────────┴────────────────────────────────┘
 //! ```
 //!
 //! The file is advisory. It may be missing, stale, or hold garbage at any time; a note that does not verify or is of another
-//! boot does not exist. A note can save a sync or a look-ahead, or reveal that durable records are gone; it can never
+//! boot does not exist. A note can save a sync, a look-ahead or a lock, or reveal that durable records are gone; it can never
 //! make anything count as durable that was not: it is written after the sync that it reports, and the page cache that it lives in
 //! dies with the boot that it names. Only of the note of the clock something counts in later boots as well: the time in it,
 //! before which no process reads the clock. It was read, whatever became of the machine since.
@@ -30,7 +35,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Life;
 use super::codec::{crc32, put, u32_at, u64_at, u128_at};
-use super::fs::{File, read_full_at, write_all_at};
+use super::fs::{File, look_full_at, write_all_at};
 use crate::error::Holder;
 use crate::types::{FileId, Lsn};
 
@@ -40,10 +45,13 @@ const DURABLE_MAGIC: [u8; 4] = *b"kvsh";
 const HOLDER_MAGIC: [u8; 4] = *b"kvhl";
 const CLOCK_OFFSET: u64 = 2 * NOTE_LEN as u64;
 const CLOCK_MAGIC: [u8; 4] = *b"kvck";
+const WAITING_OFFSET: u64 = 3 * NOTE_LEN as u64;
+const WAITING_MAGIC: [u8; 4] = *b"kvwt";
 
 const CRC: usize = 4;
 const DROPPED: usize = 8;
 const PID: usize = 8;
+const WAITING: usize = 8;
 const BOOT: usize = 16;
 const SALT: usize = 32;
 const ID: usize = 40;
@@ -81,12 +89,13 @@ pub(crate) struct ClockNote {
 pub(crate) struct Notes {
     file: Option<Arc<dyn File>>,
     boot_id: u128,
+    pid: u32,
 }
 
 impl Notes {
     /// Notes in `file`; without a file nothing is ever found or kept.
-    pub(crate) const fn new(file: Option<Arc<dyn File>>, boot_id: u128) -> Self {
-        Self { file, boot_id }
+    pub(crate) fn new(file: Option<Arc<dyn File>>, boot_id: u128) -> Self {
+        Self { file, boot_id, pid: std::process::id() }
     }
 
     /// The last note on durability of this boot. Where boots can't be told apart there is none.
@@ -148,10 +157,24 @@ impl Notes {
     pub(crate) fn sign(&self, verb: &str) {
         let mut note = [0; NOTE_LEN];
         let millis = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX);
-        put(&mut note, PID, &std::process::id().to_le_bytes());
+        put(&mut note, PID, &self.pid.to_le_bytes());
         put(&mut note, SINCE, &millis.to_le_bytes());
         put(&mut note, VERB, &verb.as_bytes()[..verb.len().min(NOTE_LEN - VERB)]);
         self.write(HOLDER_OFFSET, HOLDER_MAGIC, note);
+    }
+
+    /// Whether a note says that nobody waits for the lock.
+    pub(crate) fn nobody_waits(&self) -> bool {
+        self.read(WAITING_OFFSET, WAITING_MAGIC).is_some_and(|note| u32_at(&note, WAITING) == Some(0))
+    }
+
+    /// Says whether somebody waits for the lock. The turnstile is held, so that nobody else knows better.
+    pub(crate) fn set_waiting(&self, is_waiting: bool) {
+        if is_waiting == self.nobody_waits() {
+            let mut note = [0; NOTE_LEN];
+            put(&mut note, WAITING, &u32::from(is_waiting).to_le_bytes());
+            self.write(WAITING_OFFSET, WAITING_MAGIC, note);
+        }
     }
 
     fn read(&self, offset: u64, magic: [u8; 4]) -> Option<[u8; NOTE_LEN]> {
@@ -161,7 +184,7 @@ impl Notes {
 
     fn read_of_any_boot(&self, offset: u64, magic: [u8; 4]) -> Option<[u8; NOTE_LEN]> {
         let mut note = [0; NOTE_LEN];
-        let len = read_full_at(&**self.file.as_ref()?, &mut note, offset).ok()?;
+        let len = look_full_at(&**self.file.as_ref()?, &mut note, offset).ok()?;
         let valid = len == NOTE_LEN && note.starts_with(&magic) && u32_at(&note, CRC)? == checksum(&note);
         valid.then_some(note)
     }

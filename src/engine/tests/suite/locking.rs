@@ -48,6 +48,49 @@ fn who_waits_too_long_is_told_for_whom() {
     assert_eq!(holder.get("k").unwrap().unwrap(), b"w");
 }
 
+/// Nobody waits, so the turnstile is passed by; but not forever, because the note that says so may be wrong.
+#[test]
+fn who_is_told_that_nobody_waits_queues_now_and_then_all_the_same() {
+    let disk = SimFs::new();
+    let db = impatient(&disk);
+    db.set("k", "v").unwrap();
+    let process = disk.process();
+    let turnstile = process.open(&path("TURN"), OpenMode::Read).unwrap();
+    assert!(turnstile.try_lock(LockKind::Exclusive).unwrap());
+    let outcome = (0..1_000).find_map(|number| Some((number, db.set("k", "v").err()?)));
+    let (unqueued, error) = outcome.expect("it queues at last");
+    assert!((1..100).contains(&unqueued), "{unqueued}");
+    assert!(matches!(error, Error::Busy { lock: "TURN", .. }), "{error}");
+}
+
+#[test]
+fn who_is_told_that_somebody_waits_queues() {
+    let disk = SimFs::new();
+    let (holder, waiting) = (open(&disk), open(&disk));
+    holder.set("k", "v").unwrap();
+    let quiet = disk.read_file(path("SHM")).unwrap();
+    let turn = holder.turn("test").unwrap();
+    let busy = std::thread::scope(|scope| {
+        scope.spawn(|| waiting.set("k", "w").unwrap());
+        let mut notes = (0..10_000).map(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            disk.read_file(path("SHM")).unwrap()
+        });
+        let busy =
+            notes.find(|notes| notes[192..] != quiet[192..]).expect("the waiting thread leaves a note");
+        turn.commit().unwrap();
+        busy
+    });
+    assert_eq!(disk.read_file(path("SHM")).unwrap()[192..], quiet[192..], "nobody waits any more");
+    disk.write_file(path("SHM"), &busy).unwrap();
+    let process = disk.process();
+    let turnstile = process.open(&path("TURN"), OpenMode::Read).unwrap();
+    assert!(turnstile.try_lock(LockKind::Exclusive).unwrap());
+    let error = impatient(&disk).set("k", "x").unwrap_err();
+    assert!(matches!(error, Error::Busy { lock: "TURN", .. }), "{error}");
+    drop(process);
+}
+
 #[test]
 fn a_second_compaction_is_told_that_one_is_running() {
     let disk = SimFs::new();
