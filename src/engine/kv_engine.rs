@@ -11,7 +11,8 @@
 //! [slices](lsm::compact) each of which is worth something by itself.
 //!
 //! Both are the work of a thread, which is started when there is enough to flush, or when the handle is opened and finds
-//! something to merge, and ends when nothing is due. While it merges it flushes, too: nobody waits for a merge. Where it
+//! something to merge, and ends when nothing is due. While nobody writes it also merges what is not due but makes reads
+//! faster. While it merges it flushes, too: nobody waits for a merge. Where it
 //! falls behind, or where there is to be no thread, a writer does the work itself, a piece at a time. A handle that is closed
 //! gives up the slice it is at, flushes a log that would take the next process long to read, and pays for what it flushed
 //! with slices of what there is to merge: so a database that only short-lived processes write to is kept in shape as well.
@@ -27,11 +28,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::lsm::compact::{self, Sizes};
+use super::lsm::compact::{self, Plan, Sizes};
 use super::lsm::figures;
 use super::lsm::flush::{self, SealedMemtables};
 use super::lsm::memtable::Memtable;
-use super::lsm::plan::plan;
+use super::lsm::plan::{plan, plan_at_leisure};
 use super::lsm::tree::Tree;
 use super::lsm::view::View;
 use super::wal_engine::{Maintenance, Memory, WalEngine, WalTurn};
@@ -57,6 +58,9 @@ const FLUSHED_PER_MERGED: u64 = 4;
 
 /// How long the background leaves the right to merge to others between two slices: longer than they sleep while waiting.
 const BETWEEN_SLICES: Duration = Duration::from_millis(8);
+
+/// How long the background waits at most before it looks again whether somebody writes.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// `.stats` counts so many keys; of more it gives an estimate.
 const MAX_COUNTED: u64 = 1 << 20;
@@ -93,7 +97,7 @@ impl KvEngine {
             flushed_bytes: AtomicU64::new(0),
         };
         let engine = Self { shared: Arc::new(shared), background: Mutex::default() };
-        let is_due = |tree: &Tree| plan(&tree.version.shapes(), begun).is_some();
+        let is_due = |tree: &Tree| plan_at_leisure(&tree.version.shapes(), begun).is_some();
         if options.pace.in_background && engine.read_only().is_none() && engine.shared.log.peek(is_due) {
             engine.work_in_background();
         }
@@ -135,7 +139,7 @@ impl KvEngine {
         if runs > MAX_RUNS
             && let Ok(Some(right)) = shared.log.try_merge()
         {
-            drop(shared.merge_slice(&right, shared.pace.short_slice));
+            drop(shared.merge_slice(&right, plan, shared.pace.short_slice));
         }
     }
 
@@ -154,6 +158,7 @@ impl KvEngine {
         let background = self.background.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = background {
             self.shared.stop.store(true, Ordering::Relaxed);
+            thread.thread().unpark();
             // What it did not get done is left for the next time.
             drop(thread.join());
             self.shared.stop.store(false, Ordering::Relaxed);
@@ -163,8 +168,7 @@ impl KvEngine {
     /// Flushes the log if this handle wrote to it and it has grown.
     fn flush_what_is_left(&self) {
         let log = &self.shared.log;
-        let wrote = log.counters().commits.load(Ordering::Relaxed) > 0;
-        if !wrote || log.log_bytes() < MAX_LEFT_BYTES {
+        if self.shared.commits() == 0 || log.log_bytes() < MAX_LEFT_BYTES {
             return;
         }
         if let Ok(Some(maintenance)) = log.try_maintain()
@@ -184,14 +188,31 @@ impl Drop for KvEngine {
 impl Shared {
     /// Flushes and merges until all is well, an error ends it, or another process is at it.
     fn work(&self) {
+        let (mut seen, mut pause) = (None, BETWEEN_SLICES);
         while !self.is_stopped() {
             self.flush_if_due();
-            match self.log.try_merge() {
-                Ok(Some(right)) if self.merge_slice(&right, self.pace.slice).unwrap_or(false) => {}
-                _ => break,
-            }
-            std::thread::sleep(BETWEEN_SLICES);
+            let commits = self.commits();
+            let is_idle = seen.replace(commits) == Some(commits);
+            let plan = if is_idle { plan_at_leisure } else { plan };
+            pause = match self.try_to_merge(plan, self.pace.slice) {
+                Some(true) => BETWEEN_SLICES,
+                Some(false) if !is_idle => (2 * pause).min(LONGEST_PAUSE),
+                Some(false) | None => break,
+            };
+            std::thread::park_timeout(pause);
         }
+    }
+
+    /// Merges a slice of what `plan` says. Whether there was something to merge; `None` when another process is at it, or after
+    /// an error, which is left for the next time.
+    fn try_to_merge(&self, plan: Plan, slice: u64) -> Option<bool> {
+        let right = self.log.try_merge().ok()??;
+        self.merge_slice(&right, plan, slice).ok()
+    }
+
+    /// How many batches this handle committed.
+    fn commits(&self) -> u64 {
+        self.log.counters().commits.load(Ordering::Relaxed)
     }
 
     /// Merges a little of what there is to merge, in proportion to what the handle flushed. It is as well if somebody else is at
@@ -202,8 +223,7 @@ impl Shared {
         while debt > 0 {
             let slice = debt.min(self.pace.slice);
             debt -= slice;
-            let merged = self.log.try_merge().map(|right| right.map(|right| self.merge_slice(&right, slice)));
-            if !matches!(merged, Ok(Some(Ok(true)))) {
+            if self.try_to_merge(plan, slice) != Some(true) {
                 break;
             }
         }
@@ -224,8 +244,8 @@ impl Shared {
     }
 
     /// Merges a slice, and flushes meanwhile what is due.
-    fn merge_slice(&self, right: &Maintenance<'_, Tree>, slice: u64) -> Result<bool> {
-        compact::merge_slice(right, Sizes { slice, table: self.pace.table }, &mut || {
+    fn merge_slice(&self, right: &Maintenance<'_, Tree>, plan: Plan, slice: u64) -> Result<bool> {
+        compact::merge_slice(right, plan, Sizes { slice, table: self.pace.table }, &mut || {
             self.flush_if_due();
             !self.is_stopped()
         })
@@ -563,6 +583,36 @@ mod tests {
     }
 
     #[test]
+    fn runs_that_need_not_be_merged_are_while_nobody_writes() {
+        let disk = SimFs::new();
+        let (first, mut model) = (open(&disk), BTreeMap::new());
+        write_run(&first, &Db::from_engine(first.clone()), &mut model, 1);
+        // Other keys: nothing of the first run is outdated.
+        let mut more = Batch::new();
+        for number in 0..KEYS {
+            more.set(number.to_be_bytes().to_vec(), "v");
+        }
+        let runs = |engine: &KvEngine| engine.shared.log.merge().unwrap().manifest().unwrap().runs.len();
+        let db = Db::from_engine(first.clone());
+        db.write(more).unwrap();
+        let maintenance = first.shared.log.maintain().unwrap();
+        let sealed = maintenance.seal(sealed_memtables).unwrap();
+        first.shared.flush(&maintenance, &sealed, &mut |_| true).unwrap();
+        drop(maintenance);
+        assert_eq!(
+            (runs(&first), first.shared.log.peek(|tree| plan(&tree.version.shapes(), None))),
+            (2, None)
+        );
+        let session = open_as(&disk, true);
+        let start = std::time::Instant::now();
+        while runs(&session) > 1 && start.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(runs(&session), 1);
+        assert_eq!(session.stats().unwrap().keys, KEYS + model.len() as u64);
+    }
+
+    #[test]
     fn runs_that_follow_one_another_become_one_without_being_written_again() {
         let disk = SimFs::new();
         let (engine, mut model) = (open(&disk), BTreeMap::new());
@@ -580,7 +630,7 @@ mod tests {
         }
         let right = engine.shared.log.merge().unwrap();
         let sizes = Sizes { slice: 40_000, table: 15_000 };
-        while compact::merge_slice(&right, sizes, &mut || true).unwrap() {}
+        while compact::merge_slice(&right, plan, sizes, &mut || true).unwrap() {}
         let manifest = right.manifest().unwrap();
         drop(right);
         assert_eq!((manifest.runs.len(), manifest.next_merged), (1, FileId(2)));
@@ -603,7 +653,7 @@ mod tests {
                 let other = open(&disk);
                 let right = other.shared.log.merge().unwrap();
                 let sizes = Sizes { slice: 40_000, table: 15_000 };
-                if !compact::merge_slice(&right, sizes, &mut || true).unwrap() {
+                if !compact::merge_slice(&right, plan, sizes, &mut || true).unwrap() {
                     break;
                 }
                 slices += 1;

@@ -64,6 +64,9 @@ impl Bulk for KvBulk<'_> {
         let Some((right, loose)) = self.loose.take() else { return Ok(()) };
         let installed = install(self.engine, &maintenance, &loose, run);
         drop(right);
+        if installed.is_ok() && self.engine.shared.pace.in_background {
+            self.engine.work_in_background();
+        }
         installed
     }
 }

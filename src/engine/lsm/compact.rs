@@ -19,7 +19,7 @@
 use std::sync::Arc;
 
 use super::merge::Merge;
-use super::plan::plan;
+use super::plan::RunShape;
 use super::tables::{self, Target, Written};
 use super::version::{LazyTable, Run, Version};
 use crate::engine::Progress;
@@ -40,12 +40,16 @@ pub(crate) struct Sizes {
 /// A table that has less than this part of the usual size is rather merged than moved.
 const SMALL_TABLES: u64 = 8;
 
-/// Merges the next slice of what [`plan`] says; `false` when there is nothing to merge.
+/// What to merge next: see [`plan`](super::plan).
+pub(crate) type Plan = fn(&[RunShape], Option<Merging>) -> Option<Merging>;
+
+/// Merges the next slice of what `plan` says; `false` when there is nothing to merge.
 ///
 /// # Errors
 /// `Interrupted` when `progress` says stop, corruption, I/O: the slice is not merged.
 pub(crate) fn merge_slice<M: Memory>(
     right: &Maintenance<'_, M>,
+    plan: Plan,
     sizes: Sizes,
     progress: &mut dyn FnMut() -> bool,
 ) -> Result<bool> {

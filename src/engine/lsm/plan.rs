@@ -26,6 +26,12 @@ const MAX_RUNS: usize = 24;
 /// A run counts as similar when it is at most this many times as large as the newest of the group.
 const SIMILAR: u64 = 4;
 
+/// While nobody writes, a run is merged with the newer ones if it is at most this many times as large as all of them together.
+const SIMILAR_AT_LEISURE: u64 = 2;
+
+/// The most bytes that are merged only because there is time: some seconds of work.
+const MAX_BYTES_AT_LEISURE: u64 = 1 << 30;
+
 /// A merge into the oldest run is due when this many outdated bytes come on 100 others.
 const MAX_OUTDATED: u64 = 25;
 
@@ -43,6 +49,24 @@ pub(crate) struct RunShape {
 /// What to merge next, given the runs, newest first, and the merge that has begun; `None` when all is well.
 pub(crate) fn plan(runs: &[RunShape], begun: Option<Merging>) -> Option<Merging> {
     begun.or_else(|| last_merge(runs)).or_else(|| tier_merge(runs)).or_else(|| too_many(runs))
+}
+
+/// The same while nobody writes: also what is not due, but makes reads faster for little. Of what
+/// it writes at least a third is new to the run.
+pub(crate) fn plan_at_leisure(runs: &[RunShape], begun: Option<Merging>) -> Option<Merging> {
+    plan(runs, begun).or_else(|| leisurely_merge(runs))
+}
+
+/// The newest runs, as far as none is much larger than what comes before it.
+fn leisurely_merge(runs: &[RunShape]) -> Option<Merging> {
+    let mut newer_bytes = 0;
+    let count = runs.iter().take_while(|run| {
+        let fits = newer_bytes == 0 || run.bytes <= SIMILAR_AT_LEISURE * newer_bytes;
+        newer_bytes += run.bytes;
+        fits && newer_bytes <= MAX_BYTES_AT_LEISURE
+    });
+    let count = count.count();
+    (count > 1).then(|| merging(0, count, runs.len()))
 }
 
 /// Everything, when enough is outdated.
@@ -112,6 +136,19 @@ mod tests {
         assert_eq!(plan(&runs, None), None);
         (runs[0].outdated_bytes, runs[1].outdated_bytes) = (10, 20);
         assert_eq!(plan(&runs, None), Some(Merging { below: 0, count: 3 }));
+    }
+
+    #[test]
+    fn while_nobody_writes_runs_of_similar_size_are_merged() {
+        let at_leisure =
+            |sizes: &[u64]| plan_at_leisure(&fresh(sizes), None).map(|merging| range(merging, sizes.len()));
+        assert_eq!(at_leisure(&[]), None);
+        assert_eq!(at_leisure(&[40]), None);
+        assert_eq!(at_leisure(&[20, 40, 40]), Some(0..3));
+        assert_eq!(at_leisure(&[1, 40, 40]), None);
+        assert_eq!(at_leisure(&[20, 40, 500]), Some(0..2));
+        assert_eq!(at_leisure(&[600 << 20, 600 << 20]), None, "that takes its time");
+        assert_eq!(at_leisure(&[4, 4, 5, 4, 9, 4, 4, 4, 1_000]), planned(&[4, 4, 5, 4, 9, 4, 4, 4, 1_000]));
     }
 
     #[test]
