@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::engine::{
-    Bulk as EngineBulk, Compaction, Engine, Progress, Snapshot as EngineSnapshot, Stats, Turn,
+    Bulk as EngineBulk, Check, Compaction, Engine, Progress, Repair, Snapshot as EngineSnapshot, Stats, Turn,
 };
 use crate::error::{Notice, Result};
 use crate::options::Options;
@@ -23,6 +23,42 @@ impl Options {
     /// `NoDatabase` when it is missing and not to be created; `NotADatabase`, `Format`, `Corruption`, `Io`.
     pub fn open(&self, dir: impl AsRef<Path>) -> Result<Db> {
         Ok(Db { engine: crate::engine::open(dir.as_ref(), self)? })
+    }
+
+    /// Checks the database in `dir` as [`Db::check`] does, also one that is too damaged to be opened. Nothing is written.
+    ///
+    /// # Errors
+    /// `NoDatabase`, `NotADatabase`, `Format`; `Interrupted` when `progress` said stop; `Busy`, `Io`. Damage is no error: it is what
+    /// is told.
+    pub fn check(&self, dir: impl AsRef<Path>, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Check> {
+        crate::engine::check_dir(dir.as_ref(), self, progress)
+    }
+
+    /// Writes everything that can be read of the database in `dir`, however damaged, to a new database in `new`, a directory that
+    /// must not exist, and tells exactly what could not be read. The damaged one is only read. Ends the use of neither: other
+    /// processes may go on with `dir`, and what they write meanwhile may be in the new one or not.
+    ///
+    /// ```
+    /// # let scratch = tempfile::tempdir().unwrap();
+    /// # let (dir, new) = (scratch.path().join("db"), scratch.path().join("new"));
+    /// kvdb::Db::open(&dir)?.set("name", "Ann")?;
+    /// std::fs::remove_file(dir.join("MANIFEST")).unwrap();
+    /// let repair = kvdb::Options::new().repair(&dir, &new, &mut |_| true)?;
+    /// assert!(repair.is_complete(), "the log held everything");
+    /// assert_eq!(kvdb::Db::open(&new)?.get("name")?.unwrap(), b"Ann");
+    /// # Ok::<(), kvdb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NoDatabase`, `NotADatabase`, `Format`; `Interrupted` when `progress` said stop; `Busy`; `Io`, `AlreadyExists` when `new`
+    /// exists. There is no new directory then.
+    pub fn repair(
+        &self,
+        dir: impl AsRef<Path>,
+        new: impl AsRef<Path>,
+        progress: &mut dyn FnMut(Progress) -> bool,
+    ) -> Result<Repair> {
+        crate::engine::repair_dir(dir.as_ref(), new.as_ref(), self, progress)
     }
 }
 
@@ -255,6 +291,33 @@ impl Db {
     /// As [`Engine::compact`].
     pub fn compact_with(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Compaction> {
         self.engine.compact(progress)
+    }
+
+    /// Reads every record, page and cross-reference of the files, and tells all that is wrong: the damage itself is no error.
+    /// Other handles and processes go on meanwhile.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = kvdb::Db::open(dir.path().join("db"))?;
+    /// db.set("name", "Ann")?;
+    /// let check = db.check()?;
+    /// assert!(check.is_clean(), "{:?}", check.faults);
+    /// assert_eq!(check.log_records, 1);
+    /// # Ok::<(), kvdb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Engine::check`].
+    pub fn check(&self) -> Result<Check> {
+        self.check_with(&mut |_| true)
+    }
+
+    /// As [`Db::check`], telling `progress` of each step; it returns whether to go on.
+    ///
+    /// # Errors
+    /// As [`Engine::check`].
+    pub fn check_with(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Check> {
+        self.engine.check(progress)
     }
 
     /// Does what dropping the last clone of the handle does, but keeps what is in memory: for processes that end now.

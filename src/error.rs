@@ -2,11 +2,16 @@
 //!
 //! [`ErrorKind`] is the short list to branch on; the variants of [`Error`] carry the details. Text is made once, here.
 
+mod fault;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::types::{Key, Lsn, MAX_KEY_LEN, MAX_VALUE_LEN, TooLate};
+
+pub use fault::Fault;
+pub(crate) use fault::keys_text;
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -190,8 +195,11 @@ impl Error {
             Self::Busy { .. } => {
                 "wait longer with --lock-timeout SECONDS, or end the process that holds it".into()
             }
-            Self::Corruption { .. } => {
-                "nothing was changed; copy the directory before anything else, then restore a dump".into()
+            Self::Corruption { file, .. } => {
+                let dir = shell_word(file.parent().unwrap_or(Path::new(".")));
+                format!(
+                    "kvdb --db {dir} check tells all that is wrong, kvdb --db {dir} repair saves the rest"
+                )
             }
             Self::Poisoned { .. } => {
                 "everything acknowledged before is kept; start kvdb again, it reads back what the device has"
@@ -226,6 +234,17 @@ impl From<TooLate> for Error {
 /// The path from the root, for a reader who may not know the working directory.
 fn whole_path(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// A path as a shell takes it.
+pub(crate) fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+:@,".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 /// Whether the operating system denies access, rather than failing to do its work.

@@ -36,7 +36,7 @@ use super::lsm::plan::{plan, plan_at_leisure};
 use super::lsm::tree::Tree;
 use super::lsm::view::View;
 use super::wal_engine::{Maintenance, Memory, WalEngine, WalTurn};
-use super::{Bulk, Compaction, Engine, Progress, Snapshot, Stats, Turn};
+use super::{Bulk, Check, Compaction, Engine, Progress, Snapshot, Stats, Turn, check};
 use crate::error::{Error, Notice, Result};
 use crate::options::{Options, Pace};
 use crate::storage::manifest::Manifest;
@@ -396,6 +396,11 @@ impl Engine for KvEngine {
         })?;
         drop(right);
         Ok(Compaction { bytes_before, bytes_after: self.shared.log.stats()?.disk_bytes })
+    }
+
+    fn check(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Check> {
+        let log = &self.shared.log;
+        check::check(log.place(), log.patience().clone(), progress)
     }
 
     fn close(&self) {

@@ -16,11 +16,14 @@
 //! * One batch is one record in the log, or one change of the manifest ([`Engine::bulk`]): applied whole or not at all,
 //!   whatever crashes when.
 
+mod check;
+mod inspect;
 mod key_map;
 mod kv_engine;
 mod lsm;
 #[cfg(test)]
 pub(crate) mod model;
+mod repair;
 mod simple_engine;
 mod stats;
 #[cfg(test)]
@@ -34,11 +37,14 @@ use crate::error::{Notice, Result};
 use crate::options::Options;
 use crate::storage::Place;
 use crate::storage::fs::{Fs, RealFs};
+use crate::storage::lock::Patience;
 use crate::storage::wal::record;
 use crate::types::{Batch, Direction, EngineKind, Entry, KeyRange, Lsn, Op, Timestamp, Value};
 use kv_engine::KvEngine;
 use simple_engine::SimpleEngine;
 
+pub use check::Check;
+pub use repair::{Lost, Repair};
 pub use stats::{Level, Rewrite, Stats};
 
 /// A database as the shell and the library see it.
@@ -85,6 +91,13 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// As [`Engine::turn`]; `Interrupted` when `progress` said stop: what was done until then stays, and is no loss.
     fn compact(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Compaction>;
+
+    /// Reads everything that the database consists of and tells all that is wrong with it. Other processes go on reading and writing
+    /// meanwhile. `progress` is told of every step and returns whether to go on.
+    ///
+    /// # Errors
+    /// As [`Engine::get`], but for corruption, which is what is told; `Interrupted` when `progress` said stop.
+    fn check(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Check>;
 
     /// Ends what is under way in the background, and leaves the files so that the next process has little to read. For processes
     /// that end without dropping the handle, which does the same. What goes wrong here is left for the next process.
@@ -221,6 +234,39 @@ pub struct Compaction {
     pub bytes_after: u64,
 }
 
+/// Checks the database in `dir`, whether it can be opened or not: see [`Engine::check`].
+///
+/// # Errors
+/// `NoDatabase`, `NotADatabase`, `Format`; as [`Engine::check`].
+pub(crate) fn check_dir(
+    dir: &Path,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress) -> bool,
+) -> Result<Check> {
+    check::check(&place(Arc::new(RealFs), dir), patience(options), progress)
+}
+
+/// Writes what can be read of the database in `dir` to a new one in `new`: see [`Options::repair`].
+///
+/// # Errors
+/// As [`Options::repair`].
+pub(crate) fn repair_dir(
+    dir: &Path,
+    new: &Path,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress) -> bool,
+) -> Result<Repair> {
+    repair::repair(&place(Arc::new(RealFs), dir), new, patience(options), progress)
+}
+
+fn place(fs: Arc<dyn Fs>, dir: &Path) -> Place {
+    Place { fs, dir: dir.to_owned() }
+}
+
+fn patience(options: &Options) -> Patience {
+    Patience { timeout: options.lock_timeout, interrupt: options.interrupt.clone() }
+}
+
 /// Opens the engine of the database in `dir`, and creates it first if it is missing and `options` say so.
 ///
 /// # Errors
@@ -232,7 +278,7 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Arc<dyn Engine>> {
 /// The same on a file system of choice.
 fn open_on(fs: Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Arc<dyn Engine>> {
     let manifest = wal_engine::find_or_create(&*fs, dir, options)?;
-    let place = Place { fs, dir: dir.to_owned() };
+    let place = place(fs, dir);
     Ok(match manifest.engine {
         EngineKind::Simple => Arc::new(SimpleEngine::open(place, manifest, options)?),
         EngineKind::Kv => Arc::new(KvEngine::open(place, manifest, options)?),

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{BatchBulk, Bulk, Compaction, Cursor, Engine, Item, Progress, Snapshot, Stats, Turn};
+use super::{BatchBulk, Bulk, Check, Compaction, Cursor, Engine, Item, Progress, Snapshot, Stats, Turn};
 use crate::error::{Notice, Result};
 use crate::types::{Batch, Direction, Entry, Key, KeyRange, Lsn, Op, Timestamp, Value};
 
@@ -91,6 +91,10 @@ impl Engine for ModelEngine {
 
     fn compact(&self, _progress: &mut dyn FnMut(Progress) -> bool) -> Result<Compaction> {
         Ok(Compaction::default())
+    }
+
+    fn check(&self, _progress: &mut dyn FnMut(Progress) -> bool) -> Result<Check> {
+        Ok(Check::default())
     }
 
     fn read_only(&self) -> Option<&str> {

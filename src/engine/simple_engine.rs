@@ -15,7 +15,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::key_map::{KeyMap, Walk};
 use super::wal_engine::{Maintenance, Memory, Sealed, WalEngine, WalTurn};
-use super::{BatchBulk, Bulk, Compaction, Cursor, Engine, Item, Progress, Snapshot, Stats, Turn};
+use super::{
+    BatchBulk, Bulk, Check, Compaction, Cursor, Engine, Item, Progress, Snapshot, Stats, Turn, check,
+};
 use crate::error::{Error, Notice, Result};
 use crate::options::Options;
 use crate::storage::manifest::Manifest;
@@ -246,6 +248,10 @@ impl Engine for SimpleEngine {
         let bytes_before = self.log.stats()?.disk_bytes;
         rebase(&self.log.maintain()?, progress)?;
         Ok(Compaction { bytes_before, bytes_after: self.log.stats()?.disk_bytes })
+    }
+
+    fn check(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Check> {
+        check::check(self.log.place(), self.log.patience().clone(), progress)
     }
 
     fn read_only(&self) -> Option<&str> {

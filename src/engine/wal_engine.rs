@@ -61,7 +61,7 @@ use follow::Follower;
 use maintain::Exclusive;
 use turn::Groups;
 
-pub(crate) use chain::find_or_create;
+pub(crate) use chain::{LOCK, MAINTENANCE, MERGING, NOTES, TURNSTILE, find_or_create};
 pub(crate) use maintain::{Maintenance, Sealed};
 pub(crate) use turn::WalTurn;
 
@@ -321,6 +321,16 @@ impl<M: Memory> WalEngine<M> {
     /// Bytes of records that the log holds behind the base.
     pub(crate) fn log_bytes(&self) -> u64 {
         self.published().log_bytes
+    }
+
+    /// Where the files are.
+    pub(crate) const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// How long to wait for others.
+    pub(crate) const fn patience(&self) -> &Patience {
+        &self.patience
     }
 
     /// # Errors

@@ -106,6 +106,13 @@ pub enum Command {
     Stats,
     /// `.compact`.
     Compact,
+    /// `.check`.
+    Check,
+    /// `.repair [NEW_DIR]`.
+    Repair {
+        /// Where the new database goes; beside the damaged one when there is none.
+        dir: Option<PathBuf>,
+    },
     /// `.dump [FILE]`.
     Dump {
         /// Standard output when there is none.

@@ -5,12 +5,13 @@
 //! 3. With the setting `readonly` nothing is ever created or written; writes are refused before they begin. A database whose
 //!    files this process may not write opens as well, and says so when something is to be written.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::config::Settings;
 use crate::db::Db;
+use crate::engine::{Check, Progress, Repair};
 use crate::error::{Error, Notice, Result};
 use crate::options::Options;
 
@@ -71,6 +72,19 @@ impl Connection {
 
     pub(crate) const fn is_read_only(&self) -> bool {
         self.read_only.is_some()
+    }
+
+    /// Checks the database, which need not be open, and which it may be impossible to open.
+    pub(crate) fn check(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Check> {
+        match &self.db {
+            Some(db) => db.check_with(progress),
+            None => self.options.check(&self.dir, progress),
+        }
+    }
+
+    /// Writes what can be read of the database to a new one.
+    pub(crate) fn repair(&self, new: &Path, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Repair> {
+        self.options.repair(&self.dir, new, progress)
     }
 
     /// What the library wants the user to be told.

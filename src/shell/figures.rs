@@ -62,7 +62,7 @@ impl Session {
     }
 
     /// The columns that the output has, if a person reads it there.
-    fn columns_for_people(&self) -> Option<usize> {
+    pub(super) fn columns_for_people(&self) -> Option<usize> {
         match self.settings.mode {
             OutputMode::Quoted | OutputMode::Raw | OutputMode::Table => self.renderer.columns(),
             _ => None,

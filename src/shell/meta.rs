@@ -31,6 +31,8 @@ impl Session {
             Command::Show => self.show(),
             Command::Stats => self.stats()?,
             Command::Compact => self.compact()?,
+            Command::Check => self.check()?,
+            Command::Repair { dir } => self.repair(dir)?,
             Command::Version => self.version(),
             Command::Help { topic } => self.help(topic.as_deref())?,
             _ => {}

@@ -8,6 +8,7 @@
 //! ```
 
 mod block;
+mod check;
 pub mod command;
 mod completions;
 mod connection;
@@ -39,6 +40,7 @@ mod output;
 pub mod parse;
 mod progress;
 mod render;
+mod repair;
 mod repl;
 mod report;
 pub mod run;

@@ -75,7 +75,7 @@ fn line(what: &str, progress: Progress, columns: usize) -> String {
         format!("  {} of {} entries", units::grouped(done.min(total)), units::grouped(total)),
         format!(", {} written", units::bytes(written_bytes)),
     ];
-    for part in more {
+    for part in more.into_iter().take(if written_bytes == 0 { 1 } else { 2 }) {
         if line.len() + part.len() + HINT.len() >= columns {
             break;
         }

@@ -43,6 +43,8 @@ use crate::types::Timestamp;
 pub(crate) use csv::Binary;
 use table::Table;
 
+pub(super) use json::named as json_field;
+
 /// What kind of thing a number counts: its name in JSON.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Quantity {

@@ -39,6 +39,8 @@ pub enum Verb {
     Rollback,
     Stats,
     Compact,
+    Check,
+    Repair,
     Dump,
     Load,
     Import,

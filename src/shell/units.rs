@@ -37,6 +37,16 @@ pub(super) fn grouped(number: u64) -> String {
     grouped
 }
 
+/// A number of things, each called so.
+pub(super) fn counted(count: u64, thing: &str) -> String {
+    if count == 1 {
+        return format!("1 {thing}");
+    }
+    let (first, rest) = thing.split_once(' ').unwrap_or((thing, ""));
+    let space = if rest.is_empty() { "" } else { " " };
+    format!("{} {first}s{space}{rest}", grouped(count))
+}
+
 /// How many hundredths of `whole` a part is.
 pub(super) fn percent(part: u64, whole: u64) -> u64 {
     let percent = rounded(u128::from(part) * 100, u128::from(whole.max(1)));

@@ -43,6 +43,27 @@ pub(crate) fn crc32(parts: &[&[u8]]) -> u32 {
     hasher.finalize()
 }
 
+/// The polynomial of CRC-32, its bits in the order in which bytes are read.
+const POLYNOMIAL: u32 = 0xedb8_8320;
+
+/// As many bits as [`flipped_bit`] may look among: up to here any two flipped bits are told from every single one (CRC-32 has a
+/// Hamming distance of 4 up to 91,607 bits, its own included).
+pub(crate) const MAX_MENDED_BITS: usize = 91_000;
+
+/// The only bit of `len` bytes that, being flipped, changes their CRC-32 by `difference`; bit 0 is the lowest of the first byte.
+/// `None` when no single bit does, or the bytes are too many to be sure.
+pub(crate) fn flipped_bit(len: usize, difference: u32) -> Option<usize> {
+    let bits = len.checked_mul(8).filter(|&bits| bits <= MAX_MENDED_BITS)?;
+    let mut effect = POLYNOMIAL;
+    for bit in (0..bits).rev() {
+        if effect == difference {
+            return Some(bit);
+        }
+        effect = effect >> 1 ^ if effect & 1 == 1 { POLYNOMIAL } else { 0 };
+    }
+    None
+}
+
 /// A number that is different each time, seeded by the operating system. Not for secrets.
 pub(crate) fn random_u64() -> u64 {
     RandomState::new().build_hasher().finish()
@@ -64,6 +85,27 @@ mod tests {
     #[test]
     fn parts_hash_like_their_concatenation() {
         assert_eq!(crc32(&[b"123", b"456789"]), 0xcbf4_3926);
+    }
+
+    #[test]
+    fn a_flipped_bit_is_found_by_what_it_does_to_the_checksum() {
+        let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(4096).collect();
+        let right = crc32(&[&bytes]);
+        let difference = |bits: &[usize]| {
+            let mut flipped = bytes.clone();
+            for bit in bits {
+                flipped[bit / 8] ^= 1 << (bit % 8);
+            }
+            crc32(&[&flipped]) ^ right
+        };
+        for bit in [0, 1, 7, 8, 12_345, 32_767] {
+            assert_eq!(flipped_bit(4096, difference(&[bit])), Some(bit));
+        }
+        assert_eq!(flipped_bit(4096, 0), None);
+        for second in 1..32_768 {
+            assert_eq!(flipped_bit(4096, difference(&[0, second])), None, "{second}");
+        }
+        assert_eq!(flipped_bit(20_000, POLYNOMIAL), None, "too long to be sure");
     }
 
     #[test]

@@ -126,8 +126,14 @@ pub struct Mapping(Bytes);
 
 enum Bytes {
     Mapped(memmap2::Mmap),
-    #[cfg(test)]
     Copied(Vec<u8>),
+}
+
+impl Mapping {
+    /// Bytes that stand for a file's, for who has to read them otherwise than they are in the file.
+    pub(crate) const fn copied(bytes: Vec<u8>) -> Self {
+        Self(Bytes::Copied(bytes))
+    }
 }
 
 impl Deref for Mapping {
@@ -137,7 +143,6 @@ impl Deref for Mapping {
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Bytes::Mapped(mapped) => mapped,
-            #[cfg(test)]
             Bytes::Copied(copied) => copied,
         }
     }

@@ -34,7 +34,7 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    fn is_interrupted(&self) -> bool {
+    pub(crate) fn is_interrupted(&self) -> bool {
         self.interrupt.as_ref().is_some_and(|raised| raised.load(Ordering::Relaxed))
     }
 }

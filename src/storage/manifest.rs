@@ -39,7 +39,7 @@
 use std::io;
 use std::path::Path;
 
-use super::codec::{crc32, put, u16_at, u32_at, u64_at};
+use super::codec::{crc32, flipped_bit, put, u16_at, u32_at, u64_at};
 use super::fs::{Fs, OpenMode, read_full_at, remove_if_present, write_all_at};
 use super::totals::Totals;
 use super::{Expiries, FORMAT, Life, RunTable, TableMeta};
@@ -211,14 +211,26 @@ impl Manifest {
     /// # Errors
     /// Corruption, `Format`, I/O.
     pub(crate) fn read(fs: &dyn Fs, dir: &Path) -> Result<Option<Self>> {
+        Ok(Self::find(fs, dir, false)?.map(|(manifest, _)| manifest))
+    }
+
+    /// As [`Manifest::read`]. If it `mends`, a single flipped bit is set right, in memory: then its place comes too, in bytes.
+    ///
+    /// # Errors
+    /// As [`Manifest::read`].
+    pub(crate) fn find(fs: &dyn Fs, dir: &Path, mends: bool) -> Result<Option<(Self, Option<usize>)>> {
         let path = dir.join(NAME);
-        let bytes = match read_file(fs, &path) {
+        let mut bytes = match read_file(fs, &path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             read => read.map_err(|error| Error::io("open", &path, error))?,
         };
         check_format(&bytes, &path)?;
-        match Self::decode(&bytes) {
-            Some(manifest) => Ok(Some(manifest)),
+        if let Some(manifest) = Self::decode(&bytes) {
+            return Ok(Some((manifest, None)));
+        }
+        let flipped = if mends { mend(&mut bytes) } else { None };
+        match flipped.and_then(|at| Some((Self::decode(&bytes)?, Some(at)))) {
+            Some(mended) => Ok(Some(mended)),
             None => Err(Error::corruption(&path, 0, "the manifest does not verify")),
         }
     }
@@ -372,6 +384,20 @@ fn checksum(bytes: &[u8]) -> u32 {
     crc32(&[bytes.get(..CRC).unwrap_or_default(), bytes.get(ENGINE..).unwrap_or_default()])
 }
 
+/// Flips the only bit back whose flip explains the checksum; returns the place of its byte.
+fn mend(bytes: &mut [u8]) -> Option<usize> {
+    let found = u32_at(bytes, CRC)?;
+    let difference = found ^ checksum(bytes);
+    let bit = if difference.is_power_of_two() {
+        CRC * 8 + difference.trailing_zeros() as usize
+    } else {
+        let bit = flipped_bit(bytes.len().checked_sub(4)?, difference)?;
+        if bit < CRC * 8 { bit } else { bit + 32 }
+    };
+    bytes[bit / 8] ^= 1 << (bit % 8);
+    Some(bit / 8)
+}
+
 const fn engine_code(engine: EngineKind) -> u32 {
     match engine {
         EngineKind::Simple => 1,
@@ -460,6 +486,23 @@ mod tests {
         let crc = checksum(&bytes);
         put(&mut bytes, CRC, &crc.to_le_bytes());
         assert_eq!(Manifest::decode(&bytes), Some(written));
+    }
+
+    #[test]
+    fn any_single_flipped_bit_is_set_right_and_two_are_not() {
+        let right = with_runs().encode();
+        for bit in 0..right.len() * 8 {
+            let mut flipped = right.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!((mend(&mut flipped), &flipped), (Some(bit / 8), &right), "bit {bit}");
+        }
+        for second in 1..right.len() * 8 {
+            let mut flipped = right.clone();
+            flipped[0] ^= 1;
+            flipped[second / 8] ^= 1 << (second % 8);
+            mend(&mut flipped);
+            assert_eq!(Manifest::decode(&flipped), None, "bit {second}");
+        }
     }
 
     #[test]

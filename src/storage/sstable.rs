@@ -42,10 +42,12 @@ mod cursor;
 mod fences;
 mod footer;
 mod hash;
+mod mend;
 mod page;
 mod prefetch;
 mod reader;
 mod record;
+mod salvage;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -54,6 +56,8 @@ mod writer;
 pub use self::cursor::{Change, TableCursor};
 pub use self::hash::KeyHash;
 pub use self::reader::{Found, Table};
+pub(crate) use self::salvage::{Lost, Salvage, Salvaged};
+pub(crate) use self::verify::Flaw;
 pub use self::writer::TableWriter;
 
 use crate::types::FileId;
@@ -65,6 +69,12 @@ pub use super::TableMeta;
 pub fn file_name(id: FileId) -> String {
     format!("{id}.sst")
 }
+
+/// Bytes before the first record or value: the magic and the format.
+const HEADER_LEN: usize = footer::MAGIC.len() + 4;
+
+/// What is said of a block that does not have its checksum.
+const BLOCK_DAMAGE: &str = "a checksum does not match";
 
 /// Bytes of the file that are not as they should be. Small, because everything that reads returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +94,12 @@ impl Damage {
     /// The bytes `start..end` do not have the checksum that they had.
     #[cold]
     const fn of_block(start: usize, end: usize) -> Self {
-        Self { start, end, what: "a checksum does not match" }
+        Self { start, end, what: BLOCK_DAMAGE }
+    }
+
+    /// Whether the bytes do not have the checksum that they had, rather than making no sense.
+    fn is_block(&self) -> bool {
+        self.what == BLOCK_DAMAGE
     }
 }
 

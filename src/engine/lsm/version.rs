@@ -235,32 +235,42 @@ impl Version {
 
     /// Checks rules 1 and 2.
     fn verify(&self, dir: &Path) -> Result<()> {
-        let wrong = |what: String| Err(Error::corruption(&dir.join("MANIFEST"), 0, what));
-        for run in &self.runs {
-            for pair in run.0.windows(2) {
-                let (lower, upper) = (&pair[0].listed, &pair[1].listed);
-                if lower.largest() >= upper.smallest() {
-                    return wrong(format!(
-                        "tables {} and {} of one run overlap",
-                        lower.table.id, upper.table.id
-                    ));
-                }
+        match self.violations().into_iter().next() {
+            Some(what) => Err(Error::corruption(&dir.join("MANIFEST"), 0, what)),
+            None => Ok(()),
+        }
+    }
+
+    /// Where rules 1 and 2 do not hold.
+    fn violations(&self) -> Vec<String> {
+        let mut violations = Vec::new();
+        for pair in self.runs.iter().flat_map(|run| run.0.windows(2)) {
+            let (lower, upper) = (&pair[0].listed, &pair[1].listed);
+            if lower.largest() >= upper.smallest() {
+                let (lower, upper) = (lower.table.id, upper.table.id);
+                violations.push(format!("tables {lower} and {upper} of one run overlap"));
             }
         }
         for (newer, run) in self.runs.iter().enumerate() {
-            for (table, older) in run.0.iter().flat_map(|table| {
-                self.runs[newer + 1..]
-                    .iter()
-                    .flat_map(move |older| older.overlapping(table).map(move |o| (table, o)))
-            }) {
-                let (above, below) = (&table.listed.table, &older.listed.table);
-                if table.listed.lsn(above.smallest_lsn) <= older.listed.lsn(below.largest_lsn) {
-                    return wrong(format!("table {} lies above the newer table {}", above.id, below.id));
+            for table in &run.0 {
+                for older in self.runs[newer + 1..].iter().flat_map(|older| older.overlapping(table)) {
+                    let (above, below) = (&table.listed.table, &older.listed.table);
+                    if table.listed.lsn(above.smallest_lsn) <= older.listed.lsn(below.largest_lsn) {
+                        violations
+                            .push(format!("table {} lies above the newer table {}", above.id, below.id));
+                    }
                 }
             }
         }
-        Ok(())
+        violations
     }
+}
+
+/// What is wrong with the order of the runs that a manifest lists, newest first.
+pub(crate) fn violations(runs: &[Vec<RunTable>], place: &Place) -> Vec<String> {
+    let table = |listed: &RunTable| Arc::new(LazyTable::new(listed.clone(), place.clone()));
+    let runs = runs.iter().map(|run| Run(run.iter().map(table).collect())).collect();
+    Version { runs, ..Version::default() }.violations()
 }
 
 impl Run {

@@ -7,12 +7,12 @@
 //! What has expired is not there, by the clock of the database, which never goes back: but after a power loss it may be where it
 //! was some time before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::db::{Db, Snapshot};
 use crate::error::Result;
-use crate::types::{Batch, Direction, Key, KeyRange, Op, Timestamp, Value};
+use crate::types::{Batch, Direction, Key, KeyRange, Lsn, Op, Timestamp, Value};
 
 pub(super) type State = BTreeMap<Key, Stored>;
 
@@ -122,6 +122,22 @@ impl Oracle {
     /// The state after everything that was issued.
     pub(super) fn latest(&self) -> &State {
         self.states.last().unwrap()
+    }
+
+    /// The keys that the batches from `first` to `last` changed.
+    pub(super) fn touched(&self, first: Lsn, last: Lsn) -> BTreeSet<Key> {
+        let numbers = [first, last].map(|lsn| usize::try_from(lsn.0).unwrap());
+        let states = &self.states[numbers[0] - 1..=numbers[1].min(self.issued())];
+        let changed = states.windows(2).flat_map(|pair| {
+            let keys = pair[0].keys().chain(pair[1].keys());
+            keys.filter(|key| pair[0].get(*key) != pair[1].get(*key)).cloned()
+        });
+        changed.collect()
+    }
+
+    /// Whether `key` had this value after some batch.
+    pub(super) fn ever_had(&self, key: &Key, value: &Value) -> bool {
+        self.states.iter().any(|state| state.get(key).is_some_and(|(had, _)| had == value))
     }
 
     /// Holds what `db` shows against what it may hold, and learns from it which batches there are.

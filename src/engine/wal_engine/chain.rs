@@ -6,6 +6,7 @@
 //! * **Rotation** makes the next segment, zero-filled and durable, before the seal that names it is written. A crash in
 //!   between leaves a file that nothing refers to and the next rotation replaces.
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -21,11 +22,11 @@ use crate::storage::wal::segment::{self, Link, SegmentHeader};
 use crate::storage::{Life, Place};
 use crate::types::{FileId, Lsn};
 
-pub(super) const TURNSTILE: &str = "TURN";
-pub(super) const LOCK: &str = "LOCK";
-pub(super) const MAINTENANCE: &str = "MAINT";
-pub(super) const MERGING: &str = "MERGE";
-pub(super) const NOTES: &str = "SHM";
+pub(crate) const TURNSTILE: &str = "TURN";
+pub(crate) const LOCK: &str = "LOCK";
+pub(crate) const MAINTENANCE: &str = "MAINT";
+pub(crate) const MERGING: &str = "MERGE";
+pub(crate) const NOTES: &str = "SHM";
 
 /// The first segment is small, so that the first write to a new database is quick.
 const FIRST_CAPACITY: u64 = 64 << 10;
@@ -60,8 +61,8 @@ pub(crate) fn find_or_create(fs: &dyn Fs, dir: &Path, options: &Options) -> Resu
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(Error::io("list", dir, error)),
     };
-    if let Some(name) = names.first() {
-        return found_instead(fs, dir, name);
+    if !names.is_empty() {
+        return found_instead(fs, dir, &names);
     }
     if !options.create || options.read_only {
         return Err(Error::NoDatabase { dir: dir.to_owned() });
@@ -70,11 +71,19 @@ pub(crate) fn find_or_create(fs: &dyn Fs, dir: &Path, options: &Options) -> Resu
 }
 
 /// There are files but no manifest: another process may have renamed its database into place just now.
-fn found_instead(fs: &dyn Fs, dir: &Path, name: &Path) -> Result<Manifest> {
-    Manifest::read(fs, dir)?.ok_or_else(|| {
-        let reason = format!("it has no {}, but holds {}", manifest::NAME, name.display());
-        Error::NotADatabase { dir: dir.to_owned(), reason }
-    })
+fn found_instead(fs: &dyn Fs, dir: &Path, names: &[PathBuf]) -> Result<Manifest> {
+    if let Some(manifest) = Manifest::read(fs, dir)? {
+        return Ok(manifest);
+    }
+    let extensions = ["wal", "sst", "base"].map(OsStr::new);
+    let is_ours = |name: &&PathBuf| name.extension().is_some_and(|found| extensions.contains(&found));
+    if let Some(name) = names.iter().find(is_ours) {
+        let what = format!("the manifest is missing, and there are files of a database: {}", name.display());
+        return Err(Error::corruption(&dir.join(manifest::NAME), 0, what));
+    }
+    let other = names.first().map(|name| name.display().to_string()).unwrap_or_default();
+    let reason = format!("it has no {}, but holds {other}", manifest::NAME);
+    Err(Error::NotADatabase { dir: dir.to_owned(), reason })
 }
 
 /// Makes a new database, or finds the one that another process made meanwhile.

@@ -15,7 +15,7 @@ use super::chain::segment_name;
 use super::{Inner, Memory, Published, Tail, WalEngine, is_behind};
 use crate::error::{Error, Notice, Result};
 use crate::storage::fs::{File, LockKind, OpenMode, read_full_at, write_all_at};
-use crate::storage::manifest::Manifest;
+use crate::storage::manifest::{self, Manifest};
 use crate::storage::shm::Durable;
 use crate::storage::totals::Totals;
 use crate::storage::wal::reader::{Mark, SegmentReader, Step};
@@ -98,7 +98,7 @@ impl Follower {
             }
         }
         let what = "the manifest keeps changing faster than it can be followed";
-        Err(Error::corruption(&place.dir, 0, what))
+        Err(Error::corruption(&place.path(manifest::NAME), 0, what))
     }
 
     fn load_once<M: Memory>(place: &Place, writable: bool, manifest: &Manifest) -> Result<(Self, M)> {

@@ -13,7 +13,7 @@ use super::super::session::{Session, Stream, Streams, Way};
 use super::*;
 use crate::config::Settings;
 use crate::db::Db;
-use crate::engine::{Bulk, Compaction, Engine, Progress, Snapshot, Stats};
+use crate::engine::{Bulk, Check, Compaction, Engine, Progress, Snapshot, Stats};
 use crate::error::{Notice, Result};
 use crate::types::{Batch, Entry, Lsn, Timestamp, Value};
 
@@ -49,6 +49,10 @@ impl Engine for FailingEngine {
 
     fn stats(&self) -> Result<Stats> {
         Ok(Stats::default())
+    }
+
+    fn check(&self, _: &mut dyn FnMut(Progress) -> bool) -> Result<Check> {
+        Ok(Check::default())
     }
 
     fn compact(&self, _: &mut dyn FnMut(Progress) -> bool) -> Result<Compaction> {

@@ -54,6 +54,8 @@ impl Call<'_, '_> {
             Verb::Rollback => Command::Rollback,
             Verb::Stats => Command::Stats,
             Verb::Compact => Command::Compact,
+            Verb::Check => Command::Check,
+            Verb::Repair => Command::Repair { dir: self.args.first().map(path).transpose()? },
             Verb::Dump => Command::Dump { file: self.args.first().map(path).transpose()? },
             Verb::Load => Command::Load { file: path(&self.args[0])? },
             Verb::Import => {

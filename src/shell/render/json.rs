@@ -102,6 +102,16 @@ fn field(out: &mut Vec<u8>, name: &str, bytes: Option<&[u8]>) {
     }
 }
 
+/// Bytes as the value of a field, with the field's name.
+pub(crate) fn named(name: &str, bytes: &[u8]) -> (String, Value) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return (name.to_owned(), text.into());
+    }
+    let mut encoded = Vec::new();
+    base64(&mut encoded, bytes);
+    (format!("{name}_b64"), String::from_utf8_lossy(&encoded).into())
+}
+
 pub(super) fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for group in bytes.chunks(3) {

@@ -64,6 +64,36 @@ pub(super) const SPECS: &[Spec] = &[
         ..PLAIN
     },
     Spec {
+        verb: Verb::Check,
+        name: ".check",
+        group: Group::Database,
+        summary: "verify every byte of the database",
+        details: "Reads every record, page and cross-reference of the database, also of one that is too damaged to be opened, \
+                  and tells everything that is wrong: which file, where in it, and which keys or batches it concerns. Nothing \
+                  is changed, and other processes go on meanwhile. On a terminal a line shows how far it is, and Ctrl-C stops \
+                  it.",
+        reply: "the number of faults, each fault, and what was read",
+        examples: &[Example { line: ".check", output: "" }],
+        exits: &[(4, "there are faults")],
+        ..PLAIN
+    },
+    Spec {
+        verb: Verb::Repair,
+        name: ".repair",
+        group: Group::Database,
+        args: &[Arg { name: "NEW_DIR", arity: Arity::Optional, kind: Kind::File }],
+        summary: "write what can be read to a new database",
+        details: "Writes everything that can be read of a damaged database to a new one in NEW_DIR, which must not exist; without \
+                  NEW_DIR, beside it under its name with .repaired behind. The damaged one is only read and stays as it is.\n\
+                  What was lost is listed: which file, where in it, and which keys or batches it concerns. Where older values, or \
+                  deleted keys, may have come back in its place, the list says so. A single flipped bit of a file is set right, \
+                  and costs nothing, but for one in a record of the log of more than 11 KiB.",
+        reply: "the new directory, its keys, and everything that was lost",
+        examples: &[Example { line: ".repair", output: "" }, Example { line: ".repair saved", output: "" }],
+        exits: &[(4, "the new database was written, but something was lost")],
+        ..PLAIN
+    },
+    Spec {
         verb: Verb::Dump,
         name: ".dump",
         group: Group::Database,

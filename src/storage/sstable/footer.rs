@@ -24,9 +24,9 @@
 use super::blocks::sums_len;
 use super::fences::FenceSection;
 use super::hash::{self, BUCKET_LEN, HashSection};
-use crate::storage::FORMAT;
 use crate::storage::codec::{crc32, put, u32_at, u64_at};
-use crate::types::{FileId, Lsn};
+use crate::storage::{FORMAT, TableMeta};
+use crate::types::{FileId, Key, Lsn};
 
 /// What the file and its footer begin with.
 pub(super) const MAGIC: &[u8; 8] = b"kvdbsst\n";
@@ -129,6 +129,23 @@ impl Footer {
         let crc = checksum(roots, &bytes);
         put(&mut bytes, CRC, &crc.to_le_bytes());
         (bytes, crc)
+    }
+
+    /// What can be known of a table of `len` bytes that nobody has listed: its keys are left empty.
+    pub(super) fn meta(&self, len: u64, checksum: u32) -> TableMeta {
+        TableMeta {
+            id: self.id,
+            len,
+            entries: self.entries,
+            tombstones: self.tombstones,
+            payload_bytes: self.payload_bytes,
+            smallest: Key::from(b""),
+            largest: Key::from(b""),
+            smallest_lsn: self.smallest_lsn,
+            largest_lsn: self.largest_lsn,
+            checksum,
+            expiries: None,
+        }
     }
 
     /// Verifies and reads the footer at the end of a table, and returns its checksum too. The work does not depend on the

@@ -19,7 +19,7 @@ use std::cmp::Ordering;
 use super::blocks::Body;
 use super::record::{self, Record};
 use super::{Checked, Damage, partition_point};
-use crate::storage::codec::u16_at;
+use crate::storage::codec::{u16_at, u32_at};
 
 const LEN: usize = 0;
 const COUNT: usize = LEN + 4;
@@ -109,13 +109,20 @@ impl<'t> Page<'t> {
         Ok(Self { bytes: body.bytes(), start, end, count })
     }
 
+    /// Whether bytes that have not been verified look as if a page began at `start`.
+    pub(super) fn may_begin(body: Body<'_>, start: usize, limit: usize) -> bool {
+        let field = |at: usize| u32_at(body.bytes(), start + at).map(|field| field as usize);
+        let (Some(len), Some(count)) = (field(LEN), field(COUNT)) else { return false };
+        let first = OFFSETS as u64 + OFFSET_LEN as u64 * count as u64;
+        start + len <= limit
+            && count > 0
+            && first < len as u64
+            && u16_at(body.bytes(), start + OFFSETS).map(u64::from) == Some(first)
+    }
+
     /// A page without records.
     pub(super) const fn empty() -> Self {
         Self { bytes: &[], start: 0, end: 0, count: 0 }
-    }
-
-    pub(super) fn start(&self) -> usize {
-        self.start
     }
 
     pub(super) fn end(&self) -> usize {

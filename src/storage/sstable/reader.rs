@@ -6,14 +6,17 @@ use super::blocks::{BLOCK_LEN, Body, Checks, SUM_LEN, block_end};
 use super::cursor::TableCursor;
 use super::footer::{Footer, Layout, Refusal};
 use super::hash::{KeyHash, Lookup};
+use super::mend::mend;
 use super::page::Page;
 use super::prefetch::prefetch;
 use super::record::{self, Content, MAX_HEADER_LEN, Record};
-use super::{Checked, Damage, TableMeta, file_name, partition_point, verify};
-use crate::error::{Error, Result};
+use super::salvage::Salvage;
+use super::verify::{self, Flaw, Inspection};
+use super::{Checked, Damage, TableMeta, file_name, partition_point};
+use crate::error::{Error, Result, keys_text};
 use crate::storage::FORMAT;
 use crate::storage::fs::{Fs, Mapping, OpenMode};
-use crate::types::{Direction, Key, KeyRange, Lsn, Timestamp};
+use crate::types::{Direction, FileId, Key, KeyRange, Lsn, Timestamp};
 
 /// Bytes of a cache line, for fetching what follows a record's first one.
 const CACHE_LINE_LEN: usize = 64;
@@ -52,20 +55,56 @@ impl Table {
     pub fn open(fs: &dyn Fs, dir: &Path, meta: &TableMeta) -> Result<Self> {
         let path = dir.join(file_name(meta.id));
         let mapping = map(fs, &path, meta.len)?;
+        Self::over(path, mapping, Some(meta))
+    }
+
+    /// The table of these bytes, which must be the `listed` one. Of one that nobody has listed, the footer says what there is to
+    /// know, but for the keys.
+    fn over(path: PathBuf, mapping: Mapping, listed: Option<&TableMeta>) -> Result<Self> {
         let (footer, checksum) = Footer::decode(&mapping).map_err(|refusal| match refusal {
             Refusal::Damaged => Error::corruption(
                 &path,
-                meta.len,
+                mapping.len() as u64,
                 "the footer before this place does not verify: the whole table is lost",
             ),
             Refusal::Format(found) => Error::Format { file: path.clone(), found, supported: FORMAT },
         })?;
-        if (footer.id, checksum) != (meta.id, meta.checksum) {
+        if let Some(meta) = listed
+            && (footer.id, checksum) != (meta.id, meta.checksum)
+        {
             let what = format!("this is not the table of {} entries that the manifest lists", meta.entries);
             return Err(Error::corruption(&path, 0, what));
         }
+        let meta = listed.cloned().unwrap_or_else(|| footer.meta(mapping.len() as u64, checksum));
         let (seed, layout, checks) = (footer.seed, footer.layout, Checks::new(footer.layout.sums));
-        Ok(Self { path, meta: meta.clone(), seed, layout, checks, mapping })
+        Ok(Self { path, meta, seed, layout, checks, mapping })
+    }
+
+    /// Opens the table file of number `id` in `dir` for what can be read of it, whether it has its length or not and whoever
+    /// lists it. Of one that nobody has listed, the keys of what the table says about itself are empty. `mended` is given the
+    /// places of flipped bits that were set right, in memory; without it none are.
+    ///
+    /// # Errors
+    /// Corruption where nothing of it can be read: as [`Table::open`], but for the length. `Format`; I/O.
+    pub(crate) fn open_damaged(
+        fs: &dyn Fs,
+        dir: &Path,
+        id: FileId,
+        listed: Option<&TableMeta>,
+        mended: Option<&mut Vec<usize>>,
+    ) -> Result<Self> {
+        let path = dir.join(file_name(id));
+        let size = size(fs, &path)?;
+        let len = listed.map_or(size, |listed| listed.len.min(size));
+        let is_whole = len == size && listed.is_none_or(|listed| listed.len == len);
+        if is_whole && mended.is_none() {
+            return Self::over(path.clone(), map(fs, &path, len)?, listed);
+        }
+        let mut bytes = map(fs, &path, size)?[..usize::try_from(len).unwrap_or(0)].to_vec();
+        if let Some(mended) = mended {
+            *mended = mend(&mut bytes);
+        }
+        Self::over(path, Mapping::copied(bytes), listed)
     }
 
     /// What the manifest knows of the table.
@@ -151,7 +190,38 @@ impl Table {
     /// # Errors
     /// Corruption: the first disagreement.
     pub fn verify(&self) -> Result<()> {
-        verify::verify(self).map_err(|damage| self.report(damage))
+        let found = verify::inspect(self, &mut |_| true).unwrap_or_default();
+        match found.flaws.into_iter().next() {
+            None => Ok(()),
+            Some(Flaw { offset, what, keys, .. }) => {
+                let keys = keys.map(|keys| format!("; {}", keys_text(&keys, &show)));
+                Err(Error::corruption(&self.path, offset, what + &keys.unwrap_or_default()))
+            }
+        }
+    }
+
+    /// As [`Table::verify`], but finds everything that is wrong. `go_on` is told how many records were looked at since the last
+    /// time, and returns whether to go on; `None` when it said no.
+    pub(crate) fn inspect(&self, go_on: &mut dyn FnMut(u64) -> bool) -> Option<Inspection> {
+        verify::inspect(self, go_on)
+    }
+
+    /// Bytes that the file has now.
+    ///
+    /// # Errors
+    /// I/O.
+    pub(crate) fn file_len(&self, fs: &dyn Fs) -> Result<u64> {
+        size(fs, &self.path)
+    }
+
+    /// Whether every byte verifies.
+    pub(crate) fn is_intact(&self) -> bool {
+        self.body().check(0, self.layout.sums).is_ok()
+    }
+
+    /// Everything that can be read of a table that may be damaged, and what can't.
+    pub(crate) fn salvage(&self) -> Salvage<'_> {
+        Salvage::new(self)
     }
 
     #[inline]
@@ -211,8 +281,14 @@ impl Table {
     /// Says what damage concerns, as far as the rest of the table can tell.
     #[cold]
     pub(super) fn report(&self, damage: Damage) -> Error {
+        let what = format!("{} in {}", damage.what, self.part(&damage));
+        Error::corruption(&self.path, damage.start as u64, what)
+    }
+
+    /// What these bytes are, and what fails without them.
+    pub(super) fn part(&self, damage: &Damage) -> String {
         let Layout { data_end, hash, fences, sums } = &self.layout;
-        let Damage { start, end, what } = damage;
+        let Damage { start, end, .. } = *damage;
         let mut concerned = Vec::new();
         if start < *data_end {
             concerned.push(self.concerned_keys(start, end.min(*data_end)));
@@ -224,12 +300,10 @@ impl Table {
             concerned.push("the fences: scans fail, gets do not need them".into());
         }
         if end > *sums {
-            concerned.push(format!(
-                "the checksums of bytes {} and following",
-                (start - sums) / SUM_LEN * BLOCK_LEN
-            ));
+            let first = (start - sums) / SUM_LEN * BLOCK_LEN;
+            concerned.push(format!("the checksums of bytes {first} and following"));
         }
-        Error::corruption(&self.path, start as u64, format!("{what} in {}", concerned.join(", and in ")))
+        concerned.join(", and in ")
     }
 
     fn concerned_keys(&self, start: usize, end: usize) -> String {
@@ -280,4 +354,9 @@ fn map(fs: &dyn Fs, path: &Path, len: u64) -> Result<Mapping> {
         return Err(Error::corruption(path, size.min(len), what));
     }
     file.map().map_err(|error| Error::io("map", path, error))
+}
+
+fn size(fs: &dyn Fs, path: &Path) -> Result<u64> {
+    let file = fs.open(path, OpenMode::Read).map_err(|error| Error::io("open", path, error))?;
+    file.size().map_err(|error| Error::io("read the length of", path, error))
 }

@@ -7,6 +7,7 @@ use super::record::{self, HEADER_LEN, Kind, Record};
 use super::segment::{self, Link, SegmentHeader};
 use crate::error::{Error, Result};
 use crate::storage::Life;
+use crate::storage::codec::MAX_MENDED_BITS;
 use crate::storage::fs::{File, look_full_at, read_full_at};
 use crate::types::Lsn;
 
@@ -215,6 +216,46 @@ impl SegmentReader {
         Ok(Survey { proof, stale_end: start + stale_len as u64 })
     }
 
+    /// Sets a flipped bit of the record at the position right, in memory, if that is all that is wrong with it; returns the place of
+    /// its byte in the file. The next step is to read it.
+    ///
+    /// # Errors
+    /// I/O.
+    pub(crate) fn mend(&mut self) -> Result<Option<u64>> {
+        let (offset, room) = (self.position.offset, self.room());
+        let (file, path, life) = (&*self.file, &self.path, self.header.life);
+        let most = room.min(MAX_MENDED_BITS as u64 / 8);
+        let bytes = self.window.get_mut(file, offset, most, room);
+        let bytes = bytes.map_err(|error| Error::io("read", path, error))?;
+        let place = record::mend(bytes, life, offset);
+        Ok(place.map(|place| offset + place as u64))
+    }
+
+    /// Stands before the next record of this life that verifies, at the position or behind it, whatever lies between; `false` when
+    /// there is none. What the record links to is not asked: it may be lost.
+    ///
+    /// # Errors
+    /// I/O.
+    pub(crate) fn resync(&mut self) -> Result<bool> {
+        let room = self.room();
+        let Position { offset: start, lsn, .. } = self.position;
+        let (file, path, life) = (&*self.file, &self.path, self.header.life);
+        let rest =
+            self.window.get(file, start, room, room).map_err(|error| Error::io("read", path, error))?;
+        let found = (0..rest.len()).step_by(8).find_map(|at| {
+            let candidate = &rest[at..];
+            record::announced_lsn(candidate).filter(|&found| plausible(found, lsn, room))?;
+            let header = record::decode(candidate, life, start + at as u64)?.header;
+            let before =
+                if header.kind == Kind::Batch { Lsn(header.lsn.0.checked_sub(1)?) } else { header.lsn };
+            (before >= lsn).then_some(Position { offset: start + at as u64, link: header.link, lsn: before })
+        });
+        if let Some(position) = found {
+            self.move_to(Mark { position, last_offset: 0 });
+        }
+        Ok(found.is_some())
+    }
+
     fn read_error(&self, error: std::io::Error) -> Error {
         Error::io("read", &self.path, error)
     }
@@ -252,6 +293,10 @@ impl Window {
 
     /// `len` bytes at `offset`, fewer at the end of the file; reads ahead within `room`.
     fn get(&mut self, file: &dyn File, offset: u64, len: u64, room: u64) -> std::io::Result<&[u8]> {
+        self.get_mut(file, offset, len, room).map(|bytes| &*bytes)
+    }
+
+    fn get_mut(&mut self, file: &dyn File, offset: u64, len: u64, room: u64) -> std::io::Result<&mut [u8]> {
         let held = self.start..=self.start + self.bytes.len() as u64;
         if !(held.contains(&offset) && held.contains(&(offset + len))) {
             let ahead = self.next_len.max(WINDOW_MIN);
@@ -260,7 +305,7 @@ impl Window {
         }
         let from = usize::try_from(offset - self.start).unwrap_or(usize::MAX).min(self.bytes.len());
         let to = from.saturating_add(usize::try_from(len).unwrap_or(usize::MAX)).min(self.bytes.len());
-        Ok(&self.bytes[from..to])
+        Ok(&mut self.bytes[from..to])
     }
 
     fn load(&mut self, file: &dyn File, offset: u64, len: u64) -> std::io::Result<()> {

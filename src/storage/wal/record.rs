@@ -33,7 +33,7 @@
 
 use crate::error::{Error, Result};
 use crate::storage::Life;
-use crate::storage::codec::{crc32, put, u16_at, u32_at, u64_at};
+use crate::storage::codec::{crc32, flipped_bit, put, u16_at, u32_at, u64_at};
 use crate::types::{Entry, FileId, Key, Lsn, MAX_KEY_LEN, MAX_VALUE_LEN, Op, Timestamp, Value};
 
 const CRC: usize = 0;
@@ -150,6 +150,41 @@ pub(crate) fn decode(bytes: &[u8], life: Life, offset: u64) -> Option<Record<'_>
     let crc = announced_crc(record)?;
     let header = decode_header(record)?;
     (checksum(life, offset, record) == crc).then_some(Record { header, crc, payload: &record[HEADER_LEN..] })
+}
+
+/// Flips the only bit back that was flipped of the record at the start of `bytes`, which has lain at `offset`; returns the place of
+/// its byte in the record. `None`, with nothing changed, when no single bit explains what is there.
+pub(crate) fn mend(bytes: &mut [u8], life: Life, offset: u64) -> Option<usize> {
+    let bit = flipped_in(bytes, life, offset).or_else(|| {
+        (LENGTH * 8..LSN * 8).find(|bit| {
+            flip(bytes, *bit);
+            let is_it = decode(bytes, life, offset).is_some();
+            flip(bytes, *bit);
+            is_it
+        })
+    })?;
+    flip(bytes, bit);
+    if decode(bytes, life, offset).is_none() {
+        flip(bytes, bit);
+        return None;
+    }
+    Some(bit / 8)
+}
+
+/// The bit, if the length is right.
+fn flipped_in(bytes: &[u8], life: Life, offset: u64) -> Option<usize> {
+    let record = bytes.get(..announced_len(bytes)?)?;
+    let difference = announced_crc(record)? ^ checksum(life, offset, record);
+    if difference.is_power_of_two() {
+        return Some(difference.trailing_zeros() as usize);
+    }
+    Some(LENGTH * 8 + flipped_bit(record.len() - LENGTH, difference)?)
+}
+
+fn flip(bytes: &mut [u8], bit: usize) {
+    if let Some(byte) = bytes.get_mut(bit / 8) {
+        *byte ^= 1 << (bit % 8);
+    }
 }
 
 fn decode_header(record: &[u8]) -> Option<Header> {
@@ -405,6 +440,24 @@ mod tests {
             out.push(b'k');
         });
         assert!(for_each_op(&decode(&bytes, LIFE, 64).unwrap(), |_, _| ()).is_none());
+    }
+
+    #[test]
+    fn any_single_flipped_bit_is_set_right_and_two_are_not() {
+        let right = encoded(&sample());
+        let len = announced_len(&right).unwrap();
+        for bit in 0..len * 8 {
+            let mut flipped = right.clone();
+            flip(&mut flipped, bit);
+            assert_eq!((mend(&mut flipped, LIFE, 64), &flipped), (Some(bit / 8), &right), "bit {bit}");
+        }
+        for second in 1..len * 8 {
+            let mut flipped = right.clone();
+            flip(&mut flipped, 0);
+            flip(&mut flipped, second);
+            let before = flipped.clone();
+            assert_eq!((mend(&mut flipped, LIFE, 64), &flipped), (None, &before), "bit {second}");
+        }
     }
 
     #[test]

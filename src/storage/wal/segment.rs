@@ -26,7 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::storage::codec::{crc32, put, u32_at, u64_at};
+use crate::storage::codec::{crc32, flipped_bit, put, u32_at, u64_at};
 use crate::storage::fs::{File, Fs, OpenMode, read_full_at, remove_if_present, write_all_at};
 use crate::storage::{FORMAT, Life};
 use crate::types::{FileId, Lsn};
@@ -139,6 +139,39 @@ pub(crate) fn read_header(file: &dyn File, path: &Path) -> Result<SegmentHeader>
     Ok(header)
 }
 
+/// The header of a segment or base of which a single bit was flipped, and the place of that bit's byte.
+///
+/// # Errors
+/// I/O.
+pub(crate) fn mended_header(file: &dyn File, path: &Path) -> Result<Option<(SegmentHeader, usize)>> {
+    let mut bytes = [0; HEADER_LEN];
+    read_full_at(file, &mut bytes, 0).map_err(|error| Error::io("read", path, error))?;
+    Ok(mend(&mut bytes).and_then(|at| Some((SegmentHeader::decode(&bytes)?, at))))
+}
+
+/// Flips the only bit back that was flipped; returns the place of its byte.
+fn mend(bytes: &mut [u8; HEADER_LEN]) -> Option<usize> {
+    let difference = u32_at(bytes, CRC)? ^ checksum(bytes);
+    let bit = if difference.is_power_of_two() {
+        CRC * 8 + difference.trailing_zeros() as usize
+    } else {
+        let bit = flipped_bit(HEADER_LEN - 4, difference)?;
+        if bit < CRC * 8 { bit } else { bit + 32 }
+    };
+    bytes[bit / 8] ^= 1 << (bit % 8);
+    bytes.starts_with(MAGIC).then_some(bit / 8)
+}
+
+/// The salt that a header has which may not verify.
+///
+/// # Errors
+/// I/O.
+pub(crate) fn read_salt(file: &dyn File, path: &Path) -> Result<u64> {
+    let mut bytes = [0; HEADER_LEN];
+    read_full_at(file, &mut bytes, 0).map_err(|error| Error::io("read", path, error))?;
+    Ok(u64_at(&bytes, SALT).unwrap_or_default())
+}
+
 /// Adds zeros to the `bytes` that are to be written at `offset` if they are few and enter a part of the segment that may not
 /// have been written to yet: up to the end of that part.
 pub(crate) fn with_zeros_ahead(bytes: &mut Vec<u8>, offset: u64, capacity: u64) {
@@ -230,6 +263,7 @@ mod tests {
             let mut flipped = bytes;
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(SegmentHeader::decode(&flipped), None, "bit {bit}");
+            assert_eq!((mend(&mut flipped), flipped), (Some(bit / 8), bytes), "bit {bit}");
         }
     }
 }

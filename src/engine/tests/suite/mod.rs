@@ -7,6 +7,7 @@ mod faults;
 mod figures;
 mod histories;
 mod locking;
+mod repair;
 mod threads;
 
 use std::sync::Arc;
