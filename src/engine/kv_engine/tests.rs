@@ -1,0 +1,229 @@
+//! What shows only from inside: what is left in the log, and which tables are merged when.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::db::Db;
+use crate::storage::fs::sim::SimFs;
+use crate::types::{Direction, KeyRange};
+
+fn open(disk: &SimFs) -> Arc<KvEngine> {
+    open_as(disk, false)
+}
+
+fn open_as(disk: &SimFs, background: bool) -> Arc<KvEngine> {
+    let (fs, dir) = (disk.process(), std::path::Path::new("/db"));
+    let options = Options::new().engine(EngineKind::Kv).background(background);
+    let manifest = crate::engine::wal_engine::find_or_create(&*fs, dir, &options).unwrap();
+    let place = Place { fs, dir: dir.to_owned() };
+    Arc::new(KvEngine::open(place, manifest, &options).unwrap())
+}
+
+/// Merges all runs without touching the log, as a background merge does.
+fn merge_all(engine: &KvEngine) {
+    let right = engine.shared.log.merge().unwrap();
+    assert!(!right.manifest().unwrap().runs.is_empty());
+    let Pace { slice, table, .. } = Pace::SMALL;
+    compact::merge_all(&right, Sizes { slice, table }, &mut |_| true).unwrap();
+}
+
+#[test]
+fn a_handle_that_is_closed_after_much_writing_leaves_a_short_log() {
+    let disk = SimFs::new();
+    let engine = open(&disk);
+    let db = Db::from_engine(engine.clone());
+    for number in 0..400_u32 {
+        db.set(number.to_be_bytes().to_vec(), vec![7; 20_000]).unwrap();
+    }
+    engine.close();
+    assert!(engine.shared.log.log_bytes() < MAX_LEFT_BYTES);
+    assert!(engine.stats().unwrap().runs > 0);
+    assert_eq!(open(&disk).stats().unwrap().keys, 400);
+}
+
+#[test]
+fn tables_that_others_merged_away_are_found_again_by_reads_turns_and_snapshots() {
+    let disk = SimFs::new();
+    let merging = open(&disk);
+    let db = Db::from_engine(merging.clone());
+    db.set("k", "v").unwrap();
+    db.set("other", "v").unwrap();
+    db.compact().unwrap();
+    let checks: [fn(&KvEngine); 4] = [
+        |engine| assert_eq!(engine.get(b"k").unwrap().unwrap(), b"v"),
+        |engine| {
+            let turn = engine.turn("test").unwrap();
+            assert_eq!(turn.entry(b"k").unwrap().unwrap().value, b"v");
+        },
+        |engine| {
+            let _turn = engine.turn("test").unwrap();
+            assert_eq!(engine.get(b"k").unwrap().unwrap(), b"v", "read by who has a turn");
+        },
+        |engine| assert!(engine.snapshot().unwrap().entry(b"k").unwrap().is_some()),
+    ];
+    for check in checks {
+        // It has looked at the log, and opened no table.
+        let behind = open(&disk);
+        assert!(behind.get(b"a key below all tables").unwrap().is_none());
+        merge_all(&merging);
+        check(&behind);
+    }
+}
+
+/// Writes a run of its own that changes some of `KEYS` keys.
+fn write_run(engine: &KvEngine, db: &Db, model: &mut BTreeMap<Vec<u8>, Vec<u8>>, seed: u64) {
+    let mut batch = Batch::new();
+    for number in 0..KEYS {
+        let key = format!("key{number:04}").into_bytes();
+        let mixed = (number + 1).wrapping_mul(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1) >> 7;
+        match mixed % 5 {
+            0 => {
+                model.remove(&key);
+                batch.delete(key);
+            }
+            1 | 2 => {
+                let value =
+                    vec![u8::try_from(mixed % 251).unwrap(); 50 + usize::try_from(seed % 100).unwrap()];
+                model.insert(key.clone(), value.clone());
+                batch.set(key, value);
+            }
+            _ => {}
+        }
+    }
+    db.write(batch).unwrap();
+    let maintenance = engine.shared.log.maintain().unwrap();
+    let sealed = maintenance.seal(sealed_memtables).unwrap();
+    engine.shared.flush(&maintenance, &sealed, &mut |_| true).unwrap();
+}
+
+const KEYS: u64 = 2_000;
+
+fn assert_same(engine: &Arc<KvEngine>, model: &BTreeMap<Vec<u8>, Vec<u8>>) {
+    let db = Db::from_engine(engine.clone());
+    for number in 0..KEYS {
+        let key = format!("key{number:04}").into_bytes();
+        assert_eq!(db.get(&key).unwrap().as_deref(), model.get(&key).map(|value| &value[..]));
+    }
+    for direction in [Direction::Forward, Direction::Reverse] {
+        let scan = db.snapshot().unwrap().into_scan(KeyRange::all(), direction);
+        let mut found: Vec<_> =
+            scan.map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec())).unwrap()).collect();
+        if direction == Direction::Reverse {
+            found.reverse();
+        }
+        assert!(found.iter().map(|(key, value)| (key, value)).eq(model), "{direction:?}");
+    }
+}
+
+#[test]
+fn a_handle_that_finds_something_to_merge_does_so_while_it_is_open() {
+    let disk = SimFs::new();
+    let (first, mut model) = (open(&disk), BTreeMap::new());
+    for run in 0..4 {
+        write_run(&first, &Db::from_engine(first.clone()), &mut model, run);
+    }
+    let waiting = open(&disk);
+    let runs = |engine: &KvEngine| engine.shared.log.merge().unwrap().manifest().unwrap().runs.len();
+    assert!(plan(&waiting.shared.log.peek(|tree| tree.version.shapes()), None).is_some());
+    let (before, tidy) = (runs(&waiting), open_as(&disk, true));
+    let start = std::time::Instant::now();
+    while runs(&tidy) == before && start.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(runs(&tidy) < before);
+    assert_same(&tidy, &model);
+}
+
+#[test]
+fn runs_that_need_not_be_merged_are_while_nobody_writes() {
+    let disk = SimFs::new();
+    let (first, mut model) = (open(&disk), BTreeMap::new());
+    write_run(&first, &Db::from_engine(first.clone()), &mut model, 1);
+    // Other keys: nothing of the first run is outdated.
+    let mut more = Batch::new();
+    for number in 0..KEYS {
+        more.set(number.to_be_bytes().to_vec(), "v");
+    }
+    let runs = |engine: &KvEngine| engine.shared.log.merge().unwrap().manifest().unwrap().runs.len();
+    let db = Db::from_engine(first.clone());
+    db.write(more).unwrap();
+    let maintenance = first.shared.log.maintain().unwrap();
+    let sealed = maintenance.seal(sealed_memtables).unwrap();
+    first.shared.flush(&maintenance, &sealed, &mut |_| true).unwrap();
+    drop(maintenance);
+    assert_eq!((runs(&first), first.shared.log.peek(|tree| plan(&tree.version.shapes(), None))), (2, None));
+    let session = open_as(&disk, true);
+    let start = std::time::Instant::now();
+    while runs(&session) > 1 && start.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(runs(&session), 1);
+    assert_eq!(session.stats().unwrap().keys, KEYS + model.len() as u64);
+}
+
+#[test]
+fn runs_that_follow_one_another_become_one_without_being_written_again() {
+    let disk = SimFs::new();
+    let (engine, mut model) = (open(&disk), BTreeMap::new());
+    for run in 0..9_u64 {
+        let mut batch = Batch::new();
+        for number in run * KEYS / 9..(run + 1) * KEYS / 9 {
+            let key = format!("key{number:04}").into_bytes();
+            model.insert(key.clone(), vec![7; 100]);
+            batch.set(key, vec![7; 100]);
+        }
+        Db::from_engine(engine.clone()).write(batch).unwrap();
+        let maintenance = engine.shared.log.maintain().unwrap();
+        let sealed = maintenance.seal(sealed_memtables).unwrap();
+        engine.shared.flush(&maintenance, &sealed, &mut |_| true).unwrap();
+    }
+    let right = engine.shared.log.merge().unwrap();
+    let sizes = Sizes { slice: 40_000, table: 15_000 };
+    while compact::merge_slice(&right, plan, sizes, &mut || true).unwrap() {}
+    let manifest = right.manifest().unwrap();
+    drop(right);
+    assert_eq!((manifest.runs.len(), manifest.next_merged), (1, FileId(2)));
+    assert_same(&engine, &model);
+    assert_same(&open(&disk), &model);
+}
+
+#[test]
+fn runs_read_the_same_after_every_slice_of_a_merge_whoever_does_it() {
+    for seed in 1..4 {
+        let disk = SimFs::new();
+        let (first, mut model) = (open(&disk), BTreeMap::new());
+        let db = Db::from_engine(first.clone());
+        for run in 0..4 {
+            write_run(&first, &db, &mut model, seed * 10 + run);
+        }
+        let (mut slices, mut floors) = (0, 0);
+        loop {
+            // Each slice is another process's; the one that wrote the runs goes on with what it has.
+            let other = open(&disk);
+            let right = other.shared.log.merge().unwrap();
+            let sizes = Sizes { slice: 40_000, table: 15_000 };
+            if !compact::merge_slice(&right, plan, sizes, &mut || true).unwrap() {
+                break;
+            }
+            slices += 1;
+            let manifest = right.manifest().unwrap();
+            floors += manifest.runs.iter().flatten().filter(|listed| !listed.floor.is_empty()).count();
+            drop(right);
+            assert_same(&other, &model);
+            if slices == 2 {
+                assert!(manifest.merging.is_some());
+                write_run(&other, &Db::from_engine(other.clone()), &mut model, seed * 10 + 7);
+            }
+            assert_same(&open(&disk), &model);
+            assert_same(&first, &model);
+        }
+        assert!(slices > 4 && floors > 4, "{slices} slices, {floors} floors");
+        first.compact(&mut |_| true).unwrap();
+        assert_same(&first, &model);
+        let manifest = first.shared.log.merge().unwrap().manifest().unwrap();
+        assert_eq!((manifest.runs.len(), manifest.merging), (1, None));
+        let tombstones: u64 = manifest.runs[0].iter().map(|listed| listed.table.tombstones).sum();
+        let entries: u64 = manifest.runs[0].iter().map(|listed| listed.table.entries).sum();
+        assert_eq!((tombstones, entries), (0, model.len() as u64));
+    }
+}
