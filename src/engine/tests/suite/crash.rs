@@ -9,11 +9,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::{ENGINE, new_world, open, report, world_with};
 use crate::engine::tests::oracle::{Oracle, Verdict};
 use crate::engine::tests::sightings::Sightings;
-use crate::engine::tests::world::{Step, World, set, value};
+use crate::engine::tests::world::{Step, World, set, soon, value};
 use crate::engine::tests::{Random, seeds};
 use crate::storage::fs::sim::{Fault, SimFs};
 use crate::types::{Batch, EngineKind, SyncMode};
@@ -114,6 +115,17 @@ fn batch(mark: u64) -> Batch {
     batch
 }
 
+/// A batch of values that expire within the minute after the clock of a new disk.
+fn until(keys: &[&str], len: usize, mark: u64) -> Batch {
+    let mut batch = Batch::new();
+    for (key, mark) in keys.iter().zip(mark..) {
+        batch.set_until(*key, value(len, mark), soon(&mut Random(mark)));
+    }
+    batch
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
 fn scripts() -> Vec<Script> {
     let turns = |who: usize, mark: u64| Step::Turn(who, (0..4).map(|n| batch(mark + n)).collect());
     let fill = |who: usize, rounds: u64, mark: u64| {
@@ -182,7 +194,21 @@ fn scripts() -> Vec<Script> {
         slices.extend([Step::Bulk(1, large(mark + 21)), Step::Look(0), Step::Bulk(0, large(mark + 51))]);
     }
     slices.extend([Step::Compact(1), Step::Write(0, batch(2_300)), Step::Look(1)]);
+    let mut expiring: Vec<Step> = Vec::new();
+    for round in 0..3 {
+        let mark = 2_400 + round * 100;
+        expiring.extend([Step::Write(0, until(&["a", "e"], 300, mark)), Step::Write(1, batch(mark + 10))]);
+        expiring.extend([Step::Pass(5 * SECOND), Step::Write(0, set("n", 60_000, mark + 20))]);
+        expiring.extend([Step::Bulk(1, until(&["e", "f", "k1"], 900, mark + 30)), Step::Pass(4 * SECOND)]);
+        expiring.extend([
+            Step::Transaction(1, until(&["g"], 30, mark + 40)),
+            Step::Look(1),
+            Step::Compact(0),
+        ]);
+    }
+    expiring.extend([Step::Reopen(0), Step::Pass(60 * SECOND), Step::Compact(1), Step::Look(0)]);
     vec![
+        Script { name: "expiring", modes: &[Group, Group], steps: expiring },
         Script { name: "slices", modes: &[Group, Group], steps: slices },
         Script { name: "bulk", modes: &[Group, Group], steps: bulk },
         Script { name: "simple", modes: &[Group], steps: simple },
@@ -255,6 +281,11 @@ fn nothing_is_lost_at_any_call_of_a_merge_in_the_background() {
 #[test]
 fn nothing_is_lost_at_any_call_of_bulks() {
     must_hold("bulk", 3);
+}
+
+#[test]
+fn nothing_is_lost_at_any_call_of_writes_that_expire() {
+    must_hold("expiring", 2);
 }
 
 #[test]

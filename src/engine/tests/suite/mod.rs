@@ -3,6 +3,7 @@
 mod basics;
 mod crash;
 mod damage;
+mod expiry;
 mod faults;
 mod figures;
 mod histories;
