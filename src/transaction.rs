@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crate::engine::{Cursor, Engine, Item, Snapshot};
 use crate::error::{Error, Result};
 use crate::types::{
-    Batch, Condition, Direction, Entry, Key, KeyRange, Lifetime, Op, SetOptions, Timestamp, Value,
+    Batch, Condition, Direction, Entry, Key, KeyRange, Lifetime, Lsn, Op, SetOptions, Timestamp, Value,
 };
 
 /// A transaction. Dropping it without [`Transaction::commit`] rolls it back.
@@ -23,6 +23,33 @@ pub struct Transaction {
     base: Box<dyn Snapshot>,
     /// The transaction's own writes: `None` deletes.
     writes: BTreeMap<Key, Option<Write>>,
+}
+
+/// What a commit did to a key.
+#[derive(Clone, Debug)]
+pub(crate) struct Touched {
+    pub(crate) key: Key,
+    /// What was there.
+    pub(crate) before: Option<Entry>,
+    /// The version of what is there now, and when it expires; `None`: the key was removed.
+    pub(crate) after: Option<(Lsn, Option<Timestamp>)>,
+}
+
+/// What a transaction had written to a key at some moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    key: Key,
+    #[expect(
+        clippy::option_option,
+        reason = "the outer one is whether it had written anything, the inner one may be a removal"
+    )]
+    own: Option<Option<Write>>,
+}
+
+impl Mark {
+    pub(crate) const fn key(&self) -> &Key {
+        &self.key
+    }
 }
 
 /// A value that the commit will store.
@@ -108,6 +135,19 @@ impl Transaction {
         self.writes.insert(key.into(), None);
     }
 
+    /// What was written to `key` so far.
+    pub(crate) fn mark(&self, key: &Key) -> Mark {
+        Mark { key: key.clone(), own: self.writes.get(key).cloned() }
+    }
+
+    /// Takes back what was written to a key since.
+    pub(crate) fn restore(&mut self, Mark { key, own }: Mark) {
+        match own {
+            Some(write) => self.writes.insert(key, write),
+            None => self.writes.remove(&key),
+        };
+    }
+
     /// The entries of a range in key order, own writes included.
     ///
     /// # Errors
@@ -137,18 +177,33 @@ impl Transaction {
     /// [`Error::Conflict`] when a written key changed since the transaction began: nothing was applied. Otherwise as
     /// [`Engine::turn`] and [`Turn::commit`](crate::engine::Turn::commit).
     pub fn commit(self) -> Result<()> {
+        self.commit_and_note(None)
+    }
+
+    /// [`Transaction::commit`], noting what it does to each key.
+    pub(crate) fn commit_and_note(self, mut noted: Option<&mut Vec<Touched>>) -> Result<()> {
         if self.writes.is_empty() {
             return Ok(());
         }
         let mut turn = self.engine.turn("commit")?;
         let now = turn.now();
-        let version = |entry: Option<Entry>| entry.filter(|entry| entry.is_there(now)).map(|entry| entry.lsn);
-        for key in self.writes.keys() {
-            if version(turn.entry(key)?) != version(self.base.entry(key)?) {
+        let version =
+            |entry: Option<&Entry>| entry.filter(|entry| entry.is_there(now)).map(|entry| entry.lsn);
+        for (key, write) in &self.writes {
+            let before = turn.entry(key)?;
+            if version(before.as_ref()) != version(self.base.entry(key)?.as_ref()) {
                 return Err(Error::Conflict { key: key.clone() });
             }
+            if let Some(noted) = &mut noted {
+                let after =
+                    write.as_ref().map(|write| (Lsn::ZERO, write.lifetime.expires(now).unwrap_or_default()));
+                noted.push(Touched { key: key.clone(), before, after });
+            }
         }
-        turn.write(into_batch(self.writes, now)?)?;
+        let lsn = turn.write(into_batch(self.writes, now)?)?;
+        for (version, _) in noted.into_iter().flatten().filter_map(|touched| touched.after.as_mut()) {
+            *version = lsn;
+        }
         turn.commit()
     }
 }

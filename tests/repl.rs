@@ -603,3 +603,55 @@ fn two_sessions_see_each_other_and_block_nobody() {
     ask(&mut one, "get k", "\"3\"\r\n");
     assert_eq!((leave(&mut one), leave(&mut two)), (0, 0));
 }
+
+#[test]
+fn what_was_typed_is_taken_back() {
+    let sandbox = Sandbox::new();
+    let mut session = prompt(&sandbox);
+    ask(&mut session, "set a 1", "OK");
+    ask(&mut session, "set a 2 --ttl 1h", "OK");
+    ask(&mut session, "rename a b", "OK");
+    ask(&mut session, ".undo", "delete \"b\"");
+    ask(&mut session, "ttl a", "59m59.");
+    ask(&mut session, "begin", "OK");
+    ask(&mut session, "set a 3", "OK");
+    ask(&mut session, "set c 4", "OK");
+    ask(&mut session, ".undo", "delete \"c\"");
+    ask(&mut session, ".undo 2", "this transaction has only 1 to take back");
+    ask(&mut session, "rollback", "OK");
+    ask(&mut session, ".undo", "set \"a\" \"1\"");
+    ask(&mut session, "ttl a", "none");
+    assert!(command(&sandbox, &["set", "a", "other"], "xterm").status().unwrap().success());
+    ask(&mut session, ".undo", "another session changed \"a\" since");
+    ask(&mut session, "get a", "\"other\"");
+    assert_eq!(leave(&mut session), 0);
+}
+
+#[test]
+fn many_keys_are_removed_after_a_question() {
+    let sandbox = Sandbox::new();
+    let script: String = (0..1_001).map(|number| format!("set k{number} v\n")).collect();
+    fs::write(sandbox.file("keys.kv"), script).unwrap();
+    let mut session = prompt(&sandbox);
+    session.send_line(".read keys.kv").unwrap();
+    ask(&mut session, "count", "1001");
+    let remove = |session: &mut PtySession, answer: &str, removed: &str| {
+        session.send_line("delete --prefix k").unwrap();
+        session.exp_string("remove 1,001 keys? [y/N] ").unwrap();
+        session.send_line(answer).unwrap();
+        session.exp_string(removed).unwrap();
+        session.exp_string("> ").unwrap();
+    };
+    remove(&mut session, "", "0");
+    remove(&mut session, "n", "0");
+    session.send_line("delete --prefix k").unwrap();
+    session.exp_string("[y/N] ").unwrap();
+    session.send_control(CTRL_C).unwrap();
+    session.exp_string("> ").unwrap();
+    ask(&mut session, "count", "1001");
+    remove(&mut session, "y", "1001");
+    ask(&mut session, "count", "0");
+    ask(&mut session, ".undo", "and 991 more");
+    ask(&mut session, "count", "1001");
+    assert_eq!(leave(&mut session), 0);
+}

@@ -5,8 +5,11 @@
 //!    committed, and `commit` refuses with the place of that failure. `rollback` leaves in any case.
 //! 3. A block that is left open at the end of a script or session is rolled back.
 
+use super::execute::{Change, Lasting, Store, View};
 use super::failure::Failure;
-use crate::transaction::Transaction;
+use crate::error::Result;
+use crate::transaction::{Mark, Transaction};
+use crate::types::{Key, Lifetime, Timestamp, Value};
 
 /// An open transaction.
 pub(crate) struct Block {
@@ -15,11 +18,22 @@ pub(crate) struct Block {
     pub(crate) begun_at: String,
     /// The place and text of the first failure.
     poison: Option<(String, String)>,
+    /// What each command has overwritten of the transaction's own writes, if that is noted.
+    pub(crate) undo: Vec<Vec<Mark>>,
+    notes: bool,
 }
 
 impl Block {
-    pub(crate) const fn new(transaction: Transaction, begun_at: String) -> Self {
-        Self { transaction, begun_at, poison: None }
+    /// `notes`: what commands do can be taken back.
+    pub(crate) const fn new(transaction: Transaction, begun_at: String, notes: bool) -> Self {
+        Self { transaction, begun_at, poison: None, undo: Vec::new(), notes }
+    }
+
+    /// Notes what a command is about to overwrite.
+    pub(crate) fn note<'k>(&mut self, keys: impl Iterator<Item = &'k Key>) {
+        if self.notes {
+            self.undo.push(keys.map(|key| self.transaction.mark(key)).collect());
+        }
     }
 
     /// Notes that a command failed inside the block.
@@ -36,5 +50,28 @@ impl Block {
                 "the transaction was rolled back; correct that command and run all of it again",
             )),
         }
+    }
+}
+
+impl View for Block {
+    fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        self.transaction.get(key)
+    }
+}
+
+impl Lasting for Block {
+    fn find(&self, key: &[u8]) -> Result<Option<(Value, Lifetime)>> {
+        self.transaction.find(key)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.transaction.now()
+    }
+}
+
+impl Store for Block {
+    fn apply(&mut self, changes: Vec<Change>) -> Result<()> {
+        self.note(changes.iter().map(Change::key));
+        self.transaction.apply(changes)
     }
 }

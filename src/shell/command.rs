@@ -102,6 +102,11 @@ pub enum Command {
     },
     /// `exit`, `quit`.
     Exit,
+    /// `.undo [N]`: takes back what was typed last.
+    Undo {
+        /// How many commands or commits.
+        count: u64,
+    },
     /// `.stats`.
     Stats,
     /// `.compact`.

@@ -12,6 +12,7 @@ use super::command::Selection;
 use super::failure::Failure;
 use super::render::Quantity;
 use super::session::{Session, Way, walk_source};
+use super::undo::Noting;
 use super::units;
 use super::walk::{self, Walk};
 use crate::db::Db;
@@ -55,6 +56,7 @@ impl Session {
         if let Some(block) = &mut self.block {
             let keys = keys(selection, &block.transaction, &self.interrupt)?;
             let count = keys.len() as u64;
+            block.note(keys.iter());
             for key in keys {
                 block.transaction.delete(key);
             }
@@ -68,26 +70,34 @@ impl Session {
         }
     }
 
-    fn remove_in_turn(&self, db: &Db, selection: &Selection) -> Result<u64, Failure> {
-        let mut turn = db.turn("delete")?;
+    fn remove_in_turn(&mut self, db: &Db, selection: &Selection) -> Result<u64, Failure> {
+        let mut noting = Noting::new(db.turn("delete")?);
         let keys = keys(selection, &db.snapshot()?, &self.interrupt)?;
         let count = keys.len() as u64;
         let mut batch = Batch::new();
         for key in keys {
             batch.delete(key);
         }
-        turn.write(batch)?;
+        if self.way == Way::Prompt {
+            noting.write(batch)?;
+        } else {
+            noting.turn.write(batch)?;
+        }
+        let Noting { turn, change } = noting;
         turn.commit()?;
+        self.past.keep(change);
         Ok(count)
     }
 
-    fn remove_in_bulk(&self, db: &Db, selection: &Selection) -> Result<u64, Failure> {
+    fn remove_in_bulk(&mut self, db: &Db, selection: &Selection) -> Result<u64, Failure> {
         let (mut bulk, mut count) = (db.bulk()?, 0);
         walk::for_each(selection, &db.snapshot()?, &self.interrupt, &mut |key, _, _| {
             count += 1;
             Ok(bulk.delete(key)?)
         })?;
         bulk.commit()?;
+        self.past
+            .forget("so many keys were removed at once that they, and what came before, can't be taken back");
         Ok(count)
     }
 }

@@ -15,7 +15,9 @@ use crate::db::{Db, Snapshot};
 use crate::engine::Turn;
 use crate::error::{Error, Result};
 use crate::transaction::Transaction;
-use crate::types::{Condition, Key, Lifetime, MAX_KEY_LEN, MAX_VALUE_LEN, Op, SetOptions, Timestamp, Value};
+use crate::types::{
+    Batch, Condition, Key, Lifetime, MAX_KEY_LEN, MAX_VALUE_LEN, Op, SetOptions, Timestamp, Value,
+};
 
 /// Keys in one command up to which it may run inside a group of commands.
 const MAX_POINT_KEYS: usize = 64;
@@ -91,6 +93,20 @@ impl Change {
     pub(crate) const fn delete(key: Key) -> Self {
         Self { key, write: None }
     }
+
+    pub(crate) const fn key(&self) -> &Key {
+        &self.key
+    }
+}
+
+/// Changes as a batch; the time is asked for when something begins to last.
+pub(crate) fn to_batch(changes: Vec<Change>, now: impl Fn() -> Timestamp) -> Result<Batch> {
+    let op = |Change { key, write }| match write {
+        None => Ok(Op::Delete { key }),
+        Some((value, Lifetime::Forever)) => Ok(Op::Set { key, value, expires: None }),
+        Some((value, lifetime)) => Ok(Op::Set { key, value, expires: lifetime.expires(now())? }),
+    };
+    changes.into_iter().map(op).collect()
 }
 
 impl View for Db {
@@ -163,14 +179,7 @@ impl Lasting for Box<dyn Turn + '_> {
 
 impl Store for Box<dyn Turn + '_> {
     fn apply(&mut self, changes: Vec<Change>) -> Result<()> {
-        let op = |Change { key, write }| match write {
-            None => Ok(Op::Delete { key }),
-            Some((value, Lifetime::Forever)) => Ok(Op::Set { key, value, expires: None }),
-            Some((value, lifetime)) => {
-                Ok(Op::Set { key, value, expires: lifetime.expires(Lasting::now(self))? })
-            }
-        };
-        let batch = changes.into_iter().map(op).collect::<Result<_>>()?;
+        let batch = to_batch(changes, || Lasting::now(self))?;
         self.write(batch).map(drop)
     }
 }

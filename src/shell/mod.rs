@@ -52,5 +52,6 @@ pub mod suggest;
 pub mod table;
 mod termination;
 mod tutorial;
+mod undo;
 mod units;
 mod walk;

@@ -219,6 +219,7 @@ impl<'a> Script<'a> {
             Err(error) => return self.report(&error.into()),
         };
         self.session.look_where_results_go();
+        self.session.past.forget("what a script does, and what came before, can't be taken back");
         let group = Group::begin(self);
         group.run(first, turn)
     }

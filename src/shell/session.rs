@@ -26,6 +26,7 @@ use super::look::Look;
 use super::output::Output;
 use super::render::{Quantity, Renderer};
 use super::tutorial::Tutorial;
+use super::undo::{Noting, Past};
 use super::walk::{self, Walk};
 use super::{dump, export, files, import};
 use crate::config::Settings;
@@ -137,6 +138,8 @@ pub(crate) struct Session {
     pub(crate) stopped: Option<String>,
     /// What was typed before, while the prompt lends it.
     pub(crate) history: Option<History>,
+    /// What can be taken back.
+    pub(super) past: Past,
     exit: Exit,
     /// How deep `.read` is nested.
     pub(crate) depth: usize,
@@ -159,6 +162,7 @@ impl Session {
             interrupt,
             tally: Tally::default(),
             errors: streams.errors,
+            past: Past::default(),
             exit: Exit::DONE,
             depth: 0,
         }
@@ -243,15 +247,22 @@ impl Session {
     fn write(&mut self, command: Command, verb: &'static str) -> Result<Answer, Failure> {
         self.connection.check_writable()?;
         if let Some(block) = &mut self.block {
-            let store = &mut block.transaction;
-            return Ok(execute::read_or_write(command, store, &mut self.renderer, &mut self.output.buffer)?);
+            return Ok(execute::read_or_write(command, block, &mut self.renderer, &mut self.output.buffer)?);
         }
         let db = self.connection.writer()?;
         let start = self.output.len();
         let mut turn = db.turn(verb)?;
         let out = &mut self.output.buffer;
-        let answer = execute::read_or_write(command, &mut turn, &mut self.renderer, out)?;
+        if self.way != Way::Prompt {
+            let answer = execute::read_or_write(command, &mut turn, &mut self.renderer, out)?;
+            turn.commit().inspect_err(|_| self.output.truncate(start))?;
+            return Ok(answer);
+        }
+        let mut noting = Noting::new(turn);
+        let answer = execute::read_or_write(command, &mut noting, &mut self.renderer, out)?;
+        let Noting { turn, change } = noting;
         turn.commit().inspect_err(|_| self.output.truncate(start))?;
+        self.past.keep(change);
         Ok(answer)
     }
 
@@ -272,6 +283,7 @@ impl Session {
                 let answer = self.ttl(&keys)?;
                 return Ok(self.answered(answer));
             }
+            Command::Undo { count } => self.undo(count)?,
             Command::DeletePrefix { prefix, dry_run } => self.delete_prefix(&prefix, dry_run)?,
             Command::Count { selection } => {
                 let mut slot = None;
@@ -306,14 +318,17 @@ impl Session {
         } else {
             self.connection.writer()?
         };
-        self.block = Some(Block::new(db.begin()?, place.text()));
+        self.block = Some(Block::new(db.begin()?, place.text(), self.way == Way::Prompt));
         self.renderer.done(&mut self.output.buffer);
         Ok(())
     }
 
     fn commit(&mut self) -> Result<(), Failure> {
         let block = self.block.take().ok_or_else(|| no_transaction("commit"))?;
-        block.into_healthy()?.commit()?;
+        let mut change = Vec::new();
+        let noted = (self.way == Way::Prompt).then_some(&mut change);
+        block.into_healthy()?.commit_and_note(noted)?;
+        self.past.keep(change);
         self.renderer.done(&mut self.output.buffer);
         Ok(())
     }
@@ -365,6 +380,7 @@ impl Session {
         self.connection.check_writable()?;
         let interrupt = &self.interrupt;
         let is_stdin = path == Path::new("-") && self.way == Way::OneShot;
+        self.past.forget("what .load brings in, and what came before, can't be taken back");
         let count = load(&mut self.connection, |sink| {
             if is_stdin {
                 dump::read("stdin", io::stdin(), interrupt, sink)
@@ -394,6 +410,7 @@ impl Session {
         let (imported, quantity) = if import.dry_run {
             (read(&mut |_, _, _| Ok(()))?, Quantity::WouldImport)
         } else {
+            self.past.forget("what .import brings in, and what came before, can't be taken back");
             (load(&mut self.connection, read)?, Quantity::Imported)
         };
         self.renderer.number(&mut self.output.buffer, quantity, imported.records);

@@ -37,6 +37,7 @@ pub enum Verb {
     Begin,
     Commit,
     Rollback,
+    Undo,
     Stats,
     Compact,
     Check,

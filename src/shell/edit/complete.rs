@@ -253,8 +253,11 @@ mod tests {
         for key in ["name", "two words", "it's", "tab\there", "--flag"] {
             db.set(key, "v\"v").unwrap();
         }
-        let source =
-            Source::Block(Box::new(crate::shell::block::Block::new(db.begin().unwrap(), String::new())));
+        let source = Source::Block(Box::new(crate::shell::block::Block::new(
+            db.begin().unwrap(),
+            String::new(),
+            true,
+        )));
         assert_eq!(offered(&source, "get na"), ["get name "]);
         assert_eq!(offered(&source, "get \"na"), ["get \"name\" "]);
         assert_eq!(offered(&source, "get 'na"), ["get 'name' "]);

@@ -225,7 +225,7 @@ mod tests {
         let mut transaction = db.begin().unwrap();
         transaction.set("new", "2");
         transaction.delete("old");
-        let source = Source::Block(Box::new(Block::new(transaction, String::new())));
+        let source = Source::Block(Box::new(Block::new(transaction, String::new(), true)));
         assert_eq!(source.keys(b""), [whole(b"new".to_vec())]);
         assert_eq!(source.value(b"new", 9), Some(b"2".to_vec()));
         assert_eq!(source.value(b"new", 0), None);

@@ -52,6 +52,9 @@ impl Call<'_, '_> {
             Verb::Begin => Command::Begin,
             Verb::Commit => Command::Commit,
             Verb::Rollback => Command::Rollback,
+            Verb::Undo => {
+                Command::Undo { count: self.args.first().map_or(Ok(1), |token| number(token, 0, u64::MAX))? }
+            }
             Verb::Stats => Command::Stats,
             Verb::Compact => Command::Compact,
             Verb::Check => Command::Check,

@@ -156,6 +156,8 @@ fn the_other_commands() {
         ("begin", Command::Begin),
         ("commit", Command::Commit),
         ("ROLLBACK", Command::Rollback),
+        (".undo", Command::Undo { count: 1 }),
+        (".undo 3", Command::Undo { count: 3 }),
         (".stats", Command::Stats),
         (".compact", Command::Compact),
         (".dump", Command::Dump { file: None }),

@@ -40,6 +40,23 @@ const PLAIN: Spec = Spec {
 
 pub(super) const SPECS: &[Spec] = &[
     Spec {
+        verb: Verb::Undo,
+        name: ".undo",
+        group: Group::Database,
+        args: &[Arg { name: "N", arity: Arity::Optional, kind: Kind::Count }],
+        summary: "take back the last N changes typed here, or one",
+        details: "Takes back what the last N commands that changed something did, or the last: the keys hold what they held \
+                  before, for as long. Nothing is taken back if another session changed one of the keys since. The next .undo \
+                  goes further back; there is no way forward again.\n\
+                  It concerns what was typed at this prompt, a whole transaction as one; inside of a transaction, what was \
+                  typed in it. The last 1,000 changes can be taken back, if what they replaced has no more than 16 MiB; \
+                  .load, .import, .read and the removal of more than 10,000 keys can't be, nor what came before them.",
+        reply: "the commands that it comes to, at most 10",
+        examples: &[Example { line: ".undo", output: "" }, Example { line: ".undo 3", output: "" }],
+        exits: &[(2, "there is not so much to take back, or another session changed a key")],
+        ..PLAIN
+    },
+    Spec {
         verb: Verb::Stats,
         name: ".stats",
         group: Group::Database,

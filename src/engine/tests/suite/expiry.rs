@@ -186,7 +186,7 @@ fn a_loaded_value_expires_as_a_written_one() {
             .unwrap();
     }
     bulk.commit().unwrap();
-    disk.pass(10 * SECOND - Duration::from_millis(1));
+    disk.pass(Duration::from_millis(9_999));
     for db in [&db, &open(&disk)] {
         assert_eq!(db.stats().unwrap().keys, 200);
         assert_eq!(db.entry("k4").unwrap().unwrap().expires, Some(at));
@@ -226,7 +226,7 @@ fn a_lifetime_in_a_transaction_begins_with_its_commit() {
     disk.pass(5 * SECOND);
     assert!(transaction.get(b"k").unwrap().is_some());
     transaction.commit().unwrap();
-    disk.pass(SECOND - Duration::from_millis(1));
+    disk.pass(Duration::from_millis(999));
     assert!(is_there(&db, "k"));
     disk.pass(Duration::from_millis(1));
     assert!(!is_there(&db, "k"));
