@@ -464,7 +464,7 @@ fn what_is_typed_is_coloured_and_hinted() {
     let sandbox = Sandbox::new();
     let mut session = prompt(&sandbox);
     typed(&mut session, "set");
-    session.exp_string("\x1b[1mset\x1b[0m\x1b[2m KEY VALUE\x1b[0m").unwrap();
+    session.exp_string("\x1b[1mset\x1b[0m\x1b[2m KEY VALUE [--nx]").unwrap();
     typed(&mut session, " a \"\\q");
     session.exp_string("\x1b[32m\"\x1b[0m\x1b[4;31m\\q\x1b[0m").unwrap();
     session.send_control(CTRL_C).unwrap();
