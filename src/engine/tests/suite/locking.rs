@@ -10,6 +10,7 @@ use super::{open, open_as, report, try_open};
 use crate::engine::tests::{DIR, contents};
 use crate::error::Error;
 use crate::options::Options;
+use crate::storage::FORMAT;
 use crate::storage::fs::sim::SimFs;
 use crate::storage::fs::{Fs as _, LockKind, OpenMode};
 use crate::types::{Direction, KeyRange};
@@ -253,7 +254,7 @@ fn files_of_a_newer_format_are_left_alone() {
         disk.write_file(path(name), &bytes).unwrap();
         let error = try_open(&disk, &Options::new()).err().unwrap();
         let Error::Format { file, found, supported } = &error else { panic!("{name}: {error}") };
-        assert_eq!((file, *found, *supported), (&path(name), 2, 1));
+        assert_eq!((file, *found, *supported), (&path(name), FORMAT + 1, FORMAT));
         assert_eq!(disk.read_file(path(name)).unwrap(), bytes);
     }
 }
