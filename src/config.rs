@@ -1,6 +1,6 @@
 //! The shell's settings: what they are, where a value may come from, and which source wins.
 //!
-//! There are twelve. Each has one name, used in a `config.toml`, and one environment variable; those that one may want to
+//! There are fourteen. Each has one name, used in a `config.toml`, and one environment variable; those that one may want to
 //! change for a single run have a [flag](FLAGS). Every source goes through the same reading of text, so that
 //! `sync = "each"`, `KVDB_SYNC=each` and `--sync each` can't differ.
 //! Later sources win:
@@ -43,6 +43,20 @@ pub enum Color {
     Never,
 }
 
+/// When results go through a pager, and which.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Paging {
+    /// At a prompt, if they are taller than the screen: through `$PAGER`, or `less`.
+    #[default]
+    Auto,
+    /// At a prompt, always.
+    On,
+    /// Never.
+    Off,
+    /// As `Auto`, through this command of the system's shell.
+    Command(String),
+}
+
 /// A setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Name {
@@ -60,6 +74,10 @@ pub enum Name {
     Bail,
     /// Whether the time of each command is shown.
     Timer,
+    /// Whether the commands of a script are shown.
+    Echo,
+    /// When results go through a pager, and which.
+    Pager,
     /// How long to wait for another process's lock.
     LockTimeout,
     /// Whether writes are refused.
@@ -85,7 +103,7 @@ struct Spec {
 const SWITCH: &str = "on, off";
 
 /// All settings, in the order of [`Name`] and of `.show`.
-const SPECS: [Spec; 12] = [
+const SPECS: [Spec; 14] = [
     spec(Name::Db, "db", "KVDB_DIR", "a directory", "where the database is"),
     spec(Name::Engine, "engine", "KVDB_ENGINE", "simple, kv", "the engine of a database that is created"),
     spec(Name::Sync, "sync", "KVDB_SYNC", "each, group, none", "when writes are synced to the device"),
@@ -99,6 +117,14 @@ const SPECS: [Spec; 12] = [
     spec(Name::Color, "color", "KVDB_COLOR", "auto, always, never", "when output is coloured"),
     spec(Name::Bail, "bail", "KVDB_BAIL", "on, off, auto", "whether a script stops at its first error"),
     spec(Name::Timer, "timer", "KVDB_TIMER", SWITCH, "whether the time of each command is shown"),
+    spec(Name::Echo, "echo", "KVDB_ECHO", SWITCH, "whether the commands of a script are shown"),
+    spec(
+        Name::Pager,
+        "pager",
+        "KVDB_PAGER",
+        "auto, on, off, or a command",
+        "when results at the prompt go through a pager, and which",
+    ),
     spec(
         Name::LockTimeout,
         "lock_timeout",
@@ -218,6 +244,7 @@ pub struct SettingError {
 
 /// The settings in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own that is on or off")]
 pub struct Settings {
     /// The directory of the database.
     pub db: PathBuf,
@@ -233,6 +260,10 @@ pub struct Settings {
     pub bail: Bail,
     /// Whether the time of each command is shown.
     pub timer: bool,
+    /// Whether the commands of a script are shown.
+    pub echo: bool,
+    /// When results go through a pager, and which.
+    pub pager: Paging,
     /// How long to wait for another process's lock.
     pub lock_timeout: Duration,
     /// Whether writes are refused.
@@ -257,6 +288,8 @@ impl Default for Settings {
             color: Color::default(),
             bail: Bail::default(),
             timer: false,
+            echo: false,
+            pager: Paging::default(),
             lock_timeout: Duration::from_secs(5),
             readonly: false,
             history: true,
@@ -297,6 +330,13 @@ impl Settings {
             Name::Color => spelling(&COLORS, self.color).into(),
             Name::Bail => spelling(&BAILS, self.bail).into(),
             Name::Timer => switch_name(self.timer).into(),
+            Name::Echo => switch_name(self.echo).into(),
+            Name::Pager => match &self.pager {
+                Paging::Auto => "auto".into(),
+                Paging::On => "on".into(),
+                Paging::Off => "off".into(),
+                Paging::Command(command) => command.clone(),
+            },
             Name::LockTimeout => self.lock_timeout.as_secs_f64().to_string(),
             Name::ReadOnly => switch_name(self.readonly).into(),
             Name::History => switch_name(self.history).into(),
@@ -317,6 +357,8 @@ impl Settings {
             Name::Color => self.color = meaning(&COLORS, text)?,
             Name::Bail => self.bail = meaning(&BAILS, text)?,
             Name::Timer => self.timer = switch(text)?,
+            Name::Echo => self.echo = switch(text)?,
+            Name::Pager => self.pager = paging(text),
             Name::LockTimeout => self.lock_timeout = seconds(text)?,
             Name::ReadOnly => self.readonly = switch(text)?,
             Name::History => self.history = switch(text)?,
@@ -379,6 +421,15 @@ fn meaning<T: Copy>(names: &[(&'static str, T)], text: &str) -> Option<T> {
 
 fn spelling<T: Copy + PartialEq>(names: &[(&'static str, T)], value: T) -> &'static str {
     names.iter().find(|(_, named)| *named == value).map_or("", |(name, _)| name)
+}
+
+fn paging(text: &str) -> Paging {
+    match (text, switch(text)) {
+        ("auto", _) => Paging::Auto,
+        (_, Some(true)) => Paging::On,
+        (_, Some(false)) => Paging::Off,
+        (command, None) => Paging::Command(command.into()),
+    }
 }
 
 const fn switch_name(on: bool) -> &'static str {

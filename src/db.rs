@@ -422,6 +422,18 @@ impl Snapshot {
         self.view.scan(range, direction)
     }
 
+    /// A walk over the keys of a range. Values that lie apart from their keys are not read.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    pub fn key_cursor(
+        &self,
+        range: &KeyRange,
+        direction: Direction,
+    ) -> Result<Box<dyn crate::engine::KeyCursor + '_>> {
+        self.view.keys(range, direction)
+    }
+
     /// The entries of a range in key order, as an iterator of copies.
     #[must_use]
     pub fn into_scan(self, range: KeyRange, direction: Direction) -> Scan {

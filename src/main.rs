@@ -43,22 +43,32 @@ fn start(invocation: Invocation) -> Exit {
     })
 }
 
+/// Asks a terminal how wide or how high it is.
+type Size = fn() -> usize;
+
 fn streams(settings: &Settings) -> Streams {
+    let size: [Size; 4] = [
+        || columns(&io::stdout()),
+        || rows(&io::stdout()),
+        || columns(&io::stderr()),
+        || rows(&io::stderr()),
+    ];
     Streams {
-        output: stream(Box::new(io::stdout()), &io::stdout(), || columns(&io::stdout()), settings.color),
-        errors: stream(Box::new(io::stderr()), &io::stderr(), || columns(&io::stderr()), settings.color),
+        output: stream(Box::new(io::stdout()), &io::stdout(), (size[0], size[1]), settings.color),
+        errors: stream(Box::new(io::stderr()), &io::stderr(), (size[2], size[3]), settings.color),
     }
 }
 
 fn stream(
     sink: Box<dyn Write>,
     descriptor: &impl IsTerminal,
-    width: fn() -> usize,
+    (width, height): (Size, Size),
     setting: Color,
 ) -> Stream {
     let is_terminal = descriptor.is_terminal();
-    let width = is_terminal.then_some(width);
-    Stream { sink, width, colour: is_coloured(setting, is_terminal), unicode: is_terminal && speaks_utf8() }
+    let [width, height] = [width, height].map(|size| is_terminal.then_some(size));
+    let (colour, unicode) = (is_coloured(setting, is_terminal), is_terminal && speaks_utf8());
+    Stream { sink, width, height, colour, unicode }
 }
 
 /// Whether the locale says that the terminal shows UTF-8, and the terminal is one that can draw.
@@ -78,6 +88,14 @@ fn columns(terminal: &impl AsFd) -> usize {
     match rustix::termios::tcgetwinsize(terminal) {
         Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
         _ => 80,
+    }
+}
+
+/// Rows of a terminal; 24 where it does not say.
+fn rows(terminal: &impl AsFd) -> usize {
+    match rustix::termios::tcgetwinsize(terminal) {
+        Ok(size) if size.ws_row > 0 => usize::from(size.ws_row),
+        _ => 24,
     }
 }
 

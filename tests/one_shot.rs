@@ -451,3 +451,25 @@ fn another_database_is_opened_from_a_script() {
     ran.expect("OK\n\"1\"\nOK\nOK\n", 3).complains("is not a kvdb database");
     ran.complains(".open can't run inside a transaction");
 }
+
+/// Values that lie apart from their keys: to damage them does no harm to who does not ask for them.
+#[test]
+fn keys_are_listed_and_counted_without_reading_values() {
+    let sandbox = Sandbox::new();
+    for key in ["a", "b"] {
+        let value = key.repeat(100_000);
+        sandbox.feed(&["set", key, "-"], value).expect("OK\n", 0);
+    }
+    sandbox.run(&[".compact"]);
+    let mut files = fs::read_dir(sandbox.file(".kvdb")).unwrap().map(|entry| entry.unwrap().path());
+    let table = files.find(|path| path.extension() == Some(OsStr::new("sst"))).unwrap();
+    let mut bytes = fs::read(&table).unwrap();
+    let at = bytes.windows(5_000).position(|window| window.iter().all(|&byte| byte == b'b')).unwrap();
+    bytes[at + 50_000] ^= 1;
+    fs::write(&table, bytes).unwrap();
+    sandbox.run(&["get", "b"]).expect("", 4);
+    sandbox.run(&["count"]).expect("2\n", 0);
+    sandbox.run(&["keys"]).expect("\"a\"\n\"b\"\n", 0);
+    sandbox.run(&["--mode", "csv", "scan", "--keys", "--reverse"]).expect("key\nb\na\n", 0);
+    sandbox.run(&["--mode", "script", "keys"]).complains("corruption");
+}

@@ -655,3 +655,29 @@ fn many_keys_are_removed_after_a_question() {
     ask(&mut session, "count", "1001");
     assert_eq!(leave(&mut session), 0);
 }
+
+#[test]
+fn results_taller_than_the_screen_go_through_a_pager_that_may_leave() {
+    let sandbox = Sandbox::new();
+    let keys: String = (0..20_000).map(|number| format!("set k{number:05} v\n")).collect();
+    sandbox.feed(&["--sync", "none"], format!("begin\n{keys}commit\n"));
+    sandbox.write("config/kvdb/config.toml", "pager = \"sed s/^/paged:/\"\n");
+    let mut session = prompt(&sandbox);
+    ask(&mut session, "keys --limit 100", "paged:\"k00099\"\r\n");
+    ask(&mut session, "keys --limit 3", "\n\"k00000\"\r\n\"k00001\"\r\n\"k00002\"\r\n");
+    ask(&mut session, ".pager off", "OK\r\n");
+    ask(&mut session, "keys --limit 100", "\n\"k00099\"\r\n");
+    assert_eq!(leave(&mut session), 0);
+    sandbox.write("config/kvdb/config.toml", "pager = \"head -n 2\"\n");
+    let mut session = prompt(&sandbox);
+    ask(&mut session, "begin", "OK\r\n");
+    ask(&mut session, "keys", "\"k00001\"\r\n");
+    ask(&mut session, "count", "20000\r\n");
+    ask(&mut session, "commit", "OK\r\n");
+    assert_eq!(leave(&mut session), 0);
+    sandbox.write("config/kvdb/config.toml", "pager = \"no-such-pager\"\n");
+    let mut session = prompt(&sandbox);
+    ask(&mut session, "keys", "cannot run the pager \"no-such-pager\"");
+    ask(&mut session, "get k00001", "\"v\"\r\n");
+    assert_eq!(leave(&mut session), 0);
+}

@@ -124,6 +124,14 @@ pub trait Snapshot: Send + Sync {
     /// As [`Snapshot::entry`].
     fn scan(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn Cursor + '_>>;
 
+    /// The keys of a range in order. Values that lie apart from their keys are not read.
+    ///
+    /// # Errors
+    /// As [`Snapshot::entry`].
+    fn keys(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn KeyCursor + '_>> {
+        Ok(Box::new(KeysOf(self.scan(range, direction)?)))
+    }
+
     /// Everything committed up to here is in the view.
     fn lsn(&self) -> Lsn;
 
@@ -151,6 +159,24 @@ pub trait Cursor {
 
 /// A key, its value, and when it expires, if it does.
 pub type Item<'a> = (&'a [u8], &'a [u8], Option<Timestamp>);
+
+/// A walk over keys. After an error or the end it yields nothing more.
+pub trait KeyCursor {
+    /// The next key, valid until the next call, and how many bytes its value has.
+    ///
+    /// # Errors
+    /// Corruption and I/O errors.
+    fn next(&mut self) -> Result<Option<(&[u8], u64)>>;
+}
+
+/// The keys of a walk that has the values at hand.
+pub(crate) struct KeysOf<'a>(pub(crate) Box<dyn Cursor + 'a>);
+
+impl KeyCursor for KeysOf<'_> {
+    fn next(&mut self) -> Result<Option<(&[u8], u64)>> {
+        Ok(self.0.next()?.map(|(key, value)| (key, value.len() as u64)))
+    }
+}
 
 /// The right to write, with a view that includes the turn's own writes.
 pub trait Turn {

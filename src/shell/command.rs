@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::config::Paging;
 use crate::types::{Direction, Key, KeyRange, Lifetime, SetOptions, Value};
 
 /// One command, ready to run. How it is written down is the table in [`table`](super::table).
@@ -109,6 +110,11 @@ pub enum Command {
     },
     /// `.stats`.
     Stats,
+    /// `.prefixes [P]`: what is there, by what keys begin with.
+    Prefixes {
+        /// Where to look.
+        overview: Overview,
+    },
     /// `.compact`.
     Compact,
     /// `.check`.
@@ -167,6 +173,16 @@ pub enum Command {
     Timer {
         /// Shown when there is none.
         on: Option<bool>,
+    },
+    /// `.echo [on|off]`.
+    Echo {
+        /// Shown when there is none.
+        on: Option<bool>,
+    },
+    /// `.pager [on|off|auto]`.
+    Pager {
+        /// Shown when there is none.
+        when: Option<Paging>,
     },
     /// `.bail [on|off|auto]`.
     Bail {
@@ -233,6 +249,19 @@ pub struct Export {
     pub prefix: Vec<u8>,
     /// Whether that is left out of the keys.
     pub strip: bool,
+}
+
+/// How keys are divided into groups by what they begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overview {
+    /// What all of them begin with.
+    pub prefix: Vec<u8>,
+    /// How many separators behind that a group's prefix has.
+    pub depth: u64,
+    /// What ends a part of a key: this, or one of `:`, `/` and `.`.
+    pub separator: Option<Vec<u8>>,
+    /// How many groups are shown.
+    pub limit: usize,
 }
 
 /// Which records, in which order, how many.

@@ -30,6 +30,8 @@ pub(crate) enum Failure {
     },
     /// Standard output can't be written. Nothing more can be said there.
     Output(io::Error),
+    /// The user has left the pager: what follows is not wanted.
+    PagerLeft,
 }
 
 impl Failure {
@@ -45,6 +47,7 @@ impl Failure {
             Self::Refused { exit, .. } => *exit,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::CLOSED_PIPE,
             Self::File(_) | Self::Output(_) => Exit::IO,
+            Self::PagerLeft => Exit::DONE,
         }
     }
 
@@ -59,7 +62,7 @@ impl Failure {
 
     /// Whether the exit code says everything.
     pub(crate) fn is_silent(&self) -> bool {
-        matches!(self.exit(), Exit::CLOSED_PIPE | Exit::INTERRUPTED)
+        matches!(self.exit(), Exit::DONE | Exit::CLOSED_PIPE | Exit::INTERRUPTED)
     }
 
     /// The kind of error, as JSON names it.
@@ -83,6 +86,7 @@ impl Failure {
             Self::Database(error) | Self::File(error) => error.to_string(),
             Self::Refused { message, .. } => message.clone(),
             Self::Output(error) => format!("cannot write to standard output: {error}"),
+            Self::PagerLeft => "the pager was left".to_owned(),
         }
     }
 
@@ -91,7 +95,7 @@ impl Failure {
             Self::Line(diagnostic) => diagnostic.help.clone(),
             Self::Database(error) | Self::File(error) => error.help(),
             Self::Refused { help, .. } => help.clone(),
-            Self::Output(_) => None,
+            Self::Output(_) | Self::PagerLeft => None,
         }
     }
 }

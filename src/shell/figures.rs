@@ -44,7 +44,7 @@ impl Session {
         self.output.flush()?;
         let begun = Instant::now();
         let columns = self.errors.width.filter(|_| !self.speaks_json());
-        let mut meter = Meter::new(&mut *self.errors.sink, columns, "compacting");
+        let mut meter = Meter::new(&mut *self.errors.sink, columns, "compacting").look(self.look);
         let interrupt = &self.interrupt;
         let done = db.compact_with(&mut |progress| {
             meter.show(progress);

@@ -2,10 +2,11 @@
 //!
 //! A file is replaced as a whole or not at all: written under another name beside it, synced, renamed. Errors name the file.
 
+use std::ffi::OsStr;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,42 @@ pub(crate) fn open(path: &Path) -> Result<File> {
     match file.metadata() {
         Ok(about) if about.is_dir() => Err(failed("read", path)(io::ErrorKind::IsADirectory.into())),
         _ => Ok(file),
+    }
+}
+
+/// A file that is read from its start to its end, or standard input.
+pub(crate) struct Source {
+    /// As the user calls it.
+    pub(crate) name: String,
+    descriptor: OwnedFd,
+    /// Its length in bytes, if it has one.
+    len: Option<u64>,
+}
+
+impl Source {
+    /// Opens a file.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let file = open(path)?;
+        let len = file.metadata().ok().filter(fs::Metadata::is_file).map(|about| about.len());
+        Ok(Self { name: path.display().to_string(), descriptor: file.into(), len })
+    }
+
+    /// Standard input.
+    pub(crate) fn stdin() -> Result<Self> {
+        let name = "stdin".to_owned();
+        let descriptor = io::stdin().as_fd().try_clone_to_owned();
+        Ok(Self { descriptor: descriptor.map_err(failed("read", name.as_ref()))?, name, len: None })
+    }
+
+    /// How much of it is read and how much there is, in bytes, where that is known.
+    pub(crate) fn position(&self) -> Option<(u64, u64)> {
+        Some((rustix::fs::tell(&self.descriptor).ok()?, self.len?))
+    }
+}
+
+impl AsFd for Source {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
     }
 }
 
@@ -100,6 +137,11 @@ pub(crate) fn make_scratch_dir(name: &str) -> Result<PathBuf> {
 /// Removes such a directory and what is in it. What can't be removed is left to whoever tidies up temporary files.
 pub(crate) fn remove_scratch_dir(path: &Path) {
     drop(fs::remove_dir_all(path));
+}
+
+/// Whether a program of this name lies in one of the directories of a search path.
+pub(crate) fn has_program(search_path: &OsStr, name: &str) -> bool {
+    std::env::split_paths(search_path).any(|dir| dir.join(name).is_file())
 }
 
 /// Makes a directory and those above it, for this user alone.

@@ -87,6 +87,9 @@ impl<'s, 'a> Group<'s, 'a> {
     }
 
     fn command(&mut self, command: Command, turn: &mut Box<dyn Turn + '_>) {
+        if self.commands > 0 {
+            self.script.session.echo(self.script.lines.text());
+        }
         self.commands += 1;
         self.last_line = self.script.lines.number();
         self.value_bytes += value_len(&command);

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_overview_fits_a_screen_and_names_every_command_once() {
+    fn the_overview_fits_the_width_and_names_every_command_once() {
         let text = help(None).unwrap();
         assert!(text.lines().count() <= 60, "{text}");
         assert_eq!(too_wide(&text), None);

@@ -26,12 +26,36 @@ use super::failure::Failure;
 use super::input::{Awaited, READ_BYTES};
 use super::interrupt::Interrupt;
 use super::lexer;
-use crate::types::{Key, MAX_KEY_LEN, MAX_VALUE_LEN};
+use super::literal::brief;
+use crate::types::{Key, MAX_KEY_LEN, MAX_VALUE_LEN, Timestamp};
 use columns::Columns;
 use lines::Lines;
 
 /// The cells of a record; `None` is one that says that nothing is there.
 type Cells = Vec<Option<Vec<u8>>>;
+
+/// A key, its value, and when that expires, if it does.
+type Record = (Vec<u8>, Vec<u8>, Option<Timestamp>);
+
+/// Whether the file is read as `.export` writes it, so that `expires` is what it says.
+const fn is_usual(import: &Import) -> bool {
+    import.key.is_none() && import.value.is_none()
+}
+
+/// The moment that a column or field `expires` names; nothing in it is none.
+fn moment(text: &[u8]) -> Result<Option<Timestamp>, Wrong> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parsed = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    parsed.map(Some).ok_or_else(|| {
+        let what = format!("{} in \"expires\" is no moment", brief(text, 40));
+        Wrong::new(
+            what,
+            "a moment is written 2026-11-22T14:05:09.250Z; with --key and --value the column does not count",
+        )
+    })
+}
 
 /// What is wrong with a record, and what would be right.
 #[derive(Debug, PartialEq, Eq)]
@@ -113,21 +137,22 @@ impl<R: BufRead> Records<'_, R> {
     }
 
     fn row(&mut self, columns: &Columns, cells: &mut Cells) -> Result<(), Failure> {
-        let (key, value) = columns.take(cells).map_err(|wrong| self.lines.wrong(wrong))?;
-        self.record(&key, value)
+        let record = columns.take(cells).map_err(|wrong| self.lines.wrong(wrong))?;
+        self.record(record)
     }
 
     fn objects(&mut self) -> Result<Option<String>, Failure> {
+        let Import { key, value, .. } = self.import;
         let name = |given: &Option<String>, usual: &str| given.clone().unwrap_or_else(|| usual.to_owned());
-        let (key, value) = (name(&self.import.key, "key"), name(&self.import.value, "value"));
-        while let Some([key, value]) = jsonl::next(&mut self.lines, [&key, &value])? {
-            self.record(&key, value)?;
+        let (has_lifetime, names) = (is_usual(self.import), [name(key, "key"), name(value, "value")]);
+        while let Some(record) = jsonl::next(&mut self.lines, [&names[0], &names[1]], has_lifetime)? {
+            self.record(record)?;
         }
         Ok(None)
     }
 
-    fn record(&mut self, key: &[u8], value: Vec<u8>) -> Result<(), Failure> {
-        let key = [&self.import.prefix, key].concat();
+    fn record(&mut self, (key, value, expires): Record) -> Result<(), Failure> {
+        let key = [&self.import.prefix[..], &key].concat();
         let too_long =
             |what, len, max| Wrong::new(format!("a {what} of {len} bytes is too long: at most {max}"), "");
         if key.len() > MAX_KEY_LEN {
@@ -137,7 +162,7 @@ impl<R: BufRead> Records<'_, R> {
             return Err(self.lines.wrong(too_long("value", value.len(), MAX_VALUE_LEN)));
         }
         self.count += 1;
-        (self.sink)(Key::from(key), value.into(), None)
+        (self.sink)(Key::from(key), value.into(), expires)
     }
 }
 

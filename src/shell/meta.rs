@@ -11,7 +11,7 @@ use super::history::History;
 use super::literal::is_hidden;
 use super::session::{Session, Way};
 use super::{completions, files, help, man};
-use crate::config::{Name, Origin, template};
+use crate::config::{Name, Origin, Paging, template};
 use crate::error::Error;
 
 impl Session {
@@ -21,6 +21,8 @@ impl Session {
             Command::Output { file, once } => self.send_output(file, once)?,
             Command::Mode { mode } => self.mode(mode),
             Command::Timer { on } => self.timer(on),
+            Command::Echo { on } => self.set_echo(on),
+            Command::Pager { when } => self.set_pager(when),
             Command::Bail { bail } => self.bail(bail),
             Command::History { history } => self.history(history),
             Command::Open { dir } => self.open(dir)?,
@@ -30,6 +32,7 @@ impl Session {
             Command::Tutorial => self.tutorial()?,
             Command::Show => self.show(),
             Command::Stats => self.stats()?,
+            Command::Prefixes { overview } => self.prefixes(&overview)?,
             Command::Compact => self.compact()?,
             Command::Check => self.check()?,
             Command::Repair { dir } => self.repair(dir)?,
@@ -107,6 +110,34 @@ impl Session {
             self.renderer.done(&mut self.output.buffer);
         } else {
             self.show_one(Name::Timer);
+        }
+    }
+
+    fn set_echo(&mut self, on: Option<bool>) {
+        if let Some(on) = on {
+            self.settings.echo = on;
+            self.settings.changed_in_session(Name::Echo);
+            self.renderer.done(&mut self.output.buffer);
+        } else {
+            self.show_one(Name::Echo);
+        }
+    }
+
+    fn set_pager(&mut self, when: Option<Paging>) {
+        if let Some(when) = when {
+            self.settings.pager = when;
+            self.settings.changed_in_session(Name::Pager);
+            self.renderer.done(&mut self.output.buffer);
+        } else {
+            self.show_one(Name::Pager);
+        }
+    }
+
+    /// Shows a line of a script before its results.
+    pub(crate) fn echo(&mut self, line: &[u8]) {
+        if self.settings.echo {
+            let line = line.trim_ascii_end();
+            self.renderer.text(&mut self.output.buffer, &String::from_utf8_lossy(line));
         }
     }
 

@@ -7,6 +7,7 @@
 //!             └──────── Diagnostic ◀────┘
 //! ```
 
+mod bar;
 mod block;
 mod check;
 pub mod command;
@@ -37,7 +38,9 @@ pub mod look;
 mod man;
 mod meta;
 mod output;
+mod pager;
 pub mod parse;
+mod prefixes;
 mod progress;
 mod render;
 mod repair;
@@ -51,6 +54,7 @@ pub mod suggest;
 #[doc(hidden)]
 pub mod table;
 mod termination;
+mod transfer;
 mod tutorial;
 mod undo;
 mod units;

@@ -1,6 +1,6 @@
 //! Where results go, in one place: buffered, and answerable for what could not be written.
 //!
-//! That is standard output, or a file that `.output` or `.once` named.
+//! That is standard output, a file that `.output` or `.once` named, or a [pager](super::pager).
 //!
 //! 1. Replies are appended to [`Output::buffer`]; nothing reaches the descriptor before [`Output::flush`], so replies that
 //!    wait for a commit can be taken back with [`Output::truncate`].
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use super::files;
+use super::pager::Pager;
 
 /// Bytes that make a write to the descriptor worth while.
 const FLUSH_BYTES: usize = 64 << 10;
@@ -27,6 +28,8 @@ pub(crate) struct Output {
     /// Standard output.
     sink: Box<dyn Write>,
     redirected: Option<Redirected>,
+    /// What takes the results of the command that runs, if they are too tall for the screen.
+    pager: Option<Pager>,
 }
 
 /// A file that results go to.
@@ -39,7 +42,7 @@ struct Redirected {
 
 impl Output {
     pub(crate) fn new(sink: Box<dyn Write>) -> Self {
-        Self { buffer: Vec::new(), sink, redirected: None }
+        Self { buffer: Vec::new(), sink, redirected: None, pager: None }
     }
 
     /// Sends what comes from here on to a file; with `once`, the results of one command.
@@ -71,6 +74,25 @@ impl Output {
         self.redirected.as_ref().map(|redirected| &*redirected.path)
     }
 
+    /// Shows what comes from here on with a pager if it is too tall for the screen.
+    pub(crate) fn page(&mut self, pager: Pager) {
+        self.pager = Some(pager);
+    }
+
+    /// Ends that, when the user has seen everything; returns whether the pager was needed.
+    pub(crate) fn end_paging(&mut self) -> Result<bool, Failure> {
+        let Some(pager) = self.pager.take() else { return Ok(false) };
+        match pager.end(&self.buffer) {
+            Ok(true) => self.buffer.clear(),
+            Ok(false) => return self.flush().map(|()| false),
+            Err(failure) => {
+                self.buffer.clear();
+                return Err(failure);
+            }
+        }
+        Ok(true)
+    }
+
     /// Bytes that wait to be written.
     pub(crate) fn len(&self) -> usize {
         self.buffer.len()
@@ -96,7 +118,13 @@ impl Output {
         if len == 0 {
             return Ok(());
         }
-        let written = self.write(len);
+        let written = match &mut self.pager {
+            Some(pager) => match pager.write(&self.buffer[..len]) {
+                Ok(false) => return Ok(()),
+                taken => taken.map(drop),
+            },
+            None => self.write(len),
+        };
         self.buffer.drain(..len);
         if self.buffer.is_empty() && self.buffer.capacity() > KEEP_BYTES {
             self.buffer = Vec::new();

@@ -1,7 +1,8 @@
 //! How far long work has come, on one line of a terminal that is gone when the work is done.
 //!
 //! ```text
-//! compacting  37%  1,234,567 of 3,336,667 entries, 410 MiB written  (Ctrl-C stops it)
+//! importing  37% ███████▍             1,234,567 records, 410,000 a second, 12 s left  (Ctrl-C stops it)
+//! dumping  1,234,567 records, 410,000 a second  (Ctrl-C stops it)
 //! ```
 //!
 //! The line is drawn over itself and erased with blanks, which every terminal understands. The cursor waits at its start, where
@@ -11,6 +12,10 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use unicode_width::UnicodeWidthStr;
+
+use super::bar::bar;
+use super::look::Look;
 use super::units;
 use crate::engine::Progress;
 
@@ -20,41 +25,100 @@ const DELAY: Duration = Duration::from_millis(200);
 /// Time between two lines.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// How the work can be stopped: the last thing that is left out.
+/// Rates are told once they mean something.
+const RATE_DELAY: Duration = Duration::from_millis(500);
+
+/// Columns of the bar.
+const BAR: usize = 20;
+
+/// Calls of [`Meter::tick`] between two looks at the clock.
+const TICKS: u32 = 64;
+
+/// How the work can be stopped.
 const HINT: &str = "  (Ctrl-C stops it)";
+
+/// How far some work is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Step {
+    /// How much is done, of what the share and the time left are told.
+    pub(super) done: u64,
+    /// How much there is to do, if that is known.
+    pub(super) total: Option<u64>,
+    /// What has come of it: `1,234 records`.
+    pub(super) count: u64,
+    /// What is counted.
+    pub(super) unit: &'static str,
+    /// What else is to be said: `410 MiB written`.
+    pub(super) more: String,
+}
+
+impl From<Progress> for Step {
+    fn from(Progress { done, total, written_bytes }: Progress) -> Self {
+        let more = if written_bytes > 0 {
+            format!("{} written", units::bytes(written_bytes))
+        } else {
+            String::new()
+        };
+        Self { done, total: Some(total), count: done.min(total), unit: "entries", more }
+    }
+}
 
 /// One line about one piece of work. Dropping it erases the line.
 pub(super) struct Meter<'a> {
     sink: &'a mut dyn Write,
     /// Tells the columns of the terminal; `None` when nothing is to be shown.
     columns: Option<fn() -> usize>,
+    unicode: bool,
     what: &'static str,
+    begun: Instant,
     next: Instant,
+    ticks: u32,
     /// Columns that the line takes.
     shown: usize,
 }
 
 impl<'a> Meter<'a> {
     pub(super) fn new(sink: &'a mut dyn Write, columns: Option<fn() -> usize>, what: &'static str) -> Self {
-        Self { sink, columns, what, next: Instant::now() + DELAY, shown: 0 }
+        let begun = Instant::now();
+        Self { sink, columns, unicode: false, what, begun, next: begun + DELAY, ticks: 0, shown: 0 }
+    }
+
+    /// Lets the line have characters beyond ASCII, if the terminal can show them.
+    pub(super) fn look(mut self, look: Look) -> Self {
+        self.unicode = look.unicode;
+        self
     }
 
     /// Shows how far the work is, if it is time to.
     pub(super) fn show(&mut self, progress: Progress) {
+        self.show_step(|| progress.into());
+    }
+
+    /// The same for work in many small pieces, of which only some look at the clock.
+    pub(super) fn tick(&mut self, step: impl FnOnce() -> Step) {
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(TICKS) {
+            self.show_step(step);
+        }
+    }
+
+    fn show_step(&mut self, step: impl FnOnce() -> Step) {
         let Some(columns) = self.columns else { return };
         let now = Instant::now();
         if now < self.next {
             return;
         }
         self.next = now + INTERVAL;
-        self.draw(&line(self.what, progress, columns()));
+        let line = line(self.what, &step(), now - self.begun, columns(), self.unicode);
+        self.draw(&line);
     }
 
     fn draw(&mut self, line: &str) {
-        let blanks = " ".repeat(self.shown.saturating_sub(line.len()));
+        let width = line.width();
+        let blanks = " ".repeat(self.shown.saturating_sub(width));
         // That nobody can be told how far the work is does not stop it.
         drop(write!(self.sink, "\r{line}{blanks}\r").and_then(|()| self.sink.flush()));
-        self.shown = line.len();
+        self.shown = width;
     }
 }
 
@@ -66,26 +130,88 @@ impl Drop for Meter<'_> {
     }
 }
 
+/// The parts of a line that may be left out, the first of them first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    More,
+    Rate,
+    Bar,
+    Hint,
+    Count,
+    Left,
+}
+
+const PARTS: [Part; 6] = [Part::More, Part::Rate, Part::Bar, Part::Hint, Part::Count, Part::Left];
+
 /// As much as fits before the last column of the terminal.
-fn line(what: &str, progress: Progress, columns: usize) -> String {
-    let Progress { done, total, written_bytes } = progress;
-    let percent = units::percent(done.min(total), total);
-    let mut line = format!("{what} {percent:3}%");
-    let more = [
-        format!("  {} of {} entries", units::grouped(done.min(total)), units::grouped(total)),
-        format!(", {} written", units::bytes(written_bytes)),
-    ];
-    for part in more.into_iter().take(if written_bytes == 0 { 1 } else { 2 }) {
-        if line.len() + part.len() + HINT.len() >= columns {
-            break;
+fn line(what: &str, step: &Step, time: Duration, columns: usize, unicode: bool) -> String {
+    let mut left_out = 0;
+    loop {
+        let line = with_parts(what, step, time, &PARTS[left_out..], unicode);
+        if line.width() < columns {
+            return line;
         }
-        line += &part;
+        if left_out == PARTS.len() {
+            return line.chars().take(columns.saturating_sub(1)).collect();
+        }
+        left_out += 1;
     }
-    if line.len() + HINT.len() < columns {
+}
+
+fn with_parts(what: &str, step: &Step, time: Duration, parts: &[Part], unicode: bool) -> String {
+    let has = |part| parts.contains(&part);
+    let mut line = what.to_owned() + &share(step, has(Part::Bar), unicode);
+    let (count, more) = (format!("{} {}", units::grouped(step.count), step.unit), step.more.clone());
+    let rate =
+        rate(step.count, time).filter(|_| has(Part::Rate)).map(|rate| units::grouped(rate) + " a second");
+    let left = time_left(step, time).filter(|_| has(Part::Left)).map(|left| units::duration(left) + " left");
+    let said = [
+        Some(count).filter(|_| has(Part::Count)),
+        Some(more).filter(|more| has(Part::More) && !more.is_empty()),
+        rate,
+        left,
+    ];
+    let said: Vec<String> = said.into_iter().flatten().collect();
+    if !said.is_empty() {
+        line += "  ";
+        line += &said.join(", ");
+    }
+    if has(Part::Hint) {
         line += HINT;
     }
-    line.truncate(columns.saturating_sub(1));
     line
+}
+
+/// The share that is done, in hundredths and as a bar.
+fn share(step: &Step, with_bar: bool, unicode: bool) -> String {
+    let Some(total) = step.total else { return String::new() };
+    let done = step.done.min(total);
+    let percent = units::percent(done, total);
+    if with_bar {
+        let bar = bar(done, total, BAR, unicode);
+        let rest = BAR - bar.width();
+        format!(" {percent:3}% {bar}{:rest$}", "")
+    } else {
+        format!(" {percent:3}%")
+    }
+}
+
+/// How many came in a second.
+fn rate(count: u64, time: Duration) -> Option<u64> {
+    if time < RATE_DELAY {
+        return None;
+    }
+    u64::try_from(u128::from(count) * 1_000 / time.as_millis()).ok()
+}
+
+/// How long the rest takes, at the rate so far; in whole seconds.
+fn time_left(step: &Step, time: Duration) -> Option<Duration> {
+    let rest = step.total?.checked_sub(step.done)?;
+    if time < RATE_DELAY || step.done == 0 {
+        return None;
+    }
+    let seconds = time.as_millis() * u128::from(rest) / u128::from(step.done) / 1_000;
+    u64::try_from(seconds).ok().map(Duration::from_secs)
 }
 
 #[cfg(test)]
@@ -94,23 +220,37 @@ mod tests {
 
     const HALF: Progress = Progress { done: 1_000, total: 2_000, written_bytes: 3 << 20 };
 
+    fn shown(step: impl Into<Step>, millis: u64, columns: usize) -> String {
+        line("compacting", &step.into(), Duration::from_millis(millis), columns, true)
+    }
+
     #[test]
     fn a_line_has_what_fits() {
-        let whole = "compacting  50%  1,000 of 2,000 entries, 3.0 MiB written  (Ctrl-C stops it)";
-        assert_eq!(line("compacting", HALF, 80), whole);
-        let narrow = "compacting  50%  1,000 of 2,000 entries  (Ctrl-C stops it)";
-        assert_eq!(line("compacting", HALF, whole.len()), narrow);
-        assert_eq!(line("compacting", HALF, 40), "compacting  50%  (Ctrl-C stops it)");
-        assert_eq!(line("compacting", HALF, 20), "compacting  50%");
-        assert_eq!(line("compacting", HALF, 4), "com");
-        assert_eq!(line("compacting", HALF, 0), "");
+        let whole = "compacting  50% ██████████            1,000 entries, 3.0 MiB written, 500 a second, 2.0 s left  (Ctrl-C stops it)";
+        assert_eq!(shown(HALF, 2_000, 200), whole);
+        let usual = "compacting  50% ██████████            1,000 entries, 2.0 s left  (Ctrl-C stops it)";
+        assert_eq!(shown(HALF, 2_000, 90), usual);
+        assert_eq!(shown(HALF, 2_000, 80), "compacting  50%  1,000 entries, 2.0 s left  (Ctrl-C stops it)");
+        assert_eq!(shown(HALF, 2_000, 60), "compacting  50%  1,000 entries, 2.0 s left");
+        assert_eq!(shown(HALF, 2_000, 40), "compacting  50%  2.0 s left");
+        assert_eq!(shown(HALF, 2_000, 20), "compacting  50%");
+        assert_eq!(shown(HALF, 2_000, 4), "com");
+        assert_eq!(shown(HALF, 2_000, 0), "");
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_said() {
+        let step = |total| Step { done: 5, total, count: 5, unit: "records", more: String::new() };
+        assert_eq!(shown(step(None), 1_000, 80), "compacting  5 records, 5 a second  (Ctrl-C stops it)");
+        let early = "compacting  10% ##                    5 records  (Ctrl-C stops it)";
+        assert_eq!(line("compacting", &step(Some(50)), Duration::ZERO, 80, false), early);
     }
 
     #[test]
     fn more_than_everything_is_everything_and_nothing_of_nothing_is_none() {
-        let text = |done, total| line("work", Progress { done, total, written_bytes: 0 }, 50);
-        assert_eq!(text(9, 5), "work 100%  5 of 5 entries  (Ctrl-C stops it)");
-        assert_eq!(text(0, 0), "work   0%  0 of 0 entries  (Ctrl-C stops it)");
+        let text = |done, total| shown(Progress { done, total, written_bytes: 0 }, 0, 50);
+        assert_eq!(text(9, 5), "compacting 100%  5 entries  (Ctrl-C stops it)");
+        assert_eq!(text(0, 0), "compacting   0%  0 entries  (Ctrl-C stops it)");
     }
 
     #[test]
@@ -124,7 +264,7 @@ mod tests {
         meter.show(Progress::default());
         meter.draw("short");
         drop(meter);
-        let first = line("work", HALF, 80);
+        let first = line("work", &HALF.into(), Duration::ZERO, 80, false);
         let rest = " ".repeat(first.len() - "short".len());
         assert_eq!(String::from_utf8(out).unwrap(), format!("\r{first}\r\rshort{rest}\r\r     \r"));
     }
@@ -137,5 +277,19 @@ mod tests {
         meter.show(HALF);
         drop(meter);
         assert!(out.is_empty());
+    }
+
+    #[test]
+    fn of_many_ticks_few_look_at_the_clock() {
+        let (mut out, mut looks) = (Vec::new(), 0);
+        let mut meter = Meter::new(&mut out, Some(|| 80), "work");
+        meter.next = Instant::now();
+        for _ in 0..3 * TICKS {
+            meter.tick(|| {
+                looks += 1;
+                Step::default()
+            });
+        }
+        assert_eq!(looks, 1);
     }
 }

@@ -39,9 +39,11 @@ use super::command::{Columns, OutputMode};
 use super::duration;
 use super::execute::Answer;
 use super::literal::write_literal;
+use super::prefixes::Tally;
 use crate::types::Timestamp;
 pub(crate) use csv::Binary;
 use table::Table;
+pub(crate) use table::cut;
 
 pub(super) use json::named as json_field;
 
@@ -214,6 +216,38 @@ impl Renderer {
         }
     }
 
+    /// Prefixes with their keys and bytes, a row each; `None` stands for what has no prefix.
+    pub(crate) fn tallies(&mut self, out: &mut Vec<u8>, rows: &[(Option<&[u8]>, &Tally)]) {
+        let mut binary = Binary::default();
+        for (prefix, _) in rows {
+            binary.look(prefix.unwrap_or_default(), b"");
+        }
+        match self.mode {
+            OutputMode::Csv => csv::tally_heading(out, binary),
+            OutputMode::Tsv => out.extend_from_slice(b"prefix\tkeys\tbytes\n"),
+            _ => {}
+        }
+        for (index, (prefix, tally)) in rows.iter().enumerate() {
+            self.open_element(out, true, index == 0);
+            match self.mode {
+                OutputMode::Json | OutputMode::Jsonl => json::tally(out, *prefix, tally),
+                OutputMode::Csv => csv::tally(out, binary, *prefix, tally),
+                OutputMode::Tsv => tsv::tally(out, *prefix, tally),
+                _ => {
+                    out.extend_from_slice(if self.mode == OutputMode::Script { b"# " } else { b"" });
+                    literal_or_null(out, *prefix);
+                    out.extend_from_slice(format!(" {} {}", tally.keys, tally.bytes).as_bytes());
+                }
+            }
+            if !matches!(self.mode, OutputMode::Csv | OutputMode::Tsv) {
+                self.close_element(out, true);
+            }
+        }
+        if self.mode == OutputMode::Json {
+            out.extend_from_slice(if rows.is_empty() { b"[]\n" } else { b"]\n" });
+        }
+    }
+
     /// Text for people.
     pub(crate) fn text(&mut self, out: &mut Vec<u8>, text: &str) {
         self.end_raw(out);
@@ -241,7 +275,20 @@ impl Renderer {
     pub(crate) fn records(&mut self, columns: Columns, several: bool) -> Records<'_> {
         let table =
             (self.mode == OutputMode::Table).then(|| Table::new(table::headings(columns), self.columns()));
-        Records { renderer: self, columns, binary: Binary::default(), is_array: several, count: 0, table }
+        Records {
+            renderer: self,
+            columns,
+            binary: Binary::default(),
+            lifetimes: false,
+            is_array: several,
+            count: 0,
+            table,
+        }
+    }
+
+    /// Whether a record is written with its value even where only keys were asked for.
+    pub(crate) fn wants_values(&self) -> bool {
+        self.mode == OutputMode::Script
     }
 
     /// Whether a reply made of records is looked at as a whole before it is written.
@@ -292,6 +339,8 @@ pub(crate) struct Records<'a> {
     renderer: &'a mut Renderer,
     columns: Columns,
     binary: Binary,
+    /// Whether rows and objects say when a value expires.
+    lifetimes: bool,
     is_array: bool,
     count: u64,
     table: Option<Table>,
@@ -303,12 +352,17 @@ impl Records<'_> {
         self.binary = binary;
     }
 
+    /// Has rows and objects say when a value expires, which a script says anyway.
+    pub(crate) fn tell_lifetimes(&mut self) {
+        self.lifetimes = true;
+    }
+
     /// Writes a record; `None` stands for a key that is not there.
     pub(crate) fn record(&mut self, out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
         self.record_until(out, key, value, None);
     }
 
-    /// The same, of a value that may expire: a script says when.
+    /// The same, of a value that may expire.
     pub(crate) fn record_until(
         &mut self,
         out: &mut Vec<u8>,
@@ -321,9 +375,15 @@ impl Records<'_> {
             OutputMode::Quoted => self.quoted(out, key, value),
             OutputMode::Raw => self.raw(out, key, value),
             OutputMode::Null => self.null(out, key, value),
-            OutputMode::Csv => csv::record(out, self.columns, self.binary, key, value),
-            OutputMode::Tsv => tsv::record(out, self.columns, key, value),
-            OutputMode::Json | OutputMode::Jsonl => self.json(out, key, value),
+            OutputMode::Csv => {
+                csv::record(out, self.columns, self.binary, key, value);
+                self.moment(out, b",", expires);
+            }
+            OutputMode::Tsv => {
+                tsv::record(out, self.columns, key, value);
+                self.moment(out, b"\t", expires);
+            }
+            OutputMode::Json | OutputMode::Jsonl => self.json(out, key, value, expires),
             OutputMode::Table => self.row(out, key, value),
             OutputMode::Script => match value {
                 Some(value) => write_set(out, key, value, expires),
@@ -337,10 +397,25 @@ impl Records<'_> {
     fn begin(&self, out: &mut Vec<u8>) {
         match self.renderer.mode {
             _ if self.count > 0 => {}
-            OutputMode::Csv => csv::heading(out, self.columns, self.binary),
-            OutputMode::Tsv => tsv::heading(out, self.columns),
+            OutputMode::Csv => {
+                csv::heading(out, self.columns, self.binary);
+                out.extend_from_slice(if self.lifetimes { b",expires\n" } else { b"\n" });
+            }
+            OutputMode::Tsv => {
+                tsv::heading(out, self.columns);
+                out.extend_from_slice(if self.lifetimes { b"\texpires\n" } else { b"\n" });
+            }
             _ => {}
         }
+    }
+
+    /// Ends a row, with the moment at which its value expires where that is asked for.
+    fn moment(&self, out: &mut Vec<u8>, gap: &[u8], expires: Option<Timestamp>) {
+        if self.lifetimes {
+            out.extend_from_slice(gap);
+            out.extend(expires.map(|expires| expires.to_string()).unwrap_or_default().bytes());
+        }
+        out.push(b'\n');
     }
 
     /// Writes what closes the reply.
@@ -397,9 +472,9 @@ impl Records<'_> {
         }
     }
 
-    fn json(&self, out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
+    fn json(&self, out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>, expires: Option<Timestamp>) {
         self.renderer.open_element(out, self.is_array, self.count == 0);
-        json::record(out, self.columns, key, value);
+        json::record(out, self.columns, key, value, expires.filter(|_| self.lifetimes));
         self.renderer.close_element(out, self.is_array);
     }
 

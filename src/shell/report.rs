@@ -103,7 +103,7 @@ impl Session {
 
     /// Writes a line to standard error, behind all replies so far.
     pub(crate) fn flush_and_say(&mut self, line: &str) {
-        let flushed = self.output.flush();
+        let flushed = self.output.end_paging().and_then(|_| self.output.flush());
         self.say(&format!("{line}\n"));
         if let Err(failure) = flushed {
             self.fail(&failure, Place::NONE);

@@ -184,6 +184,7 @@ impl<'a> Script<'a> {
     }
 
     fn command(&mut self, command: Command) -> Flow {
+        self.session.echo(self.lines.text());
         match Kind::of(&command) {
             Kind::Write(verb) if self.may_share_a_commit() => self.group(command, verb),
             _ => {

@@ -8,12 +8,11 @@
 //! 2. An error is reported once, with its place, on standard error; it sets the exit code and poisons an open block.
 //! 3. A failed write to standard output ends the run.
 
-use std::io::{self, Write};
-use std::path::Path;
+use std::io::Write;
 use std::time::Instant;
 
 use super::block::Block;
-use super::command::{Command, Export, Format, Import};
+use super::command::Command;
 use super::connection::Connection;
 use super::diagnostic::Origin;
 use super::execute::{self, Answer, Kind};
@@ -21,15 +20,14 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::history::History;
 use super::interrupt::{self, Interrupt};
-use super::load::load;
 use super::look::Look;
 use super::output::Output;
+use super::pager::{self, Pager};
 use super::render::{Quantity, Renderer};
 use super::tutorial::Tutorial;
 use super::undo::{Noting, Past};
 use super::walk::{self, Walk};
-use super::{dump, export, files, import};
-use crate::config::Settings;
+use crate::config::{Paging, Settings};
 use crate::db::Snapshot;
 use crate::error::Error;
 use crate::types::Key;
@@ -96,6 +94,8 @@ pub struct Stream {
     pub sink: Box<dyn Write>,
     /// Tells the columns of the terminal that it is, if it is one; asked anew for each table and error.
     pub width: Option<fn() -> usize>,
+    /// Tells its rows in the same way.
+    pub height: Option<fn() -> usize>,
     /// Whether it is coloured.
     pub colour: bool,
     /// Whether it is a terminal that shows UTF-8.
@@ -132,6 +132,8 @@ pub(crate) struct Session {
     pub(crate) look: Look,
     /// Tells the columns of the terminal that standard output is, if it is one.
     pub(crate) columns: Option<fn() -> usize>,
+    /// Tells its rows.
+    rows: Option<fn() -> usize>,
     /// The tour that is under way.
     pub(crate) tutorial: Option<Tutorial>,
     /// What was interrupted, and what became of it, until the prompt says so.
@@ -155,6 +157,7 @@ impl Session {
             block: None,
             look: streams.output.look(),
             columns: streams.output.width,
+            rows: streams.output.height,
             tutorial: None,
             stopped: None,
             history: None,
@@ -175,13 +178,16 @@ impl Session {
         self.look_where_results_go();
         let left = interrupt::left_behind(&command);
         let step = self.tutorial.as_ref().map(|tutorial| tutorial.is_done_by(&command));
-        let mut result = self.execute(command, place);
+        self.begin_paging(&command);
+        let result = self.execute(command, place);
         if let Err(Failure::Database(Error::Interrupted)) = result {
             self.stopped = Some(left.to_owned());
         }
-        if let Err(failure) = self.end_of_results(ends_once) {
-            result = result.and(Err(failure));
-        }
+        let result = self.end_paging(result);
+        let result = match self.end_of_results(ends_once) {
+            Ok(()) => result,
+            Err(failure) => result.and(Err(failure)),
+        };
         let did_step = step.map(|is_step| is_step && result.is_ok());
         let flow = self.settle(result, place);
         if let Some(did_step) = did_step {
@@ -199,6 +205,36 @@ impl Session {
         match result {
             Ok(flow) => flow,
             Err(failure) => self.fail(&failure, place),
+        }
+    }
+
+    /// Holds back what the command says until it is known whether it fits the screen: at a prompt on a terminal only.
+    fn begin_paging(&mut self, command: &Command) {
+        let is_at_prompt = self.way == Way::Prompt && self.depth == 0 && self.output.file().is_none();
+        let has_results = !matches!(command, Command::Read { .. } | Command::Output { .. } | Command::Exit);
+        let setting = &self.settings.pager;
+        if !is_at_prompt || !has_results || *setting == Paging::Off {
+            return;
+        }
+        if let (Some(columns), Some(rows)) = (self.renderer.columns(), self.rows)
+            && let Some(program) = pager::program(setting)
+        {
+            self.output.page(Pager::new(program, (rows(), columns), *setting == Paging::On));
+        }
+    }
+
+    /// Shows what is held back. A pager that was left ends a command that has not failed, and a Ctrl-C that it was there to see
+    /// is no interrupt any more.
+    fn end_paging(&mut self, result: Result<Flow, Failure>) -> Result<Flow, Failure> {
+        let shown = self.output.end_paging();
+        match (result, shown) {
+            (Err(Failure::PagerLeft), _) | (Ok(_), Err(Failure::PagerLeft)) => Ok(Flow::Continue),
+            (Ok(_), Err(failure)) => Err(failure),
+            (Ok(flow), Ok(true)) => {
+                self.interrupt.clear();
+                Ok(flow)
+            }
+            (result, _) => result,
         }
     }
 
@@ -357,87 +393,6 @@ impl Session {
         })
     }
 
-    fn dump(&mut self, file: Option<&Path>) -> Result<(), Failure> {
-        let mut slot = None;
-        let source = walk_source(self.block.as_ref(), &mut self.connection, &mut slot)?;
-        let Some(path) = file else {
-            let output = &mut self.output;
-            dump::write(source, &self.interrupt, &mut |piece| {
-                output.buffer.extend_from_slice(piece);
-                output.make_room()
-            })?;
-            return Ok(());
-        };
-        let mut file = files::NewFile::create(path)?;
-        let count = dump::write(source, &self.interrupt, &mut |piece| file.write(piece))?;
-        file.install()?;
-        self.renderer.number(&mut self.output.buffer, Quantity::Count, count);
-        Ok(())
-    }
-
-    fn load(&mut self, path: &Path) -> Result<(), Failure> {
-        self.refuse_in_block(".load")?;
-        self.connection.check_writable()?;
-        let interrupt = &self.interrupt;
-        let is_stdin = path == Path::new("-") && self.way == Way::OneShot;
-        self.past.forget("what .load brings in, and what came before, can't be taken back");
-        let count = load(&mut self.connection, |sink| {
-            if is_stdin {
-                dump::read("stdin", io::stdin(), interrupt, sink)
-            } else {
-                dump::read(&path.display().to_string(), files::open(path)?, interrupt, sink)
-            }
-        })?;
-        self.renderer.number(&mut self.output.buffer, Quantity::Count, count);
-        Ok(())
-    }
-
-    fn import(&mut self, path: &Path, format: Format, import: &Import) -> Result<(), Failure> {
-        self.refuse_in_block(".import")?;
-        if !import.dry_run {
-            self.connection.check_writable()?;
-        }
-        let interrupt = &self.interrupt;
-        let is_stdin = path == Path::new("-") && self.way == Way::OneShot;
-        let read = |sink: dump::Sink<'_>| {
-            if is_stdin {
-                import::read("stdin", io::stdin(), (format, import), interrupt, sink)
-            } else {
-                let name = path.display().to_string();
-                import::read(&name, files::open(path)?, (format, import), interrupt, sink)
-            }
-        };
-        let (imported, quantity) = if import.dry_run {
-            (read(&mut |_, _, _| Ok(()))?, Quantity::WouldImport)
-        } else {
-            self.past.forget("what .import brings in, and what came before, can't be taken back");
-            (load(&mut self.connection, read)?, Quantity::Imported)
-        };
-        self.renderer.number(&mut self.output.buffer, quantity, imported.records);
-        if let Some(notice) = imported.notice {
-            self.note(&notice);
-        }
-        Ok(())
-    }
-
-    fn export(&mut self, path: &Path, format: Format, export: &Export) -> Result<(), Failure> {
-        let mut slot = None;
-        let source = walk_source(self.block.as_ref(), &mut self.connection, &mut slot)?;
-        if path == Path::new("-") {
-            let output = &mut self.output;
-            export::write(source, format, export, &self.interrupt, &mut |piece| {
-                output.buffer.extend_from_slice(piece);
-                output.make_room()
-            })?;
-            return Ok(());
-        }
-        let mut file = files::NewFile::create(path)?;
-        let count = export::write(source, format, export, &self.interrupt, &mut |piece| file.write(piece))?;
-        file.install()?;
-        self.renderer.number(&mut self.output.buffer, Quantity::Exported, count);
-        Ok(())
-    }
-
     pub(crate) fn refuse_in_block(&self, verb: &str) -> Result<(), Failure> {
         match &self.block {
             Some(_) => Err(Failure::refused(
@@ -483,7 +438,7 @@ impl Session {
 }
 
 /// What a walk over many records goes over: the open block, or a snapshot, which is kept in `slot`.
-pub(super) fn walk_source<'a>(
+pub(crate) fn walk_source<'a>(
     block: Option<&'a Block>,
     connection: &mut Connection,
     slot: &'a mut Option<Snapshot>,

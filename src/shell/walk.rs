@@ -6,7 +6,7 @@ use super::interrupt::Interrupt;
 use super::output::Output;
 use super::render::{Binary, Renderer};
 use crate::db::Snapshot;
-use crate::engine::Cursor;
+use crate::engine::{Cursor, KeyCursor, KeysOf};
 use crate::error::Result;
 use crate::transaction::Transaction;
 use crate::types::{Direction, KeyRange, Timestamp};
@@ -17,11 +17,20 @@ const CHECK_ENTRIES: u64 = 256;
 /// Something that can be walked over.
 pub(crate) trait Walk {
     fn walk(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn Cursor + '_>>;
+
+    /// Over keys alone.
+    fn walk_keys(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn KeyCursor + '_>> {
+        Ok(Box::new(KeysOf(self.walk(range, direction)?)))
+    }
 }
 
 impl Walk for Snapshot {
     fn walk(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn Cursor + '_>> {
         self.cursor(range, direction)
+    }
+
+    fn walk_keys(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn KeyCursor + '_>> {
+        self.key_cursor(range, direction)
     }
 }
 
@@ -40,10 +49,18 @@ pub(crate) fn scan(
     output: &mut Output,
     interrupt: &Interrupt,
 ) -> Result<(), Failure> {
-    let binary = if renderer.looks_ahead() { look(selection, source, interrupt)? } else { Binary::default() };
+    let reads_values = columns != Columns::Keys || renderer.wants_values();
+    let each = if reads_values { for_each } else { for_each_without_value };
+    let mut binary = Binary::default();
+    if renderer.looks_ahead() {
+        each(selection, source, interrupt, &mut |key, value, _| {
+            binary.look(key, value);
+            Ok(())
+        })?;
+    }
     let mut records = renderer.records(columns, true);
     records.foresee(binary);
-    for_each(selection, source, interrupt, &mut |key, value, expires| {
+    each(selection, source, interrupt, &mut |key, value, expires| {
         records.record_until(&mut output.buffer, key, Some(value), expires);
         output.make_room()
     })?;
@@ -51,20 +68,10 @@ pub(crate) fn scan(
     Ok(())
 }
 
-/// What stands in the way of writing a selection as text.
-fn look(selection: &Selection, source: &dyn Walk, interrupt: &Interrupt) -> Result<Binary, Failure> {
-    let mut binary = Binary::default();
-    for_each(selection, source, interrupt, &mut |key, value, _| {
-        binary.look(key, value);
-        Ok(())
-    })?;
-    Ok(binary)
-}
-
 /// Number of records in a selection.
 pub(crate) fn count(selection: &Selection, source: &dyn Walk, interrupt: &Interrupt) -> Result<u64, Failure> {
     let mut count = 0;
-    for_each(selection, source, interrupt, &mut |_, _, _| {
+    for_each_key(selection, source, interrupt, &mut |_, _| {
         count += 1;
         Ok(())
     })?;
@@ -74,6 +81,9 @@ pub(crate) fn count(selection: &Selection, source: &dyn Walk, interrupt: &Interr
 /// What is done with each key of a walk, its value, and when it expires, if it does.
 type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8], Option<Timestamp>) -> Result<(), Failure>;
 
+/// What is done with each key, and the length of its value.
+type VisitKey<'a> = &'a mut dyn FnMut(&[u8], u64) -> Result<(), Failure>;
+
 /// Calls `visit` with the records of a selection, in order.
 pub(crate) fn for_each(
     selection: &Selection,
@@ -81,15 +91,50 @@ pub(crate) fn for_each(
     interrupt: &Interrupt,
     visit: Visit<'_>,
 ) -> Result<(), Failure> {
-    let limit = selection.limit.unwrap_or(u64::MAX);
     let mut cursor = source.walk(&selection.range, selection.direction)?;
-    for done in 0..limit {
+    up_to_limit(selection, interrupt, || match cursor.next_entry()? {
+        Some((key, value, expires)) => visit(key, value, expires).map(|()| true),
+        None => Ok(false),
+    })
+}
+
+/// Calls `visit` with the keys of a selection, in order, and nothing for their values.
+fn for_each_without_value(
+    selection: &Selection,
+    source: &dyn Walk,
+    interrupt: &Interrupt,
+    visit: Visit<'_>,
+) -> Result<(), Failure> {
+    for_each_key(selection, source, interrupt, &mut |key, _| visit(key, b"", None))
+}
+
+/// Calls `visit` with the keys of a selection, in order, and how many bytes the value of each has. Values are not read.
+pub(crate) fn for_each_key(
+    selection: &Selection,
+    source: &dyn Walk,
+    interrupt: &Interrupt,
+    visit: VisitKey<'_>,
+) -> Result<(), Failure> {
+    let mut cursor = source.walk_keys(&selection.range, selection.direction)?;
+    up_to_limit(selection, interrupt, || match cursor.next()? {
+        Some((key, value_len)) => visit(key, value_len).map(|()| true),
+        None => Ok(false),
+    })
+}
+
+/// Takes steps until one says that there are no more, the limit is reached, or the user interrupts.
+#[inline]
+fn up_to_limit(
+    selection: &Selection,
+    interrupt: &Interrupt,
+    mut step: impl FnMut() -> Result<bool, Failure>,
+) -> Result<(), Failure> {
+    for done in 0..selection.limit.unwrap_or(u64::MAX) {
         if done.is_multiple_of(CHECK_ENTRIES) {
             interrupt.check()?;
         }
-        match cursor.next_entry()? {
-            Some((key, value, expires)) => visit(key, value, expires)?,
-            None => break,
+        if !step()? {
+            break;
         }
     }
     Ok(())

@@ -108,6 +108,10 @@ impl Source for ChunkWalk<'_> {
         self.current.and_then(|(_, stored)| stored.as_ref()?.expires)
     }
 
+    fn value_len(&self) -> Option<u64> {
+        self.current.and_then(|(_, stored)| stored.as_ref()).map(|stored| stored.value.len() as u64)
+    }
+
     fn lsn(&self) -> Lsn {
         RAW_LSN
     }

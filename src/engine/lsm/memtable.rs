@@ -289,6 +289,11 @@ impl Source for MemtableWalk<'_> {
     }
 
     #[inline]
+    fn value_len(&self) -> Option<u64> {
+        self.current.and_then(|slot| slot.value.as_ref()).map(|value| value.len() as u64)
+    }
+
+    #[inline]
     fn lsn(&self) -> Lsn {
         self.current.map_or(Lsn::ZERO, |slot| slot.lsn)
     }

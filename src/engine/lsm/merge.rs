@@ -33,6 +33,9 @@ pub(crate) trait Source {
     /// When the value of the current change expires, if it does.
     fn expires(&self) -> Option<Timestamp>;
 
+    /// How many bytes the value of the current change has, without reading it; `None` for a tombstone.
+    fn value_len(&self) -> Option<u64>;
+
     /// The batch that made the current change.
     fn lsn(&self) -> Lsn;
 }
@@ -161,6 +164,11 @@ impl<S: Source> Source for Merge<S> {
     #[inline]
     fn expires(&self) -> Option<Timestamp> {
         self.current().and_then(S::expires)
+    }
+
+    #[inline]
+    fn value_len(&self) -> Option<u64> {
+        self.current().and_then(S::value_len)
     }
 
     #[inline]

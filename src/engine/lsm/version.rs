@@ -409,6 +409,11 @@ impl Source for RunWalk<'_> {
     }
 
     #[inline]
+    fn value_len(&self) -> Option<u64> {
+        self.current.as_ref().and_then(|(_, cursor)| cursor.value_len())
+    }
+
+    #[inline]
     fn lsn(&self) -> Lsn {
         self.current.as_ref().map_or(Lsn::ZERO, |(listed, cursor)| listed.lsn(cursor.lsn()))
     }

@@ -6,8 +6,8 @@ use super::memtable::Frozen;
 use super::merge::Merge;
 use super::tree::Tree;
 use super::version::Version;
-use super::walk::{Live, Walk};
-use crate::engine::{Cursor, Snapshot};
+use super::walk::{KeyWalk, Keys, Live, Walk};
+use crate::engine::{Cursor, KeyCursor, Snapshot};
 use crate::error::Result;
 use crate::storage::sstable::KeyHash;
 use crate::types::{Direction, Entry, KeyRange, Lsn, Timestamp};
@@ -55,11 +55,11 @@ impl View {
     /// # Errors
     /// Corruption.
     pub(crate) fn count(&self) -> Result<(u64, u64)> {
-        let mut entries = self.scan(&KeyRange::all(), Direction::Forward)?;
+        let mut entries = self.keys(&KeyRange::all(), Direction::Forward)?;
         let (mut keys, mut bytes) = (0, 0);
-        while let Some((key, value)) = entries.next()? {
+        while let Some((key, value_len)) = entries.next()? {
             keys += 1;
-            bytes += (key.len() + value.len()) as u64;
+            bytes += key.len() as u64 + value_len;
         }
         Ok((keys, bytes))
     }
@@ -83,6 +83,15 @@ impl Snapshot for View {
         let runs = self.version.runs.iter().map(|run| Walk::from(run.walk(range, direction)));
         let walk = Merge::new(memtables.chain(runs).collect(), direction)?;
         Ok(Box::new(Live { walk, now: self.now }))
+    }
+
+    fn keys(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn KeyCursor + '_>> {
+        if let ([], [run]) = (&self.memtables[..], &self.version.runs[..]) {
+            return Ok(Box::new(Keys::of(run.walk(range, direction), self.now)));
+        }
+        let memtables = self.memtables.iter().map(|memtable| KeyWalk::from(memtable.walk(range, direction)));
+        let runs = self.version.runs.iter().map(|run| KeyWalk::from(run.walk(range, direction)));
+        Ok(Box::new(Keys::of(Merge::new(memtables.chain(runs).collect(), direction)?, self.now)))
     }
 
     fn lsn(&self) -> Lsn {

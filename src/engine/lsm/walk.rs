@@ -3,6 +3,7 @@
 use super::memtable::MemtableWalk;
 use super::merge::Source;
 use super::version::RunWalk;
+use crate::engine::KeyCursor;
 use crate::error::Result;
 use crate::storage::sstable::Change;
 use crate::types::{Lsn, Timestamp};
@@ -76,7 +77,105 @@ impl Source for Walk<'_> {
     }
 
     #[inline]
+    fn value_len(&self) -> Option<u64> {
+        self.at.value.map(|value| value.len() as u64)
+    }
+
+    #[inline]
     fn lsn(&self) -> Lsn {
         self.at.lsn
+    }
+}
+
+/// A walk over keys: a value that lies apart from its key is not read.
+pub(crate) struct KeyWalk<'a>(Part<'a>);
+
+impl<'a> From<MemtableWalk<'a>> for KeyWalk<'a> {
+    fn from(walk: MemtableWalk<'a>) -> Self {
+        Self(Part::Memtable(walk))
+    }
+}
+
+impl<'a> From<RunWalk<'a>> for KeyWalk<'a> {
+    fn from(walk: RunWalk<'a>) -> Self {
+        Self(Part::Run(walk))
+    }
+}
+
+impl Source for KeyWalk<'_> {
+    #[inline]
+    fn advance(&mut self) -> Result<bool> {
+        match &mut self.0 {
+            Part::Memtable(walk) => walk.advance(),
+            Part::Run(walk) => walk.advance(),
+        }
+    }
+
+    #[inline]
+    fn key(&self) -> &[u8] {
+        match &self.0 {
+            Part::Memtable(walk) => walk.key(),
+            Part::Run(walk) => walk.key(),
+        }
+    }
+
+    #[inline]
+    fn value(&self) -> Result<Option<&[u8]>> {
+        match &self.0 {
+            Part::Memtable(walk) => walk.value(),
+            Part::Run(walk) => walk.value(),
+        }
+    }
+
+    #[inline]
+    fn expires(&self) -> Option<Timestamp> {
+        match &self.0 {
+            Part::Memtable(walk) => walk.expires(),
+            Part::Run(walk) => walk.expires(),
+        }
+    }
+
+    #[inline]
+    fn value_len(&self) -> Option<u64> {
+        match &self.0 {
+            Part::Memtable(walk) => walk.value_len(),
+            Part::Run(walk) => walk.value_len(),
+        }
+    }
+
+    #[inline]
+    fn lsn(&self) -> Lsn {
+        match &self.0 {
+            Part::Memtable(walk) => walk.lsn(),
+            Part::Run(walk) => walk.lsn(),
+        }
+    }
+}
+
+/// What a reader of keys sees of a walk: tombstones and what has expired at a time are left out, and after an error or the end nothing more comes.
+pub(crate) struct Keys<S> {
+    walk: S,
+    now: Timestamp,
+    ended: bool,
+}
+
+impl<S> Keys<S> {
+    pub(crate) const fn of(walk: S, now: Timestamp) -> Self {
+        Self { walk, now, ended: false }
+    }
+}
+
+impl<S: Source> KeyCursor for Keys<S> {
+    fn next(&mut self) -> Result<Option<(&[u8], u64)>> {
+        while !self.ended {
+            self.ended = !self.walk.advance().inspect_err(|_| self.ended = true)?;
+            if !self.ended
+                && let Some(len) = self.walk.value_len()
+                && self.walk.expires().is_none_or(|expires| expires > self.now)
+            {
+                return Ok(Some((self.walk.key(), len)));
+            }
+        }
+        Ok(None)
     }
 }

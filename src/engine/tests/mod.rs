@@ -13,7 +13,7 @@ use crate::db::Db;
 use crate::error::Result;
 use crate::options::{Options, Pace};
 use crate::storage::fs::sim::{Fault, Op, SimFs, SimProcess};
-use crate::types::{Key, Value};
+use crate::types::{Direction, Key, KeyRange, Value};
 
 #[path = "."]
 mod simple {
@@ -41,7 +41,22 @@ fn open_as(process: &Arc<SimProcess>, options: &Options) -> Result<Db> {
 
 /// Everything that the database holds, in order.
 fn contents(db: &Db) -> Vec<(Key, Value)> {
-    db.scan(..).unwrap().map(Result::unwrap).collect()
+    let snapshot = db.snapshot().unwrap();
+    let scan = |direction| snapshot.clone().into_scan(KeyRange::all(), direction);
+    let entries: Vec<(Key, Value)> = scan(Direction::Forward).map(Result::unwrap).collect();
+    for direction in [Direction::Forward, Direction::Reverse] {
+        let mut keys = Vec::new();
+        let mut cursor = snapshot.key_cursor(&KeyRange::all(), direction).unwrap();
+        while let Some((key, value_len)) = cursor.next().unwrap() {
+            keys.push((Key::from(key), value_len));
+        }
+        if direction == Direction::Reverse {
+            keys.reverse();
+        }
+        let expected: Vec<_> = entries.iter().map(|(key, value)| (key.clone(), value.len() as u64)).collect();
+        assert_eq!(keys, expected, "a walk over keys shows others than a walk over entries");
+    }
+    entries
 }
 
 /// Makes the next call of this kind on a file whose name ends so fail with an I/O error.

@@ -122,8 +122,13 @@ fn run(script: &str, failures: usize, sync: SyncMode) -> Outcome {
     settings.sync = sync;
     let engine = Arc::new(FailingEngine { failures_left: failures.into(), commits: 0.into() });
     let (stdout, stderr) = (Captured::default(), Captured::default());
-    let stream =
-        |to: &Captured| Stream { sink: Box::new(to.clone()), width: None, colour: false, unicode: false };
+    let stream = |to: &Captured| Stream {
+        sink: Box::new(to.clone()),
+        width: None,
+        height: None,
+        colour: false,
+        unicode: false,
+    };
     let streams = Streams { output: stream(&stdout), errors: stream(&stderr) };
     let interrupt = Interrupt::for_prompt().unwrap();
     let mut session = Session::new(settings, Way::Script, streams, interrupt);

@@ -6,9 +6,11 @@
 //! | nothing, and the first line has a column `key`; `value` | that column | that column |
 //! | nothing | the first column that is not the value | the first that is not the key |
 //!
+//! A column `expires` says when the value expires, if key and value were found as `.export` names them.
+//!
 //! Beside a column `NAME` there may be one `NAME_b64`, or it alone: where that is not empty it counts, and the other must be.
 
-use super::{Cells, Wrong, from_base64};
+use super::{Cells, Record, Wrong, from_base64, is_usual, moment};
 use crate::shell::command::Import;
 use crate::shell::literal::brief;
 
@@ -37,6 +39,8 @@ impl Column {
 pub(super) struct Columns {
     key: Column,
     value: Column,
+    /// Where it says when the value expires.
+    expires: Option<usize>,
     /// How many cells a row has.
     count: usize,
     /// What the user should know about the choice.
@@ -64,17 +68,20 @@ impl Columns {
         let key = key.map_or_else(|| other_than(value), Ok)?;
         let value = value.map_or_else(|| other_than(Some(key)), Ok)?;
         let notice = (is_guessed && !import.no_header).then(|| taken_for_names(first));
-        Ok(Self { key, value, count, notice })
+        let expires = named(header, "expires").and_then(|column| column.text);
+        let expires = expires.filter(|_| is_usual(import) && !is_guessed);
+        Ok(Self { key, value, expires, count, notice })
     }
 
     /// Takes key and value out of a row.
-    pub(super) fn take(&self, cells: &mut Cells) -> Result<(Vec<u8>, Vec<u8>), Wrong> {
+    pub(super) fn take(&self, cells: &mut Cells) -> Result<Record, Wrong> {
         if cells.len() != self.count {
             let (found, expected) = (cells.len(), self.count);
             let cells = if found == 1 { "cell" } else { "cells" };
             return Err(Wrong::new(format!("{found} {cells}, but the first line has {expected}"), ""));
         }
-        Ok((take(cells, self.key, "key")?, take(cells, self.value, "value")?))
+        let expires = self.expires.and_then(|index| cells[index].take()).unwrap_or_default();
+        Ok((take(cells, self.key, "key")?, take(cells, self.value, "value")?, moment(&expires)?))
     }
 }
 

@@ -1,7 +1,8 @@
 //! An object a line, of which two fields are the key and the value.
 //!
 //! A field that is text is its characters; a number, `true`, `false`, an array or an object is its JSON, as it is written there.
-//! `null` is nothing, which can't be stored. A field `NAME_b64` holds in base64 what `NAME` can't.
+//! `null` is nothing, which can't be stored. A field `NAME_b64` holds in base64 what `NAME` can't,
+//! and `expires` the moment at which the value expires, unless the fields are named otherwise than `.export` does.
 
 use std::collections::HashMap;
 use std::io::BufRead;
@@ -9,32 +10,33 @@ use std::io::BufRead;
 use serde_json::value::RawValue;
 
 use super::lines::Lines;
-use super::{Wrong, from_base64};
+use super::{Record, Wrong, from_base64, moment};
 use crate::shell::failure::Failure;
 use crate::shell::literal::brief;
 
 type Object<'a> = HashMap<std::borrow::Cow<'a, str>, &'a RawValue>;
 
-/// Reads the next object and hands out the fields of these names; `None` at the end. Blank lines are passed over.
-pub(super) fn next<const N: usize>(
+/// Reads the next object and hands out its fields of these names; `None` at the end. Blank lines are passed over.
+pub(super) fn next(
     lines: &mut Lines<'_, impl BufRead>,
-    names: [&str; N],
-) -> Result<Option<[Vec<u8>; N]>, Failure> {
+    names: [&str; 2],
+    has_lifetime: bool,
+) -> Result<Option<Record>, Failure> {
     while lines.next()? {
         if !lines.text.trim_ascii().is_empty() {
-            return fields(&lines.text, names).map(Some).map_err(|wrong| lines.wrong(wrong));
+            return record(&lines.text, names, has_lifetime).map(Some).map_err(|wrong| lines.wrong(wrong));
         }
     }
     Ok(None)
 }
 
-fn fields<const N: usize>(line: &[u8], names: [&str; N]) -> Result<[Vec<u8>; N], Wrong> {
+fn record(line: &[u8], [key, value]: [&str; 2], has_lifetime: bool) -> Result<Record, Wrong> {
     let object: Object<'_> = serde_json::from_slice(line).map_err(|error| not_an_object(&error))?;
-    let mut found = [const { Vec::new() }; N];
-    for (slot, name) in found.iter_mut().zip(names) {
-        *slot = field(&object, name)?;
-    }
-    Ok(found)
+    let expires = match object.get("expires").filter(|expires| has_lifetime && expires.get() != "null") {
+        Some(expires) => moment(&text(expires, "expires")?)?,
+        None => None,
+    };
+    Ok((field(&object, key)?, field(&object, value)?, expires))
 }
 
 fn field(object: &Object<'_>, name: &str) -> Result<Vec<u8>, Wrong> {

@@ -6,6 +6,7 @@ use super::*;
 use crate::db::Db;
 use crate::shell::command::Export;
 use crate::shell::export;
+use crate::types::Op;
 
 type Record = (Vec<u8>, Vec<u8>);
 
@@ -17,7 +18,7 @@ fn interrupt() -> Interrupt {
 
 fn import_as(format: Format, bytes: &[u8], import: &Import) -> Result<(Vec<Record>, Option<String>), String> {
     let mut records = Vec::new();
-    let mut sink = |key: Key, value: crate::types::Value, _: Option<crate::types::Timestamp>| {
+    let mut sink = |key: Key, value: crate::types::Value, _: Option<Timestamp>| {
         records.push((key.to_vec(), value.to_vec()));
         Ok(())
     };
@@ -135,12 +136,54 @@ fn exported(records: &[Record], format: Format, export: &Export) -> Vec<u8> {
     }
     db.write(batch).unwrap();
     let mut bytes = Vec::new();
-    let count = export::write(&db.snapshot().unwrap(), format, export, &interrupt(), &mut |piece| {
-        bytes.extend_from_slice(piece);
-        Ok(())
-    });
+    let count = export::write(
+        &db.snapshot().unwrap(),
+        (format, export),
+        &interrupt(),
+        &mut |_, _, _| {},
+        &mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        },
+    );
     assert!(count.unwrap() <= records.len() as u64);
     bytes
+}
+
+#[test]
+fn lifetimes_go_out_and_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path().join("db")).unwrap();
+    let moment: Timestamp = "2999-01-02T03:04:05.006Z".parse().unwrap();
+    let set = |key: &str, expires| Op::Set { key: key.into(), value: "v".into(), expires };
+    db.write(crate::types::Batch::from_iter([set("a", None), set("b", Some(moment))])).unwrap();
+    for (format, expected) in [
+        (Format::Csv, "key,value,expires\na,v,\nb,v,2999-01-02T03:04:05.006Z\n"),
+        (Format::Tsv, "key\tvalue\texpires\na\tv\t\nb\tv\t2999-01-02T03:04:05.006Z\n"),
+        (
+            Format::Jsonl,
+            "{\"key\":\"a\",\"value\":\"v\"}\n{\"key\":\"b\",\"value\":\"v\",\"expires\":\"2999-01-02T03:04:05.006Z\"}\n",
+        ),
+    ] {
+        let mut file = Vec::new();
+        let (export, view) = (Export::default(), db.snapshot().unwrap());
+        let mut sink = |piece: &[u8]| {
+            file.extend_from_slice(piece);
+            Ok(())
+        };
+        export::write(&view, (format, &export), &interrupt(), &mut |_, _, _| {}, &mut sink).unwrap();
+        assert_eq!(String::from_utf8_lossy(&file), expected);
+        let mut found = Vec::new();
+        let mut sink = |_, _, expires| {
+            found.push(expires);
+            Ok(())
+        };
+        read_from("f", &file[..], (format, &Import::default()), &interrupt(), &mut sink).unwrap();
+        assert_eq!(found, [None, Some(moment)]);
+    }
+    let soon = "key,value,expires\na,v,soon\n";
+    assert_eq!(wrong(Format::Csv, soon, &Import::default()), "f:2: \"soon\" in \"expires\" is no moment");
+    assert_eq!(imported(Format::Csv, soon, &columns("key", "")), pairs(&[("a", "v")]));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::super::command::{
-    Bail, Columns, Command, CompletingShell, Export, Format, History, Import, Selection,
+    Bail, Columns, Command, CompletingShell, Export, Format, History, Import, Overview, Selection,
 };
 use super::super::diagnostic::Diagnostic;
 use super::super::duration;
@@ -20,9 +20,13 @@ use super::super::literal::brief;
 use super::super::table::{self, Kind, Verb, alternatives};
 use super::call::Call;
 use super::{QUOTED_LEN, ValueSource, did_you_mean, topic};
+use crate::config::Paging;
 use crate::types::{
     Direction, Key, KeyRange, Lifetime, MAX_KEY_LEN, MAX_VALUE_LEN, SetOptions, Timestamp, Value,
 };
+
+/// Prefixes that are shown where nothing else is asked for.
+const MOST_PREFIXES: u64 = 50;
 
 impl Call<'_, '_> {
     /// The command, with everything that was given to it.
@@ -56,6 +60,7 @@ impl Call<'_, '_> {
                 Command::Undo { count: self.args.first().map_or(Ok(1), |token| number(token, 0, u64::MAX))? }
             }
             Verb::Stats => Command::Stats,
+            Verb::Prefixes => Command::Prefixes { overview: self.overview()? },
             Verb::Compact => Command::Compact,
             Verb::Check => Command::Check,
             Verb::Repair => Command::Repair { dir: self.args.first().map(path).transpose()? },
@@ -72,6 +77,8 @@ impl Call<'_, '_> {
             Verb::Once => Command::Output { file: Some(path(&self.args[0])?), once: true },
             Verb::Mode => Command::Mode { mode: self.choice(table::output_mode)? },
             Verb::Timer => Command::Timer { on: self.choice(switch)? },
+            Verb::Echo => Command::Echo { on: self.choice(switch)? },
+            Verb::Pager => Command::Pager { when: self.choice(paging)? },
             Verb::Bail => Command::Bail { bail: self.choice(bail)? },
             Verb::History => Command::History { history: self.history()? },
             Verb::Open => Command::Open { dir: path(&self.args[0])? },
@@ -178,6 +185,18 @@ impl Call<'_, '_> {
         }
         let direction = self.option("--reverse").map_or(Direction::Forward, |_| Direction::Reverse);
         Ok(Selection { range, direction, limit: limit.map(|token| number(token, 0, u64::MAX)).transpose()? })
+    }
+
+    fn overview(&self) -> Result<Overview, Diagnostic> {
+        let given = |name| self.option(name).and_then(|given| given.value.as_ref());
+        let count = |name, or| given(name).map_or(Ok(or), |token| number(token, 0, u64::MAX));
+        let separator = self.given("--separator").filter(|separator| !separator.is_empty());
+        Ok(Overview {
+            prefix: self.args.first().map(|prefix| prefix.bytes.to_vec()).unwrap_or_default(),
+            depth: count("--depth", 1)?,
+            separator: separator.map(<[u8]>::to_vec),
+            limit: usize::try_from(count("--limit", MOST_PREFIXES)?).unwrap_or(usize::MAX),
+        })
     }
 
     /// The bytes of an option's value.
@@ -351,6 +370,13 @@ fn completing_shell(word: &str) -> Option<CompletingShell> {
         "zsh" => Some(CompletingShell::Zsh),
         "fish" => Some(CompletingShell::Fish),
         _ => None,
+    }
+}
+
+fn paging(word: &str) -> Option<Paging> {
+    match word {
+        "auto" => Some(Paging::Auto),
+        _ => switch(word).map(|on| if on { Paging::On } else { Paging::Off }),
     }
 }
 

@@ -16,6 +16,7 @@
 
 use super::json::base64;
 use crate::shell::command::Columns;
+use crate::shell::prefixes::Tally;
 
 /// Which columns of a reply hold something that is no text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,7 +39,7 @@ fn is_text(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(is_shown))
 }
 
-/// The names of the columns.
+/// The names of the columns, without the end of the line.
 pub(super) fn heading(out: &mut Vec<u8>, columns: Columns, binary: Binary) {
     let both = columns == Columns::Both;
     let names: &[&str] = match columns {
@@ -54,10 +55,9 @@ pub(super) fn heading(out: &mut Vec<u8>, columns: Columns, binary: Binary) {
         line += ",value_b64";
     }
     out.extend_from_slice(line.as_bytes());
-    out.push(b'\n');
 }
 
-/// A record, with the columns of its [`heading`].
+/// A record, with the columns of its [`heading`], without the end of the line.
 pub(super) fn record(out: &mut Vec<u8>, columns: Columns, binary: Binary, key: &[u8], value: Option<&[u8]>) {
     let (keys, values) = (columns != Columns::Values, columns != Columns::Keys);
     let mut gap = Gap::default();
@@ -72,6 +72,25 @@ pub(super) fn record(out: &mut Vec<u8>, columns: Columns, binary: Binary, key: &
     }
     if values && binary.values {
         gap.cell(out, |out| base64_cell(out, value));
+    }
+}
+
+/// The names of the columns of a [`tally`].
+pub(super) fn tally_heading(out: &mut Vec<u8>, binary: Binary) {
+    out.extend_from_slice(if binary.keys {
+        b"prefix,keys,bytes,prefix_b64\n"
+    } else {
+        b"prefix,keys,bytes\n"
+    });
+}
+
+/// What the keys with a prefix come to.
+pub(super) fn tally(out: &mut Vec<u8>, binary: Binary, prefix: Option<&[u8]>, tally: &Tally) {
+    text_cell(out, prefix);
+    out.extend_from_slice(format!(",{},{}", tally.keys, tally.bytes).as_bytes());
+    if binary.keys {
+        out.push(b',');
+        base64_cell(out, prefix);
     }
     out.push(b'\n');
 }

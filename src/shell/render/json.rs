@@ -8,9 +8,17 @@ use serde_json::Value;
 use super::Left;
 use crate::shell::command::Columns;
 use crate::shell::literal::is_hidden;
+use crate::shell::prefixes::Tally;
+use crate::types::Timestamp;
 
 /// A record: the fields that the columns ask for.
-pub(super) fn record(out: &mut Vec<u8>, columns: Columns, key: &[u8], value: Option<&[u8]>) {
+pub(super) fn record(
+    out: &mut Vec<u8>,
+    columns: Columns,
+    key: &[u8],
+    value: Option<&[u8]>,
+    expires: Option<Timestamp>,
+) {
     out.push(b'{');
     if columns != Columns::Values {
         field(out, "key", Some(key));
@@ -20,6 +28,9 @@ pub(super) fn record(out: &mut Vec<u8>, columns: Columns, key: &[u8], value: Opt
     }
     if columns != Columns::Keys {
         field(out, "value", value);
+    }
+    if let Some(expires) = expires {
+        out.extend_from_slice(format!(",\"expires\":\"{expires}\"").as_bytes());
     }
     out.push(b'}');
 }
@@ -41,6 +52,13 @@ pub(super) fn lifetime(out: &mut Vec<u8>, key: &[u8], left: Left) {
     };
     let there = left != Left::Gone;
     out.extend_from_slice(format!(",\"exists\":{there},\"ttl_ms\":{millis}}}").as_bytes());
+}
+
+/// What the keys with a prefix come to.
+pub(super) fn tally(out: &mut Vec<u8>, prefix: Option<&[u8]>, tally: &Tally) {
+    out.push(b'{');
+    field(out, "prefix", prefix);
+    out.extend_from_slice(format!(",\"keys\":{},\"bytes\":{}}}", tally.keys, tally.bytes).as_bytes());
 }
 
 /// An object of named figures.
@@ -150,7 +168,7 @@ mod tests {
     fn every_byte_string_makes_valid_json() {
         for bytes in [&b"plain"[..], b"\"\\\n\x00", b"\xff\xfe", "\u{2028}é".as_bytes(), b""] {
             let mut out = Vec::new();
-            record(&mut out, Columns::Both, bytes, Some(bytes));
+            record(&mut out, Columns::Both, bytes, Some(bytes), None);
             let parsed: serde_json::Value = serde_json::from_slice(&out).unwrap();
             match std::str::from_utf8(bytes) {
                 Ok(text) => assert_eq!((&parsed["key"], &parsed["value"]), (&text.into(), &text.into())),

@@ -118,7 +118,7 @@ fn write_row<T: AsRef<str>>(out: &mut Vec<u8>, cells: &[T], widths: &[usize], li
 }
 
 /// The text cut to a number of columns.
-fn cut(text: &str, columns: usize) -> std::borrow::Cow<'_, str> {
+pub(crate) fn cut(text: &str, columns: usize) -> std::borrow::Cow<'_, str> {
     if text.width() <= columns {
         return text.into();
     }

@@ -13,21 +13,22 @@ use std::ops::Range;
 
 use crate::shell::command::Columns;
 use crate::shell::literal::write_hex_escape;
+use crate::shell::prefixes::Tally;
 
 /// What stands for nothing.
 pub(crate) const NOTHING: &[u8] = br"\N";
 
-/// The names of the columns.
+/// The names of the columns, without the end of the line.
 pub(super) fn heading(out: &mut Vec<u8>, columns: Columns) {
     let line: &[u8] = match columns {
-        Columns::Both => b"key\tvalue\n",
-        Columns::Keys => b"key\n",
-        Columns::Values => b"value\n",
+        Columns::Both => b"key\tvalue",
+        Columns::Keys => b"key",
+        Columns::Values => b"value",
     };
     out.extend_from_slice(line);
 }
 
-/// A record, the columns that were asked for.
+/// A record, the columns that were asked for, without the end of the line.
 pub(super) fn record(out: &mut Vec<u8>, columns: Columns, key: &[u8], value: Option<&[u8]>) {
     if columns != Columns::Values {
         cell(out, key);
@@ -41,7 +42,15 @@ pub(super) fn record(out: &mut Vec<u8>, columns: Columns, key: &[u8], value: Opt
             None => out.extend_from_slice(NOTHING),
         }
     }
-    out.push(b'\n');
+}
+
+/// What the keys with a prefix come to.
+pub(super) fn tally(out: &mut Vec<u8>, prefix: Option<&[u8]>, tally: &Tally) {
+    match prefix {
+        Some(prefix) => cell(out, prefix),
+        None => out.extend_from_slice(NOTHING),
+    }
+    out.extend_from_slice(format!("\t{}\t{}\n", tally.keys, tally.bytes).as_bytes());
 }
 
 /// A cell.

@@ -69,6 +69,27 @@ pub(super) const SPECS: &[Spec] = &[
         ..PLAIN
     },
     Spec {
+        verb: Verb::Prefixes,
+        name: ".prefixes",
+        group: Group::Database,
+        args: &[Arg { name: "PREFIX", arity: Arity::Optional, kind: Kind::Bound }],
+        options: &[
+            option("--depth", "N", Kind::Count, "up to the Nth separator behind PREFIX, not the first"),
+            option("--separator", "S", Kind::Bound, "what divides keys, instead of : and / and ."),
+            option("--limit", "N", Kind::Count, "the N largest, not 50; the others are summed"),
+        ],
+        summary: "show what is there, by what keys begin with",
+        details: "Counts the keys, and the bytes of them and their values, by what the keys begin with up to a separator, in byte \
+                  order. Values are not read. On a terminal it is a picture with bars.",
+        reply: "a prefix, its keys and its bytes a line; null for keys without one",
+        examples: &[
+            Example { line: "set user:1 Ann", output: "OK" },
+            Example { line: "set user:2 Bob", output: "OK" },
+            Example { line: ".prefixes", output: "\"user:\" 2 18" },
+        ],
+        ..PLAIN
+    },
+    Spec {
         verb: Verb::Compact,
         name: ".compact",
         group: Group::Database,
@@ -247,6 +268,31 @@ pub(super) const SPECS: &[Spec] = &[
         details: "Sets whether the time that each command took is shown after its result, or shows the setting.",
         reply: "OK; without an argument on or off",
         examples: &[Example { line: ".timer", output: "off" }, Example { line: ".timer on", output: "OK" }],
+        ..PLAIN
+    },
+    Spec {
+        verb: Verb::Echo,
+        name: ".echo",
+        args: &[choice("on|off", &["on", "off"])],
+        summary: "show or set whether a script's lines are shown",
+        details: "Sets whether each command of a script is shown before its results, or shows the setting.",
+        reply: "OK; without an argument on or off",
+        examples: &[
+            Example { line: ".echo on", output: "OK" },
+            Example { line: "set a 1", output: "set a 1\nOK" },
+        ],
+        ..PLAIN
+    },
+    Spec {
+        verb: Verb::Pager,
+        name: ".pager",
+        args: &[choice("on|off|auto", &["on", "off", "auto"])],
+        summary: "show or set when results go through a pager",
+        details: "Sets when results at the prompt are shown by a pager, or shows the setting: auto if they are taller than the \
+                  screen, on always, off never. The pager is the command in KVDB_PAGER, in the setting pager or in PAGER, or \
+                  else less. Results come as they are read; to leave the pager stops the command.",
+        reply: "OK; without an argument the setting",
+        examples: &[Example { line: ".pager", output: "auto" }, Example { line: ".pager off", output: "OK" }],
         ..PLAIN
     },
     Spec {

@@ -108,6 +108,17 @@ impl<'t> TableCursor<'t> {
         value(self.body, self.record.content).map_err(|damage| self.table.report(damage))
     }
 
+    /// How many bytes the record's value has, without reading it; `None` when the key was deleted.
+    #[inline]
+    #[must_use]
+    pub fn value_len(&self) -> Option<u64> {
+        match self.record.content {
+            Content::Value(value) => Some(value.len() as u64),
+            Content::Distant(extent) => Some(extent.len.into()),
+            Content::Tombstone => None,
+        }
+    }
+
     /// Whether the record says that the key was deleted.
     #[inline]
     #[must_use]
