@@ -1,8 +1,8 @@
 //! How far long work has come, on one line of a terminal that is gone when the work is done.
 //!
 //! ```text
-//! importing  37% ███████▍             1,234,567 records, 410,000 a second, 12 s left  (Ctrl-C stops it)
-//! dumping  1,234,567 records, 410,000 a second  (Ctrl-C stops it)
+//! importing  37% ████▍         1,234,567 records, 12 s left  (Ctrl-C stops it)
+//! loading  1,234,567 records, 410,000 a second  (Ctrl-C stops it)
 //! ```
 //!
 //! The line is drawn over itself and erased with blanks, which every terminal understands. The cursor waits at its start, where
@@ -29,7 +29,7 @@ const INTERVAL: Duration = Duration::from_millis(100);
 const RATE_DELAY: Duration = Duration::from_millis(500);
 
 /// Columns of the bar.
-const BAR: usize = 20;
+const BAR: usize = 12;
 
 /// Calls of [`Meter::tick`] between two looks at the clock.
 const TICKS: u32 = 64;
@@ -164,7 +164,7 @@ fn with_parts(what: &str, step: &Step, time: Duration, parts: &[Part], unicode: 
     let (count, more) = (format!("{} {}", units::grouped(step.count), step.unit), step.more.clone());
     let rate =
         rate(step.count, time).filter(|_| has(Part::Rate)).map(|rate| units::grouped(rate) + " a second");
-    let left = time_left(step, time).filter(|_| has(Part::Left)).map(|left| units::duration(left) + " left");
+    let left = time_left(step, time).filter(|_| has(Part::Left)).map(|left| left + " left");
     let said = [
         Some(count).filter(|_| has(Part::Count)),
         Some(more).filter(|more| has(Part::More) && !more.is_empty()),
@@ -204,14 +204,17 @@ fn rate(count: u64, time: Duration) -> Option<u64> {
     u64::try_from(u128::from(count) * 1_000 / time.as_millis()).ok()
 }
 
-/// How long the rest takes, at the rate so far; in whole seconds.
-fn time_left(step: &Step, time: Duration) -> Option<Duration> {
+/// How long the rest takes, at the rate so far.
+fn time_left(step: &Step, time: Duration) -> Option<String> {
     let rest = step.total?.checked_sub(step.done)?;
     if time < RATE_DELAY || step.done == 0 {
         return None;
     }
     let seconds = time.as_millis() * u128::from(rest) / u128::from(step.done) / 1_000;
-    u64::try_from(seconds).ok().map(Duration::from_secs)
+    Some(match u64::try_from(seconds).ok()? {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds => units::duration(Duration::from_secs(seconds)),
+    })
 }
 
 #[cfg(test)]
@@ -226,13 +229,13 @@ mod tests {
 
     #[test]
     fn a_line_has_what_fits() {
-        let whole = "compacting  50% ██████████            1,000 entries, 3.0 MiB written, 500 a second, 2.0 s left  (Ctrl-C stops it)";
+        let whole = "compacting  50% ██████        1,000 entries, 3.0 MiB written, 500 a second, 2 s left  (Ctrl-C stops it)";
         assert_eq!(shown(HALF, 2_000, 200), whole);
-        let usual = "compacting  50% ██████████            1,000 entries, 2.0 s left  (Ctrl-C stops it)";
-        assert_eq!(shown(HALF, 2_000, 90), usual);
-        assert_eq!(shown(HALF, 2_000, 80), "compacting  50%  1,000 entries, 2.0 s left  (Ctrl-C stops it)");
-        assert_eq!(shown(HALF, 2_000, 60), "compacting  50%  1,000 entries, 2.0 s left");
-        assert_eq!(shown(HALF, 2_000, 40), "compacting  50%  2.0 s left");
+        let usual = "compacting  50% ██████        1,000 entries, 2 s left  (Ctrl-C stops it)";
+        assert_eq!(shown(HALF, 2_000, 80), usual);
+        assert_eq!(shown(HALF, 2_000, 70), "compacting  50%  1,000 entries, 2 s left  (Ctrl-C stops it)");
+        assert_eq!(shown(HALF, 2_000, 50), "compacting  50%  1,000 entries, 2 s left");
+        assert_eq!(shown(HALF, 2_000, 40), "compacting  50%  2 s left");
         assert_eq!(shown(HALF, 2_000, 20), "compacting  50%");
         assert_eq!(shown(HALF, 2_000, 4), "com");
         assert_eq!(shown(HALF, 2_000, 0), "");
@@ -242,7 +245,7 @@ mod tests {
     fn what_is_not_known_is_not_said() {
         let step = |total| Step { done: 5, total, count: 5, unit: "records", more: String::new() };
         assert_eq!(shown(step(None), 1_000, 80), "compacting  5 records, 5 a second  (Ctrl-C stops it)");
-        let early = "compacting  10% ##                    5 records  (Ctrl-C stops it)";
+        let early = "compacting  10% #             5 records  (Ctrl-C stops it)";
         assert_eq!(line("compacting", &step(Some(50)), Duration::ZERO, 80, false), early);
     }
 
