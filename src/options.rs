@@ -65,7 +65,7 @@ pub struct Options {
     pub(crate) sync: SyncMode,
     /// How long to wait for another process's lock. Default: 5 s.
     pub(crate) lock_timeout: Duration,
-    /// Ends a wait for another process's lock when it is raised. Default: none.
+    /// Ends a wait for another process's lock, and a bulk, when it is raised. Default: none.
     pub(crate) interrupt: Option<Arc<AtomicBool>>,
     /// The engine of a database that is created. An existing one remembers its own.
     pub(crate) engine: EngineKind,
@@ -121,7 +121,8 @@ impl Options {
         self
     }
 
-    /// A flag that ends a wait for another process's lock with `Interrupted` when it is raised (default: none).
+    /// A flag that, when it is raised, ends a wait for another process's lock, and what a bulk writes, with `Interrupted`
+    /// (default: none).
     #[must_use]
     pub fn interrupt(mut self, raised: Arc<AtomicBool>) -> Self {
         self.interrupt = Some(raised);

@@ -223,6 +223,11 @@ impl<M: Memory> WalEngine<M> {
         Ok(engine)
     }
 
+    /// Whether the caller asked to stop.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.patience.interrupt.as_ref().is_some_and(|raised| raised.load(Ordering::Relaxed))
+    }
+
     /// Runs `read` on the memory once it holds everything that was acknowledged before the call.
     ///
     /// # Errors

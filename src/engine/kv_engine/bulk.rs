@@ -37,7 +37,7 @@ impl<'a> KvBulk<'a> {
             self.loose = Some((right, loose));
         }
         if let Some((_, loose)) = &mut self.loose {
-            loose.write(&mut self.chunk)?;
+            loose.write(&mut self.chunk, &|| !self.engine.shared.log.is_interrupted())?;
             self.chunk = Chunk::default();
         }
         Ok(())
@@ -83,7 +83,7 @@ fn complete(
     }
     let manifest = maintenance.manifest()?;
     let older = Version::new(&manifest.runs, manifest.seed, maintenance.place(), None)?;
-    loose.complete(&older.runs)
+    loose.complete(&older.runs, &|| !engine.shared.log.is_interrupted())
 }
 
 /// Puts a run on top of everything that was committed before.

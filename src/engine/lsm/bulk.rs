@@ -151,23 +151,27 @@ impl Loose {
     /// Writes a chunk, which it sorts, to tables.
     ///
     /// # Errors
-    /// I/O.
-    pub(crate) fn write(&mut self, chunk: &mut Chunk) -> Result<()> {
+    /// `Interrupted` when `goes_on` says no; I/O.
+    pub(crate) fn write(&mut self, chunk: &mut Chunk, goes_on: &dyn Fn() -> bool) -> Result<()> {
         chunk.sort();
         let Some((smallest, _)) = chunk.changes.first() else { return Ok(()) };
         let largest = self.runs.first().and_then(|run| run.last()).map(|table| &table.largest);
-        let goes_on = largest.is_some_and(|largest| largest < smallest);
+        let is_behind = largest.is_some_and(|largest| largest < smallest);
         let mut walk = ChunkWalk { rest: chunk.changes.iter(), current: None };
-        let tables = self.write_tables(&mut walk)?;
+        let tables = self.write_tables(&mut walk, goes_on)?;
         self.user_bytes += chunk.payload_bytes();
         match self.runs.first_mut() {
-            Some(run) if goes_on => run.extend(tables),
+            Some(run) if is_behind => run.extend(tables),
             _ => self.runs.insert(0, tables),
         }
         Ok(())
     }
 
-    fn write_tables(&mut self, source: &mut dyn Source) -> Result<Vec<TableMeta>> {
+    fn write_tables(
+        &mut self,
+        source: &mut dyn Source,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Vec<TableMeta>> {
         let target = Target {
             place: &self.place,
             seed: self.seed,
@@ -177,7 +181,7 @@ impl Loose {
             table_bytes: self.table_bytes,
             limit: None,
         };
-        let written = target.write(source, &mut |_, _| true)?;
+        let written = target.write(source, &mut |_, _| goes_on())?;
         self.next = written.next;
         self.table_bytes_written += tables::total_len(&written.tables);
         Ok(written.tables)
@@ -186,20 +190,20 @@ impl Loose {
     /// Makes the runs one, and estimates what it outdates in the older ones.
     ///
     /// # Errors
-    /// Corruption, I/O.
-    pub(crate) fn complete(&mut self, older: &[Run]) -> Result<Vec<RunTable>> {
+    /// `Interrupted` when `goes_on` says no; corruption, I/O.
+    pub(crate) fn complete(&mut self, older: &[Run], goes_on: &dyn Fn() -> bool) -> Result<Vec<RunTable>> {
         if self.runs.len() > 1 {
-            self.merge()?;
+            self.merge(goes_on)?;
         }
         tables::list(&self.place, self.runs.concat(), older)
     }
 
-    fn merge(&mut self) -> Result<()> {
+    fn merge(&mut self, goes_on: &dyn Fn() -> bool) -> Result<()> {
         let open =
             |table: &TableMeta| Arc::new(LazyTable::new(RunTable::whole(table.clone()), self.place.clone()));
         let runs: Vec<Run> = self.runs.iter().map(|run| Run(run.iter().map(open).collect())).collect();
         let sources = runs.iter().map(|run| run.walk(&KeyRange::all(), Direction::Forward)).collect();
-        let merged = self.write_tables(&mut Merge::new(sources, Direction::Forward)?)?;
+        let merged = self.write_tables(&mut Merge::new(sources, Direction::Forward)?, goes_on)?;
         let before = std::mem::replace(&mut self.runs, vec![merged]);
         for table in before.iter().flatten() {
             self.place.discard(file_name(table.id));

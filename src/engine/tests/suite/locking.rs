@@ -2,18 +2,18 @@
 //! that hold garbage.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{open, open_as, report, try_open};
+use super::{ENGINE, open, open_as, report, try_open};
 use crate::engine::tests::{DIR, contents};
 use crate::error::Error;
 use crate::options::Options;
 use crate::storage::FORMAT;
 use crate::storage::fs::sim::SimFs;
 use crate::storage::fs::{Fs as _, LockKind, OpenMode};
-use crate::types::{Direction, KeyRange};
+use crate::types::{Direction, EngineKind, KeyRange};
 
 const PATIENCE: Duration = Duration::from_millis(30);
 
@@ -114,6 +114,31 @@ fn an_interrupted_compaction_changes_nothing() {
     let db = open(&disk);
     db.set("k", "v").unwrap();
     assert!(matches!(db.compact_with(&mut |_| false), Err(Error::Interrupted)));
+    db.set("k", "w").unwrap();
+    db.compact().unwrap();
+    assert_eq!(contents(&open(&disk)), [("k".into(), "w".into())]);
+}
+
+/// One that writes tables; what is one batch anyway is soon written.
+#[test]
+fn an_interrupted_bulk_changes_nothing() {
+    if ENGINE != EngineKind::Kv {
+        return;
+    }
+    let disk = SimFs::new();
+    let raised = Arc::new(AtomicBool::new(false));
+    let db = try_open(&disk, &Options::new().interrupt(Arc::clone(&raised))).unwrap();
+    db.set("k", "v").unwrap();
+    let mut bulk = db.bulk().unwrap();
+    for key in 0..200 {
+        bulk.set(format!("{key}"), vec![7; 100]).unwrap();
+    }
+    raised.store(true, Ordering::SeqCst);
+    assert!(matches!(bulk.commit(), Err(Error::Interrupted)));
+    raised.store(false, Ordering::SeqCst);
+    for db in [&db, &open(&disk)] {
+        assert_eq!(contents(db), [("k".into(), "v".into())]);
+    }
     db.set("k", "w").unwrap();
     db.compact().unwrap();
     assert_eq!(contents(&open(&disk)), [("k".into(), "w".into())]);
