@@ -189,7 +189,8 @@ impl<'a> Script<'a> {
             Kind::Write(verb) if self.may_share_a_commit() => self.group(command, verb),
             _ => {
                 let place = Place { origin: Some(self.origin()), source: self.lines.text() };
-                self.session.run(command, place)
+                let flow = self.session.run(command, place);
+                self.show_to_a_person(flow)
             }
         }
     }
@@ -198,6 +199,12 @@ impl<'a> Script<'a> {
     fn may_share_a_commit(&self) -> bool {
         let Session { block, settings, output, .. } = &*self.session;
         block.is_none() && !settings.timer && !output.is_for_one_command()
+    }
+
+    /// At a prompt each answer is shown when it is there; what cannot be shown is an error of the run.
+    fn show_to_a_person(&mut self, flow: Flow) -> Flow {
+        let shown = if self.session.way == Way::Prompt { self.session.output.flush() } else { Ok(()) };
+        shown.map_or_else(|failure| self.session.fail(&failure, Place::NONE), |()| flow)
     }
 
     fn origin(&self) -> Origin<'a> {
