@@ -463,6 +463,7 @@ impl Scan {
         {
             page.push((Key::from(key), Value::from(value)));
         }
+        cursor.check()?;
         drop(cursor);
         self.done = page.len() < SCAN_PAGE_ENTRIES;
         if let Some((last, _)) = page.last() {

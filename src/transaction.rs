@@ -320,4 +320,8 @@ impl Cursor for Overlay<'_> {
         }
         Ok(Some((&self.base.key, &self.base.value, self.base.expires)))
     }
+
+    fn check(&self) -> Result<()> {
+        self.base.cursor.check()
+    }
 }

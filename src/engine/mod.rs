@@ -141,7 +141,8 @@ pub trait Snapshot: Send + Sync {
 
 /// A walk over entries. After an error or the end it yields nothing more.
 pub trait Cursor {
-    /// The next key, its value, and when it expires, if it does; valid until the next call.
+    /// The next key, its value, and when it expires, if it does; valid until the next call. If a file loses parts while they are
+    /// used, because somebody cuts it or the device fails, the next call says so, or [`Cursor::check`] where there is none.
     ///
     /// # Errors
     /// Corruption and I/O errors.
@@ -154,6 +155,14 @@ pub trait Cursor {
     #[inline]
     fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
         Ok(self.next_entry()?.map(|(key, value, _)| (key, value)))
+    }
+
+    /// Whether everything that was handed out so far is what the files held when it was used.
+    ///
+    /// # Errors
+    /// Corruption.
+    fn check(&self) -> Result<()> {
+        Ok(())
     }
 }
 

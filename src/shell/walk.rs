@@ -95,7 +95,8 @@ pub(crate) fn for_each(
     up_to_limit(selection, interrupt, || match cursor.next_entry()? {
         Some((key, value, expires)) => visit(key, value, expires).map(|()| true),
         None => Ok(false),
-    })
+    })?;
+    Ok(cursor.check()?)
 }
 
 /// Calls `visit` with the keys of a selection, in order, and nothing for their values.

@@ -10,6 +10,7 @@
 //! 4. Overwriting bytes inside a file never changes other bytes of the file, beyond the 512-byte sectors touched.
 //! 5. `flock` locks belong to the open file description and are released by the kernel when its process dies.
 
+mod lost;
 mod real;
 #[cfg(test)]
 pub(crate) mod sim;
@@ -54,9 +55,8 @@ pub trait File: Send + Sync + fmt::Debug {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
     /// As [`File::read_at`], for a place that is looked at again and again: what it holds at this moment, whoever wrote it, and
-    /// without a system call where the file can be mapped. Only for files that are never truncated, because a look behind the
-    /// new end kills the process, as does one at a page that the device fails to bring back into memory. While some process has
-    /// the page mapped, [`File::drop_cache`] does not forget it.
+    /// without a system call where the file can be mapped. While some process has the page mapped, [`File::drop_cache`] does
+    /// not forget it.
     ///
     /// # Errors
     /// The operating system's.
@@ -113,8 +113,8 @@ pub trait File: Send + Sync + fmt::Debug {
     /// The operating system's.
     fn drop_cache(&self) -> io::Result<()>;
 
-    /// The file's bytes in memory, as long as it is now. Only for files that nobody writes to or truncates any more:
-    /// of a truncated file, the mapping's lost pages kill the process that touches them.
+    /// The file's bytes in memory, as long as it is now. Only for files that nobody writes to any more. Pages that can't be read,
+    /// because somebody cut the file or the device fails, are zeros: see [`Mapping::lost_pages`].
     ///
     /// # Errors
     /// The operating system's, for instance where the file system cannot map files.
@@ -125,7 +125,7 @@ pub trait File: Send + Sync + fmt::Debug {
 pub struct Mapping(Bytes);
 
 enum Bytes {
-    Mapped(memmap2::Mmap),
+    Mapped(real::Mapped),
     Copied(Vec<u8>),
 }
 
@@ -142,8 +142,30 @@ impl Deref for Mapping {
     #[inline]
     fn deref(&self) -> &[u8] {
         match &self.0 {
-            Bytes::Mapped(mapped) => mapped,
+            Bytes::Mapped(mapped) => &mapped.map,
             Bytes::Copied(copied) => copied,
+        }
+    }
+}
+
+impl Mapping {
+    /// How many pages could not be read so far: they are zeros now. What was read between two calls that return the same is what
+    /// the file holds.
+    #[inline]
+    #[must_use]
+    pub fn lost_pages(&self) -> usize {
+        match &self.0 {
+            Bytes::Mapped(mapped) => mapped.watch.lost_pages(),
+            Bytes::Copied(_) => 0,
+        }
+    }
+
+    /// Where the page begins that was lost last, in bytes.
+    #[must_use]
+    pub fn last_lost(&self) -> usize {
+        match &self.0 {
+            Bytes::Mapped(mapped) => mapped.watch.last_lost(),
+            Bytes::Copied(_) => 0,
         }
     }
 }

@@ -199,6 +199,10 @@ impl Cursor for Live<Merge<Walk<'_>>> {
             }
         }
     }
+
+    fn check(&self) -> Result<()> {
+        self.sources.iter().try_for_each(Walk::check)
+    }
 }
 
 #[cfg(test)]

@@ -224,10 +224,13 @@ impl Version {
         }
         for run in &self.runs {
             if let Some(table) = run.table_for(key)
-                && let Some(Found { value, lsn, expires }) = table.open()?.get_hashed(hash, key)?
+                && let Some(entry) = table.open()?.get_copied(hash, key, |found| {
+                    let Found { value, lsn, expires } = found;
+                    let lsn = table.listed.lsn(lsn);
+                    value.map(|value| Entry { value: Value::from(value), lsn, expires })
+                })?
             {
-                let lsn = table.listed.lsn(lsn);
-                return Ok(value.map(|value| Entry { value: Value::from(value), lsn, expires }));
+                return Ok(entry);
             }
         }
         Ok(None)
@@ -375,6 +378,10 @@ impl Cursor for Live<RunWalk<'_>> {
             }
         }
         Ok(None)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.current.as_ref().map_or(Ok(()), |(_, cursor)| cursor.check())
     }
 }
 

@@ -4,6 +4,7 @@ use super::memtable::MemtableWalk;
 use super::merge::Source;
 use super::version::RunWalk;
 use crate::engine::KeyCursor;
+use crate::engine::Cursor as _;
 use crate::error::Result;
 use crate::storage::sstable::Change;
 use crate::types::{Lsn, Timestamp};
@@ -33,6 +34,14 @@ enum Part<'a> {
 impl<'a> Walk<'a> {
     fn new(part: Part<'a>) -> Self {
         Self { part, at: Change { key: &[], value: None, lsn: Lsn::ZERO, expires: None } }
+    }
+
+    /// See [`Cursor::check`](crate::engine::Cursor::check).
+    pub(super) fn check(&self) -> Result<()> {
+        match &self.part {
+            Part::Memtable(_) => Ok(()),
+            Part::Run(walk) => walk.check(),
+        }
     }
 }
 

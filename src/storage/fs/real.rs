@@ -1,9 +1,13 @@
 //! [`RealFs`]: the operating system's file system.
 //!
-//! Three habits hold for every call. No descriptor leaks into a child process (std opens everything `O_CLOEXEC`),
+//! Four habits hold for every call. No descriptor leaks into a child process (std opens everything `O_CLOEXEC`),
 //! because a `flock` lives until the last copy of its descriptor is closed. No final symbolic link is followed
-//! (`O_NOFOLLOW`), so a planted link cannot redirect a write. What is created belongs to its owner alone: files 0600,
-//! directories 0700.
+//! (`O_NOFOLLOW`), so a planted link cannot redirect a write. Nothing but a regular file is opened as a file, and a pipe that was
+//! planted in its place is not waited for (`O_NONBLOCK`). What is created belongs to its owner alone, whatever the umask
+//! would allow others: files 0600, directories 0700.
+//!
+//! A call that a signal interrupts is made again: by std, by rustix where it is asked to, or, where a part may have been done,
+//! by [`read_full_at`](super::read_full_at) and [`write_all_at`](super::write_all_at).
 
 use std::fs;
 use std::io;
@@ -15,8 +19,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::OFlags;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::lost::Watch;
 use super::{Bytes, File, Fs, LockKind, Mapping, Moment, OpenMode};
 
 /// The operating system's file system.
@@ -26,18 +32,19 @@ pub struct RealFs;
 impl Fs for RealFs {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let mut options = fs::OpenOptions::new();
-        options.read(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        options.read(true).mode(0o600);
+        options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
         match mode {
             OpenMode::Read => &mut options,
             OpenMode::Write => options.write(true),
             OpenMode::CreateNew => options.write(true).create_new(true),
             OpenMode::OpenOrCreate => options.write(true).create(true).truncate(false),
         };
-        Ok(Arc::new(RealFile {
-            file: options.open(path)?,
-            looks: AtomicU32::new(0),
-            mapped: OnceLock::new(),
-        }))
+        let file = options.open(path).map_err(|error| explain_refusal(path, error))?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+        }
+        Ok(Arc::new(RealFile { file, looks: AtomicU32::new(0), mapped: OnceLock::new() }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -85,6 +92,17 @@ pub(super) fn now() -> Moment {
     Moment { wall, uptime }
 }
 
+/// Says it in words when a file can't be opened because something else is there.
+fn explain_refusal(path: &Path, error: io::Error) -> io::Error {
+    let what = match Errno::from_io_error(&error) {
+        Some(Errno::LOOP) if path.is_symlink() => "it is a symbolic link, and none is followed here",
+        // What a socket answers, and a pipe without a reader.
+        Some(Errno::NXIO | Errno::ISDIR) => "it is no regular file",
+        _ => return error,
+    };
+    io::Error::new(io::ErrorKind::InvalidInput, what)
+}
+
 /// The kernel's random number of this boot.
 #[cfg(target_os = "linux")]
 fn boot_id() -> io::Result<u128> {
@@ -119,7 +137,7 @@ struct RealFile {
     file: fs::File,
     looks: AtomicU32,
     /// The file in memory, once it was looked at a few times; `None` where it can't be mapped.
-    mapped: OnceLock<Option<MmapRaw>>,
+    mapped: OnceLock<Option<Looked>>,
 }
 
 impl File for RealFile {
@@ -135,7 +153,10 @@ impl File for RealFile {
             known => known.unwrap_or_else(|| self.mapped.get_or_init(|| map_to_look_at(&self.file))),
         };
         match mapped {
-            Some(mapped) if copy_now(mapped, buffer, offset) => Ok(buffer.len()),
+            // Of a file that was cut, what is left is what a read finds.
+            Some(Looked { watch, map }) if copy_now(map, buffer, offset) && watch.lost_pages() == 0 => {
+                Ok(buffer.len())
+            }
             _ => self.read_at(buffer, offset),
         }
     }
@@ -146,7 +167,8 @@ impl File for RealFile {
 
     #[cfg(target_os = "linux")]
     fn allocate(&self, len: u64) -> io::Result<()> {
-        Ok(rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, len)?)
+        let allocate = || rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::empty(), 0, len);
+        Ok(retry_on_intr(allocate)?)
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -193,14 +215,31 @@ impl File for RealFile {
     fn map(&self) -> io::Result<Mapping> {
         // SAFETY: bytes that change under a mapping are what makes mapping unsafe. `File::map` is for finished files:
         // tables are written once, under a number that is never used again, by a process that maps them afterwards if
-        // at all, and then only ever unlinked, which leaves mapped pages alone.
-        let mapped = unsafe { memmap2::Mmap::map(&self.file) }?;
-        Ok(Mapping(Bytes::Mapped(mapped)))
+        // at all, and then only ever unlinked, which leaves mapped pages alone. If somebody else cuts the file all the same, the
+        // pages that it loses become zeros under the mapping: who reads asks `Mapping::lost_pages` before it believes them.
+        let map = unsafe { memmap2::Mmap::map(&self.file) }?;
+        let watch = Watch::over(map.as_ptr(), map.len())?;
+        Ok(Mapping(Bytes::Mapped(Mapped { watch, map })))
     }
 }
 
-fn map_to_look_at(file: &fs::File) -> Option<MmapRaw> {
-    MmapOptions::new().map_raw_read_only(file).ok()
+/// A file's bytes in memory, watched as long as they are there.
+pub(super) struct Mapped {
+    // Dropped before the memory is given back.
+    pub(super) watch: Watch,
+    pub(super) map: memmap2::Mmap,
+}
+
+/// The same of a file that others write to.
+#[derive(Debug)]
+struct Looked {
+    watch: Watch,
+    map: MmapRaw,
+}
+
+fn map_to_look_at(file: &fs::File) -> Option<Looked> {
+    let map = MmapOptions::new().map_raw_read_only(file).ok()?;
+    Some(Looked { watch: Watch::over(map.as_ptr(), map.len()).ok()?, map })
 }
 
 /// Copies what a shared mapping holds at this moment; `false` when that is not whole 8-byte words of the mapping.
@@ -216,8 +255,8 @@ fn copy_now(mapped: &MmapRaw, buffer: &mut [u8], offset: u64) -> bool {
     let from = mapped.as_ptr().wrapping_add(start).cast::<u64>();
     for (index, word) in words.iter_mut().enumerate() {
         // SAFETY: the words lie in the mapping, which lives as long as the borrow, and are aligned: both checked above.
-        // Other processes write there at any time, so no reference is made, and every word is read exactly here. The file is
-        // never truncated: that is the rule of `File::look_at`.
+        // Other processes write there at any time, so no reference is made, and every word is read exactly here. A page that
+        // can't be read becomes zeros, because the mapping is watched.
         *word = unsafe { from.add(index).read_volatile() }.to_ne_bytes();
     }
     // What is read from now on is at least as new.
@@ -350,6 +389,52 @@ mod tests {
         symlink(path.with_file_name("nowhere"), &dangling).unwrap();
         assert!(RealFs.open(&dangling, OpenMode::OpenOrCreate).is_err());
         assert!(!path.with_file_name("nowhere").exists());
+        let error = RealFs.open(&link, OpenMode::Read).unwrap_err().to_string();
+        assert_eq!(error, "it is a symbolic link, and none is followed here");
+    }
+
+    #[test]
+    fn nothing_but_a_regular_file_is_opened_and_nothing_is_waited_for() {
+        let (dir, path) = scratch();
+        let [pipe, socket] = ["pipe", "socket"].map(|name| path.with_file_name(name));
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)
+            .unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for other in [&pipe, &socket, Path::new("/dev/zero"), dir.path()] {
+            for mode in [OpenMode::Read, OpenMode::Write, OpenMode::OpenOrCreate] {
+                let error = RealFs.open(other, mode).unwrap_err().to_string();
+                assert_eq!(error, "it is no regular file", "{} {mode:?}", other.display());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_created_is_private_whatever_the_umask() {
+        const NAME: &str = "storage::fs::real::tests::what_is_created_is_private_whatever_the_umask";
+        const INSIDE: &str = "KVDB_TEST_UMASK";
+        // The umask belongs to the process, so another one plays with it.
+        if std::env::var_os(INSIDE).is_none() {
+            let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+            assert!(again.args(["--exact", NAME]).env(INSIDE, "1").output().unwrap().status.success());
+            return;
+        }
+        rustix::process::umask(rustix::fs::Mode::empty());
+        let (dir, path) = scratch();
+        RealFs.open(&path, OpenMode::CreateNew).unwrap();
+        let other = dir.path().join("dir");
+        RealFs.create_dir(&other).unwrap();
+        assert_eq!((permissions(&path), permissions(&other)), (0o600, 0o700));
+    }
+
+    #[test]
+    fn a_file_that_was_cut_is_looked_at_as_it_is_now() {
+        let (_dir, path) = scratch();
+        fs::write(&path, [7; 8192]).unwrap();
+        let file = RealFs.open(&path, OpenMode::Read).unwrap();
+        let look = || file.look_at(&mut [0; 8], 4096).unwrap();
+        (0..=FEW_LOOKS).for_each(|_| assert_eq!(look(), 8));
+        fs::File::options().write(true).open(&path).unwrap().set_len(100).unwrap();
+        assert_eq!((look(), look()), (0, 0));
     }
 
     #[test]

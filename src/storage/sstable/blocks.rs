@@ -64,6 +64,11 @@ impl Checks {
         }
     }
 
+    /// The same, but what has verified is verified again every time.
+    pub(super) fn forgetful(covered: usize) -> Self {
+        Self { covered, blocks: Bits::new(0), leaves: Bits::new(0) }
+    }
+
     /// Verifies what was not verified yet of `start..end`.
     #[inline(never)]
     fn check_each(&self, bytes: &[u8], start: usize, end: usize) -> Checked<()> {
@@ -235,6 +240,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn forgetful_checks_notice_damage_after_the_first_touch() {
+        let mut bytes = protected(2 * BLOCK_LEN);
+        let checks = [Checks::new(2 * BLOCK_LEN), Checks::forgetful(2 * BLOCK_LEN)];
+        for checks in &checks {
+            Body::new(&bytes, checks).check(0, 2 * BLOCK_LEN).unwrap();
+        }
+        bytes[5] ^= 1;
+        let verdicts = checks.each_ref().map(|checks| Body::new(&bytes, checks).check(0, 1).is_ok());
+        assert_eq!(verdicts, [true, false]);
+        Body::new(&bytes, &checks[1]).check(BLOCK_LEN, BLOCK_LEN + 1).unwrap();
     }
 
     #[test]

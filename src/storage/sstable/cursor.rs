@@ -6,6 +6,9 @@
 //! * The near end is sought once: fences, then binary search in the page.
 //! * Forward, a page lies inside the range as a whole when the fence behind it is at or before the range's end; in reverse,
 //!   when its own fence is not at or before the range's start. Else the range ends in this page, and a binary search says where.
+//!
+//! Each advance, the last one included, looks whether pages of the file were lost since the walk began: if it succeeds, what was
+//! handed out before it was what the file held when it was used. [`TableCursor::check`] looks where no advance follows.
 
 use std::ops::Bound;
 
@@ -45,24 +48,34 @@ pub struct TableCursor<'t> {
     end_page: usize,
     far: Bound<Key>,
     record: Record<'t>,
+    /// What [`Table::lost_pages`] was when the walk began.
+    lost_pages: usize,
 }
 
 impl<'t> TableCursor<'t> {
     pub(super) fn new(table: &'t Table, range: &KeyRange, direction: Direction) -> Checked<Self> {
         let record = Record { key: &[], content: Content::Tombstone, lsn: Lsn::ZERO, expires: None, end: 0 };
+        let lost_pages = table.lost_pages();
         let (body, end_page) = (table.body(), table.layout().fences.count);
-        let page = Page::empty();
+        let (next, end, next_page, page) = (0, 0, 0, Page::empty());
         let far = match direction {
             Direction::Forward => range.end.clone(),
             Direction::Reverse => range.start.clone(),
         };
         let mut cursor =
-            Self { table, body, page, next: 0, end: 0, direction, next_page: 0, end_page, far, record };
-        match direction {
-            Direction::Forward => cursor.begin_at(&range.start)?,
-            Direction::Reverse => cursor.begin_before(&range.end)?,
-        }
+            Self { table, body, page, next, end, direction, next_page, end_page, far, record, lost_pages };
+        let begun = match direction {
+            Direction::Forward => cursor.begin_at(&range.start),
+            Direction::Reverse => cursor.begin_before(&range.end),
+        };
+        cursor.check_pages().and(begun)?;
         Ok(cursor)
+    }
+
+    /// Whether everything that was read is what the file holds.
+    #[inline]
+    fn check_pages(&self) -> Checked<()> {
+        if self.table.lost_pages() == self.lost_pages { Ok(()) } else { Err(self.table.loss()) }
     }
 
     /// Moves to the next record of the range; `false` when there is none, or after an error.
@@ -88,7 +101,15 @@ impl<'t> TableCursor<'t> {
             Ok(None) => Ok(None),
             Err(damage) => Err(damage),
         };
-        change.map_err(|damage| self.fail(damage))
+        self.check_pages().and(change).map_err(|damage| self.fail(damage))
+    }
+
+    /// Whether everything that was handed out so far is what the file held when it was used.
+    ///
+    /// # Errors
+    /// Corruption.
+    pub fn check(&self) -> Result<()> {
+        self.check_pages().map_err(|damage| self.table.report(damage))
     }
 
     /// The record's key. Before the first advance, and after the last one, it means nothing.
@@ -142,7 +163,9 @@ impl<'t> TableCursor<'t> {
 
     #[inline]
     fn step(&mut self) -> Checked<bool> {
-        let next = self.next_record()?;
+        let next = self.next_record();
+        self.check_pages()?;
+        let next = next?;
         if let Some(record) = next {
             self.record = record;
         }

@@ -1,4 +1,9 @@
 //! Reading a table: opening it, and finding one key.
+//!
+//! The file is mapped, and a page that verified can be gone later, when somebody cuts the file or the device fails: then it
+//! is zeros, and counted ([`Mapping::lost_pages`]). So whatever reads compares that count from before with that from behind its
+//! reading. If they differ it reads again, and from then on nothing of the table is taken as verified: what is lost does not
+//! verify, everything else does. That costs two loads as long as nothing is lost.
 
 use std::path::{Path, PathBuf};
 
@@ -32,8 +37,13 @@ pub struct Table {
     seed: u64,
     layout: Layout,
     checks: Checks,
+    /// In force once pages were lost.
+    no_checks: Checks,
     mapping: Mapping,
 }
+
+/// How often reading begins again when pages are lost meanwhile.
+const MAX_RETRIES: usize = 8;
 
 /// What a table knows of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +86,13 @@ impl Table {
             return Err(Error::corruption(&path, 0, what));
         }
         let meta = listed.cloned().unwrap_or_else(|| footer.meta(mapping.len() as u64, checksum));
-        let (seed, layout, checks) = (footer.seed, footer.layout, Checks::new(footer.layout.sums));
-        Ok(Self { path, meta, seed, layout, checks, mapping })
+        if mapping.lost_pages() > 0 {
+            let what = "the footer could not be read: the whole table is lost";
+            return Err(Error::corruption(&path, mapping.last_lost() as u64, what));
+        }
+        let (seed, layout) = (footer.seed, footer.layout);
+        let (checks, no_checks) = (Checks::new(layout.sums), Checks::forgetful(layout.sums));
+        Ok(Self { path, meta, seed, layout, checks, no_checks, mapping })
     }
 
     /// Opens the table file of number `id` in `dir` for what can be read of it, whether it has its length or not and whoever
@@ -134,7 +149,22 @@ impl Table {
     /// Corruption.
     #[inline]
     pub fn get_hashed(&self, hash: KeyHash, key: &[u8]) -> Result<Option<Found<'_>>> {
-        self.find(hash.of(key, self.seed), key).map_err(|damage| self.report(damage))
+        self.get_copied(hash, key, |found| found)
+    }
+
+    /// [`Table::get_hashed`], with what `copy` makes of it: whoever copies there has the bytes that the file held, for certain.
+    ///
+    /// # Errors
+    /// Corruption.
+    #[inline]
+    pub fn get_copied<'t, R>(
+        &'t self,
+        hash: KeyHash,
+        key: &[u8],
+        copy: impl Fn(Found<'t>) -> R,
+    ) -> Result<Option<R>> {
+        let hash = hash.of(key, self.seed);
+        self.read(|| Ok(self.find(hash, key)?.map(&copy)))
     }
 
     /// Starts loading what [`Table::get_hashed`] needs first. Asking all tables to do this before the first is searched
@@ -158,7 +188,7 @@ impl Table {
     /// Corruption.
     pub fn count_below(&self, key: &[u8]) -> Result<u64> {
         let Layout { fences, data_end, .. } = &self.layout;
-        let pages = fences.count_up_to(self.body(), key, *data_end).map_err(|damage| self.report(damage))?;
+        let pages = self.read(|| fences.count_up_to(self.body(), key, *data_end))?;
         let (before, all) = (pages.saturating_sub(1) as u128, fences.count.max(1) as u128);
         Ok(u64::try_from(u128::from(self.meta.entries) * before / all).unwrap_or(u64::MAX))
     }
@@ -168,7 +198,7 @@ impl Table {
     /// # Errors
     /// Corruption.
     pub fn sample(&self, limit: usize) -> Result<Vec<&[u8]>> {
-        self.sampled(limit).map_err(|damage| self.report(damage))
+        self.read(|| self.sampled(limit))
     }
 
     fn sampled(&self, limit: usize) -> Checked<Vec<&[u8]>> {
@@ -190,7 +220,7 @@ impl Table {
     /// # Errors
     /// Corruption: the first disagreement.
     pub fn verify(&self) -> Result<()> {
-        let found = verify::inspect(self, &mut |_| true).unwrap_or_default();
+        let found = self.read(|| Ok(verify::inspect(self, &mut |_| true)))?.unwrap_or_default();
         match found.flaws.into_iter().next() {
             None => Ok(()),
             Some(Flaw { offset, what, keys, .. }) => {
@@ -224,9 +254,44 @@ impl Table {
         Salvage::new(self)
     }
 
+    /// Reads, and reads again when pages were lost meanwhile.
+    #[inline]
+    fn read<R>(&self, read: impl Fn() -> Checked<R>) -> Result<R> {
+        let before = self.lost_pages();
+        let done = read();
+        if self.lost_pages() != before {
+            return self.read_again(&read);
+        }
+        done.map_err(|damage| self.report(damage))
+    }
+
+    #[cold]
+    fn read_again<R>(&self, read: &dyn Fn() -> Checked<R>) -> Result<R> {
+        for _ in 0..MAX_RETRIES {
+            let before = self.lost_pages();
+            let done = read();
+            if self.lost_pages() == before {
+                return done.map_err(|damage| self.report(damage));
+            }
+        }
+        Err(self.report(self.loss()))
+    }
+
+    #[inline]
+    pub(super) fn lost_pages(&self) -> usize {
+        self.mapping.lost_pages()
+    }
+
+    /// The page that was lost last.
+    #[cold]
+    pub(super) fn loss(&self) -> Damage {
+        Damage::new(self.mapping.last_lost(), "a page is gone")
+    }
+
     #[inline]
     pub(super) fn body(&self) -> Body<'_> {
-        Body::new(&self.mapping, &self.checks)
+        let checks = if self.lost_pages() == 0 { &self.checks } else { &self.no_checks };
+        Body::new(&self.mapping, checks)
     }
 
     pub(super) fn layout(&self) -> &Layout {
@@ -281,7 +346,12 @@ impl Table {
     /// Says what damage concerns, as far as the rest of the table can tell.
     #[cold]
     pub(super) fn report(&self, damage: Damage) -> Error {
-        let what = format!("{} in {}", damage.what, self.part(&damage));
+        let lost = if self.lost_pages() == 0 {
+            ""
+        } else {
+            " (parts of the file can't be read any more: it was cut, or the device failed)"
+        };
+        let what = format!("{} in {}{lost}", damage.what, self.part(&damage));
         Error::corruption(&self.path, damage.start as u64, what)
     }
 
@@ -345,7 +415,7 @@ pub(super) fn value<'t>(body: Body<'t>, content: Content<'t>) -> Checked<Option<
     }
 }
 
-/// Maps a file whose length must be `len`: touching a page of a mapping that the file no longer has would end the process.
+/// Maps a file whose length must be `len`.
 fn map(fs: &dyn Fs, path: &Path, len: u64) -> Result<Mapping> {
     let file = fs.open(path, OpenMode::Read).map_err(|error| Error::io("open", path, error))?;
     let size = file.size().map_err(|error| Error::io("read the length of", path, error))?;
