@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use kvdb::config::{Color, SettingError, Settings, Sources, resolve};
 use kvdb::shell::exit::Exit;
 use kvdb::shell::files::{read_text_if_any, user_config_file};
+use kvdb::shell::literal::harmless;
 use kvdb::shell::run::{Stream, Streams, run};
 
 use cli::Invocation;
@@ -113,8 +114,8 @@ fn refused(error: &SettingError) -> Exit {
     if speaks_json() {
         return usage_as_json(&error.to_string(), error.help.as_deref());
     }
-    let help = error.help.as_ref().map(|help| format!("  = help: {help}\n"));
-    say(&format!("error: {error}\n{}", help.unwrap_or_default()));
+    let help = error.help.as_ref().map(|help| format!("  = help: {}\n", harmless(help)));
+    say(&format!("error: {}\n{}", harmless(&error.to_string()), help.unwrap_or_default()));
     Exit::USAGE
 }
 

@@ -1,6 +1,10 @@
 //! Files that the user names: scripts, dumps, values, configuration. The only file of the shell that touches the file system.
 //!
-//! A file is replaced as a whole or not at all: written under another name beside it, synced, renamed. Errors name the file.
+//! 1. A file is replaced as a whole or not at all: written under another name beside it, synced, renamed.
+//! 2. Errors name the file.
+//! 3. What is written has the permissions of the file that it replaces; a new file has those that the umask leaves, as with any
+//!    other tool.
+//! 4. Nothing is read without bounds, and a pipe that nobody writes to is not waited for where nothing could end the wait.
 
 use std::ffi::OsStr;
 use std::ffi::OsString;
@@ -29,9 +33,7 @@ pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error
 /// Opens a file for reading. A pipe that nobody writes to yet is not waited for here, where nothing could end the wait, but
 /// where it is read.
 pub(crate) fn open(path: &Path) -> Result<File> {
-    let at_once = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let opened = File::options().read(true).custom_flags(at_once).open(path);
-    let file = opened.map_err(failed("open", path))?;
+    let file = open_at_once(path).map_err(failed("open", path))?;
     match file.metadata() {
         Ok(about) if about.is_dir() => Err(failed("read", path)(io::ErrorKind::IsADirectory.into())),
         _ => Ok(file),
@@ -96,16 +98,31 @@ fn read_stream_up_to(stream: impl AsFd, name: &Path, limit: usize, interrupt: &I
     Ok(bytes)
 }
 
-/// The text of a file; `None` when there is no such file.
+/// Bytes that a file of settings has at most.
+const MAX_SETTINGS_LEN: u64 = 1 << 20;
+
+/// The text of a file of settings; `None` when there is no such file.
 ///
 /// # Errors
-/// The operating system's; `InvalidData` when it is not UTF-8.
+/// The operating system's; `InvalidData` when it is not UTF-8, or longer than any file of settings.
 pub fn read_text_if_any(path: &Path) -> io::Result<Option<String>> {
-    match fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if is_missing(&error) => Ok(None),
-        Err(error) => Err(error),
+    let file = match open_at_once(path) {
+        Err(error) if is_missing(&error) => return Ok(None),
+        opened => opened?,
+    };
+    let mut text = String::new();
+    file.take(MAX_SETTINGS_LEN + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_SETTINGS_LEN {
+        let what = format!("it has more than {MAX_SETTINGS_LEN} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
+    Ok(Some(text))
+}
+
+/// Opens a file for reading, and waits for nobody.
+fn open_at_once(path: &Path) -> io::Result<File> {
+    let at_once = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    File::options().read(true).custom_flags(at_once).open(path)
 }
 
 /// Whether there is no such file, or no directory where it would be.
@@ -227,14 +244,19 @@ impl NewFile {
     /// Begins a file that will be `name`.
     pub(crate) fn create(name: &Path) -> Result<Self> {
         let path = fs::canonicalize(name).unwrap_or_else(|_| name.to_owned());
-        let is_special = fs::metadata(&path).is_ok_and(|about| !about.is_file() && !about.is_dir());
-        let temporary = if is_special { None } else { Some(beside(&path)) };
-        let file = match &temporary {
-            Some(temporary) => File::create(temporary),
-            None => File::options().write(true).open(&path),
+        let replaced = fs::metadata(&path).ok();
+        let is_special = replaced.as_ref().is_some_and(|about| !about.is_file() && !about.is_dir());
+        let opened = if is_special {
+            File::options().write(true).open(&path).map(|file| (None, file))
+        } else {
+            create_beside(&path).map(|(temporary, file)| (Some(temporary), file))
         };
-        let file = file.map_err(failed("create", name))?;
-        Ok(Self { name: name.to_owned(), path, temporary, file })
+        let (temporary, file) = opened.map_err(failed("create", name))?;
+        let new = Self { name: name.to_owned(), path, temporary, file };
+        if let Some(replaced) = replaced.filter(fs::Metadata::is_file) {
+            new.file.set_permissions(replaced.permissions()).map_err(failed("create", name))?;
+        }
+        Ok(new)
     }
 
     /// Appends to the file.
@@ -257,11 +279,21 @@ impl NewFile {
     }
 }
 
-/// A name for a file that is to become `path`.
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    path.with_file_name(name)
+/// Names that are tried for a file beside another.
+const MAX_NAMES: u32 = 100;
+
+/// Makes a file that is to become `path`. Where others may write too, nobody can have put something else under its name.
+fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
+    let mut attempt = 0;
+    loop {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}-{attempt}.tmp", std::process::id()));
+        let temporary = path.with_file_name(name);
+        match File::options().write(true).create_new(true).open(&temporary) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < MAX_NAMES => attempt += 1,
+            made => return made.map(|file| (temporary, file)),
+        }
+    }
 }
 
 impl Drop for NewFile {
@@ -290,6 +322,34 @@ mod tests {
         file.write(b"new").unwrap();
         file.install().unwrap();
         assert_eq!((fs::read(&path).unwrap(), names()), (b"new".to_vec(), 1));
+    }
+
+    #[test]
+    fn a_replaced_file_keeps_its_permissions_and_nothing_planted_is_written_to() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let [path, victim] = ["f", "victim"].map(|name| dir.path().join(name));
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let planted = dir.path().join(format!("f.{}-0.tmp", std::process::id()));
+        std::os::unix::fs::symlink(&victim, planted).unwrap();
+        let mut new = NewFile::create(&path).unwrap();
+        new.write(b"new").unwrap();
+        new.install().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!victim.exists());
+    }
+
+    #[test]
+    fn settings_are_read_within_bounds_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let [huge, pipe] = ["huge", "pipe"].map(|name| dir.path().join(name));
+        File::create(&huge).unwrap().set_len(1 << 40).unwrap();
+        assert_eq!(read_text_if_any(&huge).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, mode).unwrap();
+        assert_eq!(read_text_if_any(&pipe).unwrap().as_deref(), Some(""));
     }
 
     #[test]

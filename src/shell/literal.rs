@@ -17,6 +17,8 @@
 //! 2. A literal is one line of valid UTF-8.
 //! 3. Equal bytes give equal literals, on a terminal and in a pipe.
 
+use std::borrow::Cow;
+
 /// Appends the literal of `bytes` to `out`. Linear; nothing else is allocated.
 pub fn write_literal(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
@@ -57,6 +59,29 @@ pub fn brief(bytes: &[u8], max_len: usize) -> String {
     let is_inside_char = |&at: &usize| bytes[at] & 0xc0 == 0x80;
     let end = (max_len.saturating_sub(3)..=max_len).rev().find(|at| !is_inside_char(at)).unwrap_or(max_len);
     format!("{}…", literal(&bytes[..end]))
+}
+
+/// Text of a message as it may be shown: a name in it can't drive the terminal or forge a line. Hidden characters are escaped as
+/// in literals, everything else is as it is.
+///
+/// ```
+/// use kvdb::shell::literal::harmless;
+/// assert_eq!(harmless("cannot open \x1b[2J\n\"é\""), "cannot open \\x1b[2J\\x0a\"é\"");
+/// ```
+#[must_use]
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_hidden) {
+        return text.into();
+    }
+    let mut out = Vec::with_capacity(text.len());
+    for c in text.chars() {
+        if is_hidden(c) {
+            write_hidden(&mut out, c);
+        } else {
+            out.extend(c.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned().into()
 }
 
 /// Whether a character draws nothing by itself or steers the text around it: controls, bidirectional marks,

@@ -38,7 +38,7 @@ use serde_json::Value;
 use super::command::{Columns, OutputMode};
 use super::duration;
 use super::execute::Answer;
-use super::literal::write_literal;
+use super::literal::{harmless, write_literal};
 use super::prefixes::Tally;
 use crate::types::Timestamp;
 pub(crate) use csv::Binary;
@@ -191,7 +191,7 @@ impl Renderer {
         }
         let width = rows.iter().map(|(name, _)| name.as_ref().len()).max().unwrap_or(0);
         let line = |(name, value): &(N, Value)| match value {
-            Value::String(text) => format!("{:width$}  {text}\n", name.as_ref()),
+            Value::String(text) => format!("{:width$}  {}\n", name.as_ref(), harmless(text)),
             other => format!("{:width$}  {other}\n", name.as_ref()),
         };
         self.text(out, &rows.iter().map(line).collect::<String>());

@@ -28,6 +28,7 @@ use super::failure::Failure;
 use super::history::History;
 use super::input::{Lines, Next};
 use super::lexer::LineEnd;
+use super::literal::harmless;
 use super::parse;
 use super::session::{Flow, Place, Session};
 use super::termination;
@@ -231,7 +232,7 @@ fn greet(session: &mut Session) {
     let text = format!(
         "kvdb {}, database {}{state}\nhelp lists the commands, .tutorial shows them, Ctrl-D leaves\n",
         env!("CARGO_PKG_VERSION"),
-        session.settings.db.display()
+        harmless(&session.settings.db.display().to_string())
     );
     session.output.buffer.extend_from_slice(text.as_bytes());
     session.say_notices();

@@ -2,7 +2,8 @@
 //!
 //! 1. Before anything is written here, the replies before it are flushed: on a terminal both streams read in order.
 //! 2. With `json` or `jsonl` output every line here is a JSON object: `error` with its place and `help`, or `notice`.
-//! 3. An interrupt and a closed pipe are silent: the exit code says them.
+//! 3. Nothing that a message quotes, a file's name for instance, drives the terminal or begins a line.
+//! 4. An interrupt and a closed pipe are silent: the exit code says them.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -11,7 +12,7 @@ use super::diagnostic::Origin;
 use super::failure::Failure;
 use super::files;
 use super::input::Awaited;
-use super::literal::literal;
+use super::literal::{harmless, literal};
 use super::session::{Flow, Place, Session, Way};
 use crate::error::Error;
 
@@ -61,9 +62,10 @@ impl Session {
             return diagnostic.render(place.source, place.origin, look);
         }
         let label = look.error("error");
-        let arrow = place.origin.map(|Origin { name, line }| format!("  --> {name}:{line}\n"));
-        let help = failure.help().map(|help| format!("  = help: {help}\n"));
+        let arrow = place.origin.map(|Origin { name, line }| format!("  --> {}:{line}\n", harmless(name)));
+        let help = failure.help().map(|help| format!("  = help: {}\n", harmless(&help)));
         let message = failure.message();
+        let message = harmless(&message);
         format!("{label}: {message}\n{}{}", arrow.unwrap_or_default(), help.unwrap_or_default())
     }
 
@@ -83,7 +85,7 @@ impl Session {
         let line = if self.speaks_json() {
             serde_json::json!({ "notice": text }).to_string()
         } else {
-            format!("kvdb: {text}")
+            format!("kvdb: {}", harmless(text))
         };
         self.flush_and_say(&line);
     }

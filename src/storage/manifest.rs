@@ -79,8 +79,8 @@ const TABLE_LEN: usize = FLOOR_LEN + 2;
 /// The last format whose manifests end with the runs.
 const WITHOUT_EXPIRIES: u32 = 1;
 
-/// A manifest larger than this is none: a million tables have room.
-const MAX_LEN: u64 = 1 << 30;
+/// A manifest larger than this is none, and none is written: 400,000 tables have room, which hold 25 TiB.
+const MAX_LEN: u64 = 64 << 20;
 
 /// What a database consists of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -248,19 +248,27 @@ impl Manifest {
 
     fn write(&self, fs: &dyn Fs, path: &Path) -> Result<()> {
         let write = || {
+            let bytes = self.encode();
+            if bytes.len() as u64 > MAX_LEN {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
             remove_if_present(fs, path)?;
             let file = fs.open(path, OpenMode::CreateNew)?;
-            write_all_at(&*file, &self.encode(), 0)?;
+            write_all_at(&*file, &bytes, 0)?;
             file.sync_data()
         };
         write().map_err(|error| Error::io("write", path, error))
     }
 }
 
+/// The file's bytes; none when it is too large to be a manifest.
 fn read_file(fs: &dyn Fs, path: &Path) -> io::Result<Vec<u8>> {
     let file = fs.open(path, OpenMode::Read)?;
-    let len = usize::try_from(file.size()?.min(MAX_LEN)).unwrap_or(usize::MAX);
-    let mut bytes = vec![0; len];
+    let len = file.size()?;
+    if len > MAX_LEN {
+        return Ok(Vec::new());
+    }
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
     let read = read_full_at(&*file, &mut bytes, 0)?;
     bytes.truncate(read);
     Ok(bytes)

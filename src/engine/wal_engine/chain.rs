@@ -2,19 +2,26 @@
 //!
 //! * **Creation** builds a whole directory aside and renames it into place: a crash leaves no half database, and of two
 //!   creators the second finds the name taken and opens what the first made. The new name is made durable by whoever
-//!   commits the first batch: its creator may be dead by then, or about to sync.
+//!   commits the first batch: its creator may be dead by then, or about to sync. While a directory is built, its `LOCK` is held.
+//!   So the next creator can tell what a crash left behind, and removes it.
+//! * **Creation beside settings**: a directory that holds only a `config.toml` can't be replaced, so the database is built in
+//!   it, under the lock `CREATING`. As long as that file is there and the manifest is not, there never was a database.
 //! * **Rotation** makes the next segment, zero-filled and durable, before the seal that names it is written. A crash in
 //!   between leaves a file that nothing refers to and the next rotation replaces.
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
 
 use super::{Inner, Memory, WalEngine};
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::storage::codec::random_u64;
-use crate::storage::fs::{Fs, OpenMode};
+use crate::storage::fs::{File, Fs, LockKind, OpenMode, remove_if_present};
+use crate::storage::lock::{LockFile, Patience};
 use crate::storage::manifest::{self, Manifest};
 use crate::storage::wal::reader::SegmentReader;
 use crate::storage::wal::record;
@@ -27,6 +34,13 @@ pub(crate) const LOCK: &str = "LOCK";
 pub(crate) const MAINTENANCE: &str = "MAINT";
 pub(crate) const MERGING: &str = "MERGE";
 pub(crate) const NOTES: &str = "SHM";
+pub(crate) const CREATING: &str = "CREATING";
+
+/// What a user may put into a directory before there is a database.
+const SETTINGS: &str = "config.toml";
+
+/// Between the name that is wanted and what makes the name of a directory unique that is built beside it.
+const ASIDE: &str = ".new-";
 
 /// The first segment is small, so that the first write to a new database is quick.
 const FIRST_CAPACITY: u64 = 64 << 10;
@@ -61,13 +75,15 @@ pub(crate) fn find_or_create(fs: &dyn Fs, dir: &Path, options: &Options) -> Resu
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(Error::io("list", dir, error)),
     };
-    if !names.is_empty() {
+    let is_begun = names.iter().any(|name| name == Path::new(CREATING));
+    let is_foreign = |name: &&PathBuf| name.as_path() != Path::new(SETTINGS);
+    if !is_begun && names.iter().any(|name| is_foreign(&name)) {
         return found_instead(fs, dir, &names);
     }
     if !options.create || options.read_only {
         return Err(Error::NoDatabase { dir: dir.to_owned() });
     }
-    create(fs, dir, options)
+    if names.is_empty() { create(fs, dir, options) } else { create_inside(fs, dir, options) }
 }
 
 /// There are files but no manifest: another process may have renamed its database into place just now.
@@ -88,42 +104,142 @@ fn found_instead(fs: &dyn Fs, dir: &Path, names: &[PathBuf]) -> Result<Manifest>
 
 /// Makes a new database, or finds the one that another process made meanwhile.
 fn create(fs: &dyn Fs, dir: &Path, options: &Options) -> Result<Manifest> {
-    let mut aside = dir.as_os_str().to_owned();
-    aside.push(format!(".new-{}-{:08x}", std::process::id(), random_u64() >> 32));
-    let aside = PathBuf::from(aside);
-    let built = build(fs, dir, &aside, options).and_then(|manifest| {
-        fs.rename(&aside, dir).map_err(|error| Error::io("create", dir, error)).map(|()| manifest)
-    });
+    remove_abandoned(fs, dir);
+    let aside = Aside::create(fs, dir)?;
+    let built = build(fs, &aside.dir, options).and_then(|manifest| aside.install(dir).map(|()| manifest));
     match built {
         Ok(manifest) => Ok(manifest),
         Err(error) => {
-            discard(fs, &aside);
+            discard(fs, &aside.dir);
             Manifest::read(fs, dir)?.ok_or(error)
         }
     }
 }
 
-/// Makes the name of the database's directory durable.
+/// A directory that is built beside the place where it is wanted. It is locked, so that nobody takes it for abandoned.
+pub(super) struct Aside<'a> {
+    fs: &'a dyn Fs,
+    pub(super) dir: PathBuf,
+    _lock: Arc<dyn File>,
+}
+
+impl<'a> Aside<'a> {
+    /// Begins the directory that will be `wanted`.
+    ///
+    /// # Errors
+    /// I/O; `NotADatabase` when the directory above `wanted` does not exist.
+    pub(super) fn create(fs: &'a dyn Fs, wanted: &Path) -> Result<Self> {
+        let mut dir = wanted.as_os_str().to_owned();
+        dir.push(format!("{ASIDE}{}-{:08x}", std::process::id(), random_u64() >> 32));
+        let dir = PathBuf::from(dir);
+        match fs.create_dir(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let reason = "the directory that it would be in does not exist".into();
+                return Err(Error::NotADatabase { dir: wanted.to_owned(), reason });
+            }
+            made => made.map_err(|error| Error::io("create a database in", wanted, error))?,
+        }
+        let path = dir.join(LOCK);
+        let lock = fs.open(&path, OpenMode::CreateNew);
+        let locked = lock.and_then(|lock| lock.try_lock(LockKind::Exclusive).map(|_| lock));
+        match locked {
+            Ok(lock) => Ok(Self { fs, dir, _lock: lock }),
+            Err(error) => {
+                discard(fs, &dir);
+                Err(Error::io("create", &path, error))
+            }
+        }
+    }
+
+    /// Puts the directory where it is wanted, if nothing or an empty directory is there.
+    ///
+    /// # Errors
+    /// I/O.
+    pub(super) fn install(&self, wanted: &Path) -> Result<()> {
+        self.fs.rename(&self.dir, wanted).map_err(|error| Error::io("create", wanted, error))
+    }
+}
+
+/// Removes what others began to build beside `wanted` and never will finish. What can't be removed harms nobody.
+pub(super) fn remove_abandoned(fs: &dyn Fs, wanted: &Path) {
+    let Some(wanted_name) = wanted.file_name() else { return };
+    let parent = parent(wanted);
+    for name in fs.read_dir(parent).unwrap_or_default() {
+        if is_aside(&name, wanted_name) {
+            remove_if_abandoned(fs, &parent.join(name));
+        }
+    }
+}
+
+/// Whether `name` is one that [`Aside::create`] gives.
+fn is_aside(name: &Path, wanted: &OsStr) -> bool {
+    let rest = name.as_os_str().as_bytes().strip_prefix(wanted.as_bytes());
+    let rest = rest.and_then(|rest| std::str::from_utf8(rest).ok()?.strip_prefix(ASIDE)?.split_once('-'));
+    rest.is_some_and(|(pid, random)| {
+        !pid.is_empty()
+            && pid.bytes().all(|byte| byte.is_ascii_digit())
+            && random.len() == 8
+            && random.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
+fn remove_if_abandoned(fs: &dyn Fs, aside: &Path) {
+    let was_used = fs.open(&aside.join(NOTES), OpenMode::Read).is_ok();
+    let is_free = |lock: io::Result<Arc<dyn File>>| lock.and_then(|lock| lock.try_lock(LockKind::Exclusive));
+    if !was_used && is_free(fs.open(&aside.join(LOCK), OpenMode::Read)).unwrap_or(false) {
+        discard(fs, aside);
+    }
+}
+
+/// Makes a new database in a directory that holds settings, or finds the one that another process made meanwhile.
+fn create_inside(fs: &dyn Fs, dir: &Path, options: &Options) -> Result<Manifest> {
+    let path = dir.join(CREATING);
+    let made = fs.open(&path, OpenMode::OpenOrCreate);
+    made.and_then(|_| fs.sync_dir(dir)).map_err(|error| Error::io("create", &path, error))?;
+    let lock = match LockFile::open(fs, dir, CREATING) {
+        // Another process was done in this moment.
+        Err(error) => return Manifest::read(fs, dir)?.ok_or(error),
+        Ok(lock) => lock,
+    };
+    let patience = Patience { timeout: options.lock_timeout, interrupt: options.interrupt.clone() };
+    lock.acquire(LockKind::Exclusive, &patience, Instant::now(), || None)?;
+    if let Some(manifest) = Manifest::read(fs, dir)? {
+        return Ok(manifest);
+    }
+    let begun = [TURNSTILE, LOCK, MAINTENANCE, MERGING].map(|name| remove_if_present(fs, &dir.join(name)));
+    begun.into_iter().collect::<io::Result<()>>().map_err(|error| Error::io("create", dir, error))?;
+    create_file(fs, &dir.join(LOCK))?;
+    let manifest = build(fs, dir, options)?;
+    drop(fs.remove_file(&path));
+    Ok(manifest)
+}
+
+fn create_file(fs: &dyn Fs, path: &Path) -> Result<()> {
+    fs.open(path, OpenMode::CreateNew).map(drop).map_err(|error| Error::io("create", path, error))
+}
+
+fn parent(dir: &Path) -> &Path {
+    dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes the name of the database's directory durable, and in it that of its manifest.
 ///
 /// # Errors
 /// I/O.
 pub(super) fn sync_name(place: &Place) -> Result<()> {
-    let parent = place.dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    place.fs.sync_dir(parent).map_err(|error| Error::io("sync", parent, error))
+    let sync = |dir: &Path| place.fs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error));
+    // Whoever made the manifest there is perhaps not done.
+    let is_created_inside = place.fs.open(&place.path(CREATING), OpenMode::Read).is_ok();
+    if is_created_inside {
+        sync(&place.dir)?;
+    }
+    sync(parent(&place.dir))
 }
 
-/// Builds the database that is wanted in one directory in another.
-fn build(fs: &dyn Fs, wanted: &Path, dir: &Path, options: &Options) -> Result<Manifest> {
-    match fs.create_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let reason = "the directory that it would be in does not exist".into();
-            return Err(Error::NotADatabase { dir: wanted.to_owned(), reason });
-        }
-        made => made.map_err(|error| Error::io("create a database in", wanted, error))?,
-    }
-    for name in [TURNSTILE, LOCK, MAINTENANCE, MERGING] {
-        let path = dir.join(name);
-        fs.open(&path, OpenMode::CreateNew).map_err(|error| Error::io("create", &path, error))?;
+/// Builds a database in a directory that has a `LOCK` already.
+fn build(fs: &dyn Fs, dir: &Path, options: &Options) -> Result<Manifest> {
+    for name in [TURNSTILE, MAINTENANCE, MERGING] {
+        create_file(fs, &dir.join(name))?;
     }
     let header = SegmentHeader {
         life: Life { id: FileId(1), salt: random_u64() },
@@ -138,7 +254,7 @@ fn build(fs: &dyn Fs, wanted: &Path, dir: &Path, options: &Options) -> Result<Ma
 }
 
 /// Removes a database directory that never came into use; what can't be removed harms nobody.
-fn discard(fs: &dyn Fs, dir: &Path) {
+pub(super) fn discard(fs: &dyn Fs, dir: &Path) {
     for name in fs.read_dir(dir).unwrap_or_default() {
         drop(fs.remove_file(&dir.join(name)));
     }

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Instant;
 
-use super::chain::{Growth, sync_name};
+use super::chain::{CREATING, Growth, sync_name};
 use super::follow::read_manifest;
 use super::{Inner, Memory, WalEngine};
 use crate::error::Result;
@@ -293,6 +293,9 @@ impl<M: Memory> Maintenance<'_, M> {
 }
 
 fn is_leftover(name: &Path, manifest: &Manifest) -> bool {
+    if name == Path::new(CREATING) {
+        return true;
+    }
     let number = name.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
     let Some(id) = number.map(FileId) else { return false };
     match name.extension().and_then(|extension| extension.to_str()) {

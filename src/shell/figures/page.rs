@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::levels;
 use crate::engine::{Rewrite, Stats};
+use crate::shell::literal::harmless;
 use crate::shell::look::Look;
 use crate::shell::units;
 use crate::types::EngineKind;
@@ -44,6 +45,7 @@ fn page_at(now: u64, stats: &Stats, directory: &str, look: Look) -> String {
         EngineKind::Kv => levels::picture(stats, look) + "\n",
         EngineKind::Simple => String::new(),
     };
+    let directory = harmless(directory);
     format!("{directory}\n\n{size}\n{picture}{history}\n{of_this_handle}")
 }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::creation::put_settings;
 use super::{ENGINE, new_world, open, report, world_with};
 use crate::engine::tests::oracle::{Oracle, Verdict};
 use crate::engine::tests::sightings::Sightings;
@@ -233,8 +234,12 @@ fn campaign(script: &Script, seeds: u64, prepare: impl Fn(&SimFs)) -> (Arc<Findi
 }
 
 fn must_hold(name: &str, default_seeds: u64) {
+    must_hold_on(name, default_seeds, |_| ());
+}
+
+fn must_hold_on(name: &str, default_seeds: u64, prepare: impl Fn(&SimFs)) {
     let script = scripts().into_iter().find(|script| script.name == name).unwrap();
-    let (findings, verdict) = campaign(&script, seeds(default_seeds), |_| ());
+    let (findings, verdict) = campaign(&script, seeds(default_seeds), prepare);
     verdict.unwrap();
     report("crash", &format!("{name}: {} states", findings.states()));
     let violations = findings.violations.lock().unwrap();
@@ -244,6 +249,11 @@ fn must_hold(name: &str, default_seeds: u64) {
 #[test]
 fn nothing_is_lost_at_any_call_of_single_writes_and_turns() {
     must_hold("simple", 3);
+}
+
+#[test]
+fn nothing_is_lost_at_any_call_where_a_directory_with_settings_was_there_before() {
+    must_hold_on("simple", 1, put_settings);
 }
 
 #[test]
@@ -331,6 +341,16 @@ fn the_judge_notices_when_a_base_or_a_table_is_not_synced() {
 fn the_judge_notices_when_directories_are_not_synced() {
     finds_skipped_syncs("rotation", |path| path.ends_with("db"));
     finds_skipped_syncs("simple", |path| path == std::path::Path::new("/"));
+}
+
+#[test]
+fn the_judge_notices_when_a_directory_with_settings_is_not_synced() {
+    let script = scripts().into_iter().find(|script| script.name == "simple").unwrap();
+    let (findings, _) = campaign(&script, 1, |disk| {
+        put_settings(disk);
+        disk.skip_syncs(|path| path.ends_with("db"));
+    });
+    assert!(!findings.violations.lock().unwrap().is_empty(), "the judge sees nothing");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod basics;
 mod crash;
+mod creation;
 mod damage;
 mod expiry;
 mod faults;

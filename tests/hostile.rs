@@ -1,0 +1,151 @@
+//! A database directory that somebody prepared: links, pipes, devices, huge files and names can't make kvdb write elsewhere,
+//! hang, take all memory, or drive the terminal.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where its surroundings do")]
+
+mod common;
+
+use std::fs::{self, File};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+
+use common::Sandbox;
+
+/// A database with a table, a log and everything else, in `db`.
+fn filled() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["--db", "db", "set", "a", "1"]).expect("OK\n", 0);
+    sandbox.run(&["--db", "db", "compact"]);
+    sandbox.run(&["--db", "db", "set", "b", "2"]).expect("OK\n", 0);
+    sandbox
+}
+
+fn names(sandbox: &Sandbox) -> Vec<String> {
+    let entries = fs::read_dir(sandbox.file("db")).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn is_table(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "sst")
+}
+
+/// Commands that read and write everything; none of them may hang, panic or touch what is outside.
+fn use_it(sandbox: &Sandbox, what: &str) {
+    for command in [&["get", "a"][..], &["scan"], &["set", "c", "3"], &["stats"], &["compact"], &["dump"]] {
+        let ran = sandbox.run(&[&["--db", "db", "--lock-timeout", "0.1"], command].concat());
+        assert!(ran.code.is_some_and(|code| code <= 5), "{what}, {command:?}: {ran:?}");
+        assert!(!ran.err.contains("panicked"), "{what}, {command:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn links_in_place_of_files_are_refused_by_name_and_not_followed() {
+    let all = names(&filled());
+    assert!(all.iter().any(|name| is_table(name)) && all.contains(&"SHM".into()), "{all:?}");
+    for name in all {
+        let sandbox = filled();
+        let (file, outside) = (sandbox.file("db").join(&name), sandbox.file("outside"));
+        fs::rename(&file, &outside).unwrap();
+        symlink(&outside, &file).unwrap();
+        let before = fs::read(&outside).unwrap();
+        use_it(&sandbox, &name);
+        assert_eq!(fs::read(&outside).unwrap(), before, "{name} was written to through a link");
+        let ran = sandbox.run(&["--db", "db", "set", "c", "3"]);
+        // The notes are advisory, and a merge needs MERGE and MAINT only.
+        if !["SHM", "MERGE", "MAINT"].contains(&&*name) && !is_table(&name) {
+            assert_eq!(ran.code, Some(5), "{name}: {ran:?}");
+            ran.complains(&format!(
+                "cannot open db/{name}: it is a symbolic link, and none is followed here"
+            ));
+        }
+    }
+}
+
+#[test]
+fn pipes_devices_and_directories_in_place_of_files_are_not_waited_for() {
+    for name in names(&filled()) {
+        for kind in ["pipe", "device", "directory"] {
+            let sandbox = filled();
+            let file = sandbox.file("db").join(&name);
+            fs::remove_file(&file).unwrap();
+            let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+            match kind {
+                "pipe" => rustix::fs::mkfifoat(rustix::fs::CWD, &file, mode).unwrap(),
+                "device" => symlink("/dev/zero", &file).unwrap(),
+                _ => fs::create_dir(&file).unwrap(),
+            }
+            use_it(&sandbox, &format!("{name} as a {kind}"));
+        }
+    }
+}
+
+/// Runs a command that may take no more than so much memory.
+fn bounded(sandbox: &Sandbox, args: &str) -> common::Ran {
+    let script = format!("ulimit -v 600000; exec \"$0\" --db db {args}");
+    let mut command = sandbox.command(&[]);
+    let program = command.get_program().to_owned();
+    command = std::process::Command::new("sh");
+    command.arg("-c").arg(script).arg(program).current_dir(sandbox.path());
+    command.envs(sandbox.environment()).output().unwrap().into()
+}
+
+#[test]
+fn huge_sparse_files_take_neither_memory_nor_time() {
+    for name in names(&filled()) {
+        let sandbox = filled();
+        let file = sandbox.file("db").join(&name);
+        File::options().write(true).open(&file).unwrap().set_len(1 << 42).unwrap();
+        for args in ["get a", "scan", "set c 3", "stats"] {
+            let ran = bounded(&sandbox, args);
+            assert!(ran.code.is_some_and(|code| code <= 5), "{name}, {args}: {ran:?}");
+        }
+    }
+    let sandbox = filled();
+    let config = sandbox.file("db").join("config.toml");
+    File::create(&config).unwrap().set_len(1 << 42).unwrap();
+    bounded(&sandbox, "get a").complains("config.toml: it has more than 1048576 bytes");
+}
+
+#[test]
+fn names_can_not_drive_the_terminal() {
+    let sandbox = Sandbox::new();
+    let evil = "db\u{1b}]0;owned\u{7}\u{202e}\nerror: forged";
+    fs::create_dir(sandbox.file("other")).unwrap();
+    fs::write(sandbox.file("other").join(evil), "").unwrap();
+    let script = sandbox.write(&format!("{evil}.kv"), "get\nget a b\n");
+    let script = script.to_string_lossy().into_owned();
+    let runs = [
+        sandbox.run(&["--db", evil, "get", "a"]),
+        sandbox.run(&["--db", "other", "set", "a", "1"]),
+        sandbox.run(&[".read", &script]),
+        sandbox.run(&[".load", &script]),
+        sandbox.run(&["--db", &format!("{evil}/x"), "set", "a", "1"]),
+        sandbox.run(&["--db", evil, ".show"]),
+    ];
+    for ran in runs {
+        let shown = format!("{}{}", ran.text(), ran.err);
+        assert!(shown.contains("\\x1b]0;owned\\x07\\u{202e}\\x0aerror: forged"), "{shown}");
+        assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{shown}");
+        assert!(!shown.lines().any(|line| line.starts_with("error: forged")), "{shown}");
+    }
+}
+
+#[test]
+fn what_is_created_belongs_to_its_owner_whatever_the_umask() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command(&[]);
+    let program = command.get_program().to_owned();
+    command = std::process::Command::new("sh");
+    let script = "umask 0; printf 'set a 1\\n.compact\\nset b 2\\n.dump d.kv\\n' | \"$0\" --db db";
+    command.arg("-c").arg(script).arg(program).current_dir(sandbox.path());
+    assert!(command.envs(sandbox.environment()).output().unwrap().status.success());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&sandbox.file("db")), 0o700);
+    for name in names(&sandbox) {
+        assert_eq!(mode(&sandbox.file("db").join(&name)), 0o600, "{name}");
+    }
+    assert_eq!(mode(&sandbox.file("d.kv")), 0o666, "a dump is a file as any tool makes it");
+}
