@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::engine::{
-    Bulk as EngineBulk, Check, Compaction, Engine, Progress, Repair, Snapshot as EngineSnapshot, Stats, Turn,
+    Backup, Bulk as EngineBulk, Check, Compaction, Engine, Progress, Repair, Snapshot as EngineSnapshot,
+    Stats, Turn,
 };
 use crate::error::{Notice, Result};
 use crate::options::Options;
@@ -318,6 +319,36 @@ impl Db {
     /// As [`Engine::check`].
     pub fn check_with(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Check> {
         self.engine.check(progress)
+    }
+
+    /// Makes a copy of the database in `dir`: see [`Engine::backup`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let (path, copy) = (dir.path().join("db"), dir.path().join("copy"));
+    /// let db = kvdb::Db::open(&path)?;
+    /// db.set("k", "v")?;
+    /// db.backup(&copy)?;
+    /// assert_eq!(kvdb::Db::open(&copy)?.get("k")?.unwrap(), b"v");
+    /// # Ok::<(), kvdb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Engine::backup`].
+    pub fn backup(&self, dir: impl AsRef<Path>) -> Result<Backup> {
+        self.backup_with(dir, &mut |_| true)
+    }
+
+    /// As [`Db::backup`], telling `progress` of each step; it returns whether to go on.
+    ///
+    /// # Errors
+    /// As [`Engine::backup`].
+    pub fn backup_with(
+        &self,
+        dir: impl AsRef<Path>,
+        progress: &mut dyn FnMut(Progress) -> bool,
+    ) -> Result<Backup> {
+        self.engine.backup(dir.as_ref(), progress)
     }
 
     /// Does what dropping the last clone of the handle does, but keeps what is in memory: for processes that end now.

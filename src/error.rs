@@ -65,6 +65,14 @@ pub enum Error {
         /// What is missing or strange about it.
         reason: String,
     },
+    /// A backup can't be made where it is wanted.
+    #[error("cannot back up to {}: {reason}", dir.display())]
+    BackupTarget {
+        /// The directory.
+        dir: PathBuf,
+        /// What is in the way.
+        reason: String,
+    },
     /// The database was written by a build whose format this one does not know.
     #[error("{} has format {found}, this kvdb reads formats up to {supported}", file.display())]
     Format {
@@ -164,6 +172,7 @@ impl Error {
         match self {
             Self::NoDatabase { .. }
             | Self::NotADatabase { .. }
+            | Self::BackupTarget { .. }
             | Self::Format { .. }
             | Self::ReadOnly { .. } => ErrorKind::Unavailable,
             Self::Busy { .. } => ErrorKind::Busy,
@@ -190,6 +199,10 @@ impl Error {
             }
             Self::NotADatabase { .. } => {
                 "name another directory with --db DIR, or an empty or new one".into()
+            }
+            Self::BackupTarget { .. } => {
+                "nothing was changed there; name a directory that is new or empty, or an older backup of this database"
+                    .into()
             }
             Self::Format { .. } => "open it with the kvdb that wrote it, or a newer one".into(),
             Self::Busy { .. } => {

@@ -19,7 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 ];
 
 /// Structures on disk that must not know of each other.
-const SEPARATE: &[&str] = &["wal", "sstable", "manifest", "shm", "lock"];
+const SEPARATE: &[&str] = &["wal", "sstable", "manifest", "origin", "shm", "lock"];
 
 /// The sources below a directory, without what a build puts between them.
 fn rust_files(dir: &Path) -> Vec<PathBuf> {

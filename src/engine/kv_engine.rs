@@ -20,11 +20,13 @@
 //! Opening reads the manifest and the log behind it, never a table: tables are opened when they are first read. When a
 //! table is gone because another process merged it, the handle takes up the manifest and looks again.
 
+mod backup;
 mod bulk;
 #[cfg(test)]
 mod tests;
 
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -38,7 +40,7 @@ use super::lsm::plan::{plan, plan_at_leisure};
 use super::lsm::tree::Tree;
 use super::lsm::view::View;
 use super::wal_engine::{Maintenance, Memory, WalEngine, WalTurn};
-use super::{Bulk, Check, Compaction, Engine, Progress, Snapshot, Stats, Turn, check};
+use super::{Backup, Bulk, Check, Compaction, Engine, Progress, Snapshot, Stats, Turn, check};
 use crate::error::{Error, Notice, Result};
 use crate::options::{Options, Pace};
 use crate::storage::manifest::Manifest;
@@ -403,6 +405,10 @@ impl Engine for KvEngine {
     fn check(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Check> {
         let log = &self.shared.log;
         check::check(log.place(), log.patience().clone(), progress)
+    }
+
+    fn backup(&self, dir: &Path, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Backup> {
+        self.back_up(dir, progress)
     }
 
     fn close(&self) {

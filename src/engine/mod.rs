@@ -99,6 +99,16 @@ pub trait Engine: Send + Sync {
     /// As [`Engine::get`], but for corruption, which is what is told; `Interrupted` when `progress` said stop.
     fn check(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Check>;
 
+    /// Makes a copy of the database in `dir`, which opens like any other: everything that was acknowledged before the call.
+    /// Others go on reading and writing meanwhile. `dir` may be new, empty, or an older backup of this database that nobody has
+    /// written to: then only what is missing is brought. Tables become the same files under second names where the file system
+    /// allows it, and are copied elsewhere. Durable when it returns, and read back. `progress` is as in [`Engine::compact`].
+    ///
+    /// # Errors
+    /// `BackupTarget` when something else is in `dir`; `ReadOnly` when changes that are only in the log would have to be
+    /// flushed; `Interrupted`; `Busy`; corruption; I/O. `dir` is as it was then, or the new backup is complete.
+    fn backup(&self, dir: &Path, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Backup>;
+
     /// Ends what is under way in the background, and leaves the files so that the next process has little to read. For processes
     /// that end without dropping the handle, which does the same. What goes wrong here is left for the next process.
     fn close(&self) {}
@@ -267,6 +277,27 @@ pub struct Compaction {
     pub bytes_before: u64,
     /// Bytes of the database's files after.
     pub bytes_after: u64,
+}
+
+/// What a backup consists of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backup {
+    /// The last batch in it.
+    pub lsn: Lsn,
+    /// Files that the older backup had already.
+    pub kept_files: u64,
+    /// Their bytes.
+    pub kept_bytes: u64,
+    /// Files that are the database's own, under a second name.
+    pub linked_files: u64,
+    /// Their bytes.
+    pub linked_bytes: u64,
+    /// Files that were copied.
+    pub copied_files: u64,
+    /// Their bytes.
+    pub copied_bytes: u64,
+    /// Bytes that were read back and verified: all that were copied. Of the other files, length and identity were.
+    pub verified_bytes: u64,
 }
 
 /// Checks the database in `dir`, whether it can be opened or not: see [`Engine::check`].

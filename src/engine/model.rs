@@ -3,10 +3,13 @@
 //! One process, nothing on disk. Its clock stands still until it is told the time.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{BatchBulk, Bulk, Check, Compaction, Cursor, Engine, Item, Progress, Snapshot, Stats, Turn};
-use crate::error::{Notice, Result};
+use super::{
+    Backup, BatchBulk, Bulk, Check, Compaction, Cursor, Engine, Item, Progress, Snapshot, Stats, Turn,
+};
+use crate::error::{Error, Notice, Result};
 use crate::types::{Batch, Direction, Entry, Key, KeyRange, Lsn, Op, Timestamp, Value};
 
 #[derive(Clone, Default)]
@@ -95,6 +98,10 @@ impl Engine for ModelEngine {
 
     fn check(&self, _progress: &mut dyn FnMut(Progress) -> bool) -> Result<Check> {
         Ok(Check::default())
+    }
+
+    fn backup(&self, dir: &Path, _progress: &mut dyn FnMut(Progress) -> bool) -> Result<Backup> {
+        Err(Error::BackupTarget { dir: dir.to_owned(), reason: "the model lies in no directory".into() })
     }
 
     fn read_only(&self) -> Option<&str> {

@@ -8,15 +8,17 @@
 //! entries — when it holds more than twice as many bytes as they do: each written byte is then written about three times
 //! in all.
 
+mod backup;
 mod base;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::key_map::{KeyMap, Walk};
 use super::wal_engine::{Maintenance, Memory, Sealed, WalEngine, WalTurn};
 use super::{
-    BatchBulk, Bulk, Check, Compaction, Cursor, Engine, Item, Progress, Snapshot, Stats, Turn, check,
+    Backup, BatchBulk, Bulk, Check, Compaction, Cursor, Engine, Item, Progress, Snapshot, Stats, Turn, check,
 };
 use crate::error::{Error, Notice, Result};
 use crate::options::Options;
@@ -92,6 +94,8 @@ impl Contents {
 }
 
 impl Memory for Arc<Contents> {
+    const NEEDS_EVERY_BATCH: bool = true;
+
     fn load(place: &Place, manifest: &Manifest) -> Result<Self> {
         let mut contents = Self::default();
         base::load(place, manifest, |lsn, op| contents.apply(lsn, op))?;
@@ -252,6 +256,10 @@ impl Engine for SimpleEngine {
 
     fn check(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Check> {
         check::check(self.log.place(), self.log.patience().clone(), progress)
+    }
+
+    fn backup(&self, dir: &Path, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Backup> {
+        self.back_up(dir, progress)
     }
 
     fn read_only(&self) -> Option<&str> {

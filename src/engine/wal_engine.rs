@@ -28,8 +28,9 @@
 //! 8. Before the first operation with an expiry is in the log, the manifest has a [`clock`].
 //!
 //! [`follow`] reads, [`turn`] writes, [`chain`] makes databases and segments, [`maintain`] replaces the log by other files,
-//! [`clock`] tells the time, [`figures`] counts.
+//! [`backup`] makes another directory of it, [`clock`] tells the time, [`figures`] counts.
 
+mod backup;
 mod chain;
 mod clock;
 mod figures;
@@ -61,6 +62,7 @@ use follow::Follower;
 use maintain::Exclusive;
 use turn::Groups;
 
+pub(crate) use backup::{Report, Supply, own_number};
 pub(crate) use chain::{LOCK, MAINTENANCE, MERGING, NOTES, TURNSTILE, find_or_create};
 pub(crate) use maintain::{Maintenance, Sealed};
 pub(crate) use turn::WalTurn;
@@ -71,6 +73,9 @@ const MAX_UNQUEUED: usize = 64;
 /// What the log adds up to, as an engine keeps it: on top of what the manifest's files hold, it is fed every operation in log
 /// order.
 pub(crate) trait Memory: Send + Sync + Sized {
+    /// Whether batches that never were in the log are known only to who begins with the manifest that brought them in.
+    const NEEDS_EVERY_BATCH: bool;
+
     /// What the files that the manifest names hold, without the log.
     ///
     /// # Errors
@@ -300,6 +305,14 @@ impl<M: Memory> WalEngine<M> {
             self.lock.release();
         }
         Ok(())
+    }
+
+    /// The manifest that is in force.
+    ///
+    /// # Errors
+    /// Corruption and I/O errors.
+    pub(crate) fn manifest(&self) -> Result<Manifest> {
+        follow::read_manifest(&self.place)
     }
 
     pub(crate) fn counters(&self) -> &Counters {

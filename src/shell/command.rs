@@ -124,6 +124,11 @@ pub enum Command {
         /// Where the new database goes; beside the damaged one when there is none.
         dir: Option<PathBuf>,
     },
+    /// `.backup DIR`.
+    Backup {
+        /// New, empty, or an older backup.
+        dir: PathBuf,
+    },
     /// `.dump [FILE]`.
     Dump {
         /// Standard output when there is none.

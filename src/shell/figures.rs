@@ -1,8 +1,8 @@
-//! `.stats` and `.compact`: figures about the database, for people and for scripts.
+//! `.stats`, `.compact` and `.backup`: figures about the database, for people and for scripts.
 //!
-//! | output | `.stats` | `.compact` |
+//! | output | `.stats` | `.compact`, `.backup` |
 //! |---|---|---|
-//! | a terminal | a page with a picture of the levels: [`page`], [`levels`] | what was saved, in one line |
+//! | a terminal | a page with a picture of the levels: [`page`], [`levels`] | what was saved or brought, in one line |
 //! | no terminal, or mode `script` | `name  figure`, one a line; a level is one line too | `name  figure` |
 //! | mode `json`, `jsonl` | one object; `levels` is an array in it | one object |
 //!
@@ -11,17 +11,20 @@
 mod levels;
 mod page;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::command::OutputMode;
 use super::failure::Failure;
+use super::literal::harmless;
 use super::look::Look;
 use super::progress::Meter;
 use super::session::Session;
 use super::units;
-use crate::engine::{Compaction, Level, Rewrite, Stats};
+use crate::db::Db;
+use crate::engine::{Backup, Compaction, Level, Progress, Rewrite, Stats};
 
 impl Session {
     pub(super) fn stats(&mut self) -> Result<(), Failure> {
@@ -40,18 +43,8 @@ impl Session {
     pub(super) fn compact(&mut self) -> Result<(), Failure> {
         self.refuse_in_block(".compact")?;
         self.connection.check_writable()?;
-        let db = self.connection.reader()?;
-        self.output.flush()?;
         let begun = Instant::now();
-        let columns = self.errors.width.filter(|_| !self.speaks_json());
-        let mut meter = Meter::new(&mut *self.errors.sink, columns, "compacting").look(self.look);
-        let interrupt = &self.interrupt;
-        let done = db.compact_with(&mut |progress| {
-            meter.show(progress);
-            !interrupt.is_raised()
-        });
-        drop(meter);
-        let done = done?;
+        let done = self.long_work("compacting", |db, progress| db.compact_with(progress))?;
         if self.columns_for_people().is_some() {
             self.renderer.text(&mut self.output.buffer, &saved(done, begun.elapsed()));
         } else {
@@ -59,6 +52,36 @@ impl Session {
             self.renderer.figures(&mut self.output.buffer, &rows);
         }
         Ok(())
+    }
+
+    pub(super) fn backup(&mut self, dir: &Path) -> Result<(), Failure> {
+        self.refuse_in_block(".backup")?;
+        let begun = Instant::now();
+        let done = self.long_work("backing up", |db, progress| db.backup_with(dir, progress))?;
+        if self.columns_for_people().is_some() {
+            let dir = dir.display().to_string();
+            self.renderer.text(&mut self.output.buffer, &backed_up(&done, &harmless(&dir), begun.elapsed()));
+        } else {
+            self.renderer.figures(&mut self.output.buffer, &backup_rows(&done));
+        }
+        Ok(())
+    }
+
+    /// Has the database do what takes its time: how far it is is shown, and an interrupt stops it.
+    fn long_work<R>(
+        &mut self,
+        what: &'static str,
+        work: impl FnOnce(&Db, &mut dyn FnMut(Progress) -> bool) -> crate::error::Result<R>,
+    ) -> Result<R, Failure> {
+        let db = self.connection.reader()?;
+        self.output.flush()?;
+        let columns = self.errors.width.filter(|_| !self.speaks_json());
+        let mut meter = Meter::new(&mut *self.errors.sink, columns, what).look(self.look);
+        let interrupt = &self.interrupt;
+        Ok(work(&db, &mut |progress| {
+            meter.show(progress);
+            !interrupt.is_raised()
+        })?)
     }
 
     /// The columns that the output has, if a person reads it there.
@@ -83,6 +106,36 @@ fn saved(Compaction { bytes_before, bytes_after }: Compaction, time: Duration) -
         }
         None => format!("compacted {before} to {after} in {time}, nothing to save"),
     }
+}
+
+/// What a backup came to, for people.
+fn backed_up(backup: &Backup, dir: &str, time: Duration) -> String {
+    let part = |what, files: u64, bytes| match files {
+        0 => None,
+        1 => Some(format!("1 file {what} ({})", units::bytes(bytes))),
+        _ => Some(format!("{} files {what} ({})", units::grouped(files), units::bytes(bytes))),
+    };
+    let parts = [
+        part("kept", backup.kept_files, backup.kept_bytes),
+        part("linked", backup.linked_files, backup.linked_bytes),
+        part("copied and verified", backup.copied_files, backup.copied_bytes),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    let parts = if parts.is_empty() { "nothing to copy".into() } else { parts.join(", ") };
+    format!("backed up to {dir}: {parts} in {}", units::duration(time))
+}
+
+fn backup_rows(backup: &Backup) -> [(&'static str, Value); 8] {
+    [
+        ("lsn", backup.lsn.0.into()),
+        ("kept_files", backup.kept_files.into()),
+        ("kept_bytes", backup.kept_bytes.into()),
+        ("linked_files", backup.linked_files.into()),
+        ("linked_bytes", backup.linked_bytes.into()),
+        ("copied_files", backup.copied_files.into()),
+        ("copied_bytes", backup.copied_bytes.into()),
+        ("verified_bytes", backup.verified_bytes.into()),
+    ]
 }
 
 /// Named figures. Levels are an array, or a row each.
@@ -181,6 +234,24 @@ mod tests {
         assert_eq!(say(1_288_490_189, 800 << 20), brief);
         assert_eq!(say(2_048, 4_096), "compacted 2.0 KiB to 4.0 KiB in 2.1 s, nothing to save");
         assert_eq!(say(512, 512), "compacted 512 B in 2.1 s, nothing to save");
+    }
+
+    #[test]
+    fn what_a_backup_came_to_is_said_in_one_line() {
+        let say = |backup| backed_up(&backup, "copy", Duration::from_millis(2_100));
+        assert_eq!(say(Backup::default()), "backed up to copy: nothing to copy in 2.1 s");
+        let backup = Backup {
+            kept_files: 1,
+            kept_bytes: 5 << 20,
+            linked_files: 1_000,
+            linked_bytes: 3 << 20,
+            copied_files: 2,
+            copied_bytes: 512,
+            ..Backup::default()
+        };
+        let all = "backed up to copy: 1 file kept (5.0 MiB), 1,000 files linked (3.0 MiB), \
+                   2 files copied and verified (512 B) in 2.1 s";
+        assert_eq!(say(backup), all);
     }
 
     #[test]

@@ -201,9 +201,8 @@ pub(crate) fn replace_private(path: &Path, len: u64, bytes: &[u8]) -> io::Result
     if file.metadata()?.len() != len {
         return Err(io::ErrorKind::ResourceBusy.into());
     }
-    let temporary = beside(path);
-    let written = private().create_new(true).open(&temporary).and_then(|mut new| new.write_all(bytes));
-    let renamed = written.and_then(|()| fs::rename(&temporary, path));
+    let (temporary, mut new) = create_beside(path, &mut private())?;
+    let renamed = new.write_all(bytes).and_then(|()| fs::rename(&temporary, path));
     renamed.inspect_err(|_| drop(fs::remove_file(&temporary)))
 }
 
@@ -249,7 +248,7 @@ impl NewFile {
         let opened = if is_special {
             File::options().write(true).open(&path).map(|file| (None, file))
         } else {
-            create_beside(&path).map(|(temporary, file)| (Some(temporary), file))
+            create_beside(&path, File::options().write(true)).map(|(temporary, file)| (Some(temporary), file))
         };
         let (temporary, file) = opened.map_err(failed("create", name))?;
         let new = Self { name: name.to_owned(), path, temporary, file };
@@ -283,13 +282,13 @@ impl NewFile {
 const MAX_NAMES: u32 = 100;
 
 /// Makes a file that is to become `path`. Where others may write too, nobody can have put something else under its name.
-fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
+fn create_beside(path: &Path, options: &mut fs::OpenOptions) -> io::Result<(PathBuf, File)> {
     let mut attempt = 0;
     loop {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}-{attempt}.tmp", std::process::id()));
         let temporary = path.with_file_name(name);
-        match File::options().write(true).create_new(true).open(&temporary) {
+        match options.create_new(true).open(&temporary) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < MAX_NAMES => attempt += 1,
             made => return made.map(|file| (temporary, file)),
         }

@@ -34,6 +34,7 @@ impl Session {
             Command::Stats => self.stats()?,
             Command::Prefixes { overview } => self.prefixes(&overview)?,
             Command::Compact => self.compact()?,
+            Command::Backup { dir } => self.backup(&dir)?,
             Command::Check => self.check()?,
             Command::Repair { dir } => self.repair(dir)?,
             Command::Version => self.version(),

@@ -41,6 +41,7 @@ pub enum Verb {
     Stats,
     Prefixes,
     Compact,
+    Backup,
     Check,
     Repair,
     Dump,

@@ -200,6 +200,12 @@ pub trait Fs: Send + Sync + fmt::Debug {
     /// The operating system's.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives a file a second name, in a directory of the same file system.
+    ///
+    /// # Errors
+    /// The operating system's; `NotFound` and `AlreadyExists` are relied upon. Where files can't be linked, others.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Removes a file's name.
     ///
     /// # Errors

@@ -10,6 +10,7 @@
 //! TURN LOCK       empty files that processes lock           lock
 //! MAINT MERGE     the same
 //! SHM             advisory notes between processes          shm
+//! ORIGIN          what a backup was taken of                origin
 //! config.toml     settings, if the user wrote one
 //! ```
 
@@ -17,6 +18,7 @@ pub(crate) mod codec;
 pub mod fs;
 pub(crate) mod lock;
 pub(crate) mod manifest;
+pub(crate) mod origin;
 pub(crate) mod shm;
 #[doc(hidden)]
 pub mod sstable;

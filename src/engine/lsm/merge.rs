@@ -201,7 +201,7 @@ impl Cursor for Live<Merge<Walk<'_>>> {
     }
 
     fn check(&self) -> Result<()> {
-        self.sources.iter().try_for_each(Walk::check)
+        self.walk.sources.iter().try_for_each(Walk::check)
     }
 }
 

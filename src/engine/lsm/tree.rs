@@ -22,6 +22,8 @@ pub(crate) struct Tree {
 }
 
 impl Memory for Tree {
+    const NEEDS_EVERY_BATCH: bool = false;
+
     fn load(place: &Place, manifest: &Manifest) -> Result<Self> {
         let version = Version::new(&manifest.runs, manifest.seed, place, None)?;
         Ok(Self {

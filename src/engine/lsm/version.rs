@@ -360,6 +360,11 @@ impl<'a> RunWalk<'a> {
         Ok(true)
     }
 
+    /// See [`Cursor::check`].
+    pub(super) fn check(&self) -> Result<()> {
+        self.current.as_ref().map_or(Ok(()), |(_, cursor)| cursor.check())
+    }
+
     /// After an error nothing more comes.
     #[cold]
     fn end(&mut self, error: Error) -> Error {
@@ -381,7 +386,7 @@ impl Cursor for Live<RunWalk<'_>> {
     }
 
     fn check(&self) -> Result<()> {
-        self.current.as_ref().map_or(Ok(()), |(_, cursor)| cursor.check())
+        self.walk.check()
     }
 }
 

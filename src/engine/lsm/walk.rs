@@ -4,7 +4,6 @@ use super::memtable::MemtableWalk;
 use super::merge::Source;
 use super::version::RunWalk;
 use crate::engine::KeyCursor;
-use crate::engine::Cursor as _;
 use crate::error::Result;
 use crate::storage::sstable::Change;
 use crate::types::{Lsn, Timestamp};

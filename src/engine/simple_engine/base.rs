@@ -21,7 +21,7 @@ use crate::types::{Entry, FileId, Lsn, Op};
 const RECORD_BYTES: usize = 256 << 10;
 
 /// The file of the base that stands for all segments up to `id`.
-fn file_name(id: FileId) -> String {
+pub(super) fn file_name(id: FileId) -> String {
     format!("{id}.base")
 }
 

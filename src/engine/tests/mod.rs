@@ -34,9 +34,13 @@ mod kv {
 const DIR: &str = "/db";
 
 fn open_as(process: &Arc<SimProcess>, options: &Options) -> Result<Db> {
+    open_in(process, DIR, options)
+}
+
+fn open_in(process: &Arc<SimProcess>, dir: &str, options: &Options) -> Result<Db> {
     let pace = if options.pace.in_background { Pace::SMALL } else { options.pace };
     let options = Options { pace, ..options.clone() };
-    Ok(Db::from_engine(super::open_on(Arc::clone(process) as _, Path::new(DIR), &options)?))
+    Ok(Db::from_engine(super::open_on(Arc::clone(process) as _, Path::new(dir), &options)?))
 }
 
 /// Everything that the database holds, in order.

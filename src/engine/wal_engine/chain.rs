@@ -4,8 +4,9 @@
 //!   creators the second finds the name taken and opens what the first made. The new name is made durable by whoever
 //!   commits the first batch: its creator may be dead by then, or about to sync. While a directory is built, its `LOCK` is held.
 //!   So the next creator can tell what a crash left behind, and removes it.
-//! * **Creation beside settings**: a directory that holds only a `config.toml` can't be replaced, so the database is built in
-//!   it, under the lock `CREATING`. As long as that file is there and the manifest is not, there never was a database.
+//! * **Creation in a directory that is there** can't replace it: it may hold a `config.toml`, or be where a file system is mounted.
+//!   So the database is built in it, under the lock `CREATING`. As long as that file is there and the manifest is not, there
+//!   never was a database.
 //! * **Rotation** makes the next segment, zero-filled and durable, before the seal that names it is written. A crash in
 //!   between leaves a file that nothing refers to and the next rotation replaces.
 
@@ -36,14 +37,14 @@ pub(crate) const MERGING: &str = "MERGE";
 pub(crate) const NOTES: &str = "SHM";
 pub(crate) const CREATING: &str = "CREATING";
 
-/// What a user may put into a directory before there is a database.
-const SETTINGS: &str = "config.toml";
+/// What may be in a directory before there is a database: settings, and what a file system keeps where it is mounted.
+const NEUTRAL: [&str; 2] = ["config.toml", "lost+found"];
 
 /// Between the name that is wanted and what makes the name of a directory unique that is built beside it.
 const ASIDE: &str = ".new-";
 
 /// The first segment is small, so that the first write to a new database is quick.
-const FIRST_CAPACITY: u64 = 64 << 10;
+pub(super) const FIRST_CAPACITY: u64 = 64 << 10;
 /// Each segment is four times the one before it, up to this.
 const FULL_CAPACITY: u64 = 4 << 20;
 
@@ -71,19 +72,21 @@ pub(crate) fn find_or_create(fs: &dyn Fs, dir: &Path, options: &Options) -> Resu
         read => read?,
     };
     let names = match fs.read_dir(dir) {
-        Ok(names) => names,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Ok(names) => Some(names),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(Error::io("list", dir, error)),
     };
-    let is_begun = names.iter().any(|name| name == Path::new(CREATING));
-    let is_foreign = |name: &&PathBuf| name.as_path() != Path::new(SETTINGS);
-    if !is_begun && names.iter().any(|name| is_foreign(&name)) {
-        return found_instead(fs, dir, &names);
+    let listed = names.as_deref().unwrap_or_default();
+    let is_begun = listed.iter().any(|name| name == Path::new(CREATING));
+    let is_foreign = |name: &PathBuf| !NEUTRAL.iter().any(|neutral| name.as_path() == Path::new(neutral));
+    let foreign: Vec<PathBuf> = listed.iter().filter(|name| is_foreign(name)).cloned().collect();
+    if !is_begun && !foreign.is_empty() {
+        return found_instead(fs, dir, &foreign);
     }
     if !options.create || options.read_only {
         return Err(Error::NoDatabase { dir: dir.to_owned() });
     }
-    if names.is_empty() { create(fs, dir, options) } else { create_inside(fs, dir, options) }
+    if names.is_none() { create(fs, dir, options) } else { create_inside(fs, dir, options) }
 }
 
 /// There are files but no manifest: another process may have renamed its database into place just now.
@@ -129,9 +132,9 @@ impl<'a> Aside<'a> {
     /// # Errors
     /// I/O; `NotADatabase` when the directory above `wanted` does not exist.
     pub(super) fn create(fs: &'a dyn Fs, wanted: &Path) -> Result<Self> {
-        let mut dir = wanted.as_os_str().to_owned();
-        dir.push(format!("{ASIDE}{}-{:08x}", std::process::id(), random_u64() >> 32));
-        let dir = PathBuf::from(dir);
+        let mut name = wanted.file_name().unwrap_or_default().to_owned();
+        name.push(format!("{ASIDE}{}-{:08x}", std::process::id(), random_u64() >> 32));
+        let dir = parent(wanted).join(name);
         match fs.create_dir(&dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let reason = "the directory that it would be in does not exist".into();
@@ -191,7 +194,7 @@ fn remove_if_abandoned(fs: &dyn Fs, aside: &Path) {
     }
 }
 
-/// Makes a new database in a directory that holds settings, or finds the one that another process made meanwhile.
+/// Makes a new database in a directory that is there, or finds the one that another process made meanwhile.
 fn create_inside(fs: &dyn Fs, dir: &Path, options: &Options) -> Result<Manifest> {
     let path = dir.join(CREATING);
     let made = fs.open(&path, OpenMode::OpenOrCreate);
@@ -236,11 +239,17 @@ pub(super) fn sync_name(place: &Place) -> Result<()> {
     sync(parent(&place.dir))
 }
 
+/// Makes the files that are locked, but for `LOCK`.
+///
+/// # Errors
+/// I/O.
+pub(super) fn create_locks(fs: &dyn Fs, dir: &Path) -> Result<()> {
+    [TURNSTILE, MAINTENANCE, MERGING].into_iter().try_for_each(|name| create_file(fs, &dir.join(name)))
+}
+
 /// Builds a database in a directory that has a `LOCK` already.
 fn build(fs: &dyn Fs, dir: &Path, options: &Options) -> Result<Manifest> {
-    for name in [TURNSTILE, MAINTENANCE, MERGING] {
-        create_file(fs, &dir.join(name))?;
-    }
+    create_locks(fs, dir)?;
     let header = SegmentHeader {
         life: Life { id: FileId(1), salt: random_u64() },
         capacity: FIRST_CAPACITY,

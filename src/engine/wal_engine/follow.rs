@@ -45,6 +45,8 @@ pub(super) struct Follower {
     log_bytes: u64,
     /// The batch that the manifest brought in, as long as nothing proves that the manifest is durable.
     unproven: Lsn,
+    /// The last batch that the known manifest brought in.
+    bulk: Lsn,
     /// Went on to another segment since the manifest was read: others may have replaced it.
     crossed: bool,
     /// The segments of the log, each with the bytes of records before it.
@@ -120,6 +122,7 @@ impl Follower {
             stale_end: 0,
             log_bytes: 0,
             unproven: manifest.bulk,
+            bulk: manifest.bulk,
             crossed: false,
             starts: vec![(manifest.first.id, 0)],
             totals: manifest.totals,
@@ -371,6 +374,7 @@ impl Follower {
         self.starts.iter_mut().for_each(|(_, bytes)| *bytes -= gone);
         self.log_bytes -= gone;
         self.first = manifest.first;
+        self.bulk = manifest.bulk;
         self.totals = manifest.totals;
         self.clock = manifest.clock;
         if manifest.clock.is_some() {
@@ -527,8 +531,11 @@ impl<M: Memory> WalEngine<M> {
             if stop != Stop::Gone {
                 let dropped = inner.follower.settle(stop, note.as_ref(), suspicious)?;
                 if inner.follower.make_durable(note.as_ref())? {
-                    if std::mem::take(&mut inner.follower.crossed) {
-                        self.look_for_a_manifest(inner, &mut published)?;
+                    if std::mem::take(&mut inner.follower.crossed)
+                        && !self.look_for_a_manifest(inner, &mut published)?
+                    {
+                        self.restart(inner, &mut published)?;
+                        continue;
                     }
                     self.prove_manifest(inner, note.as_ref())?;
                     self.report(inner, note.as_ref(), dropped);
@@ -542,14 +549,19 @@ impl<M: Memory> WalEngine<M> {
         Err(inner.follower.corruption("the log changes while it is locked".into()))
     }
 
-    /// Takes up what another process made of the log that is behind us. The log went on to another segment: it may have.
-    fn look_for_a_manifest(&self, inner: &mut Inner, published: &mut Published<M>) -> Result<()> {
+    /// Takes up what another process made of the log that is behind us. The log went on to another segment: it may have. `false`
+    /// when the manifest brought in what the memory can't take up.
+    fn look_for_a_manifest(&self, inner: &mut Inner, published: &mut Published<M>) -> Result<bool> {
         let manifest = read_manifest(&self.place)?;
         if manifest.first == inner.follower.first {
-            return Ok(());
+            return Ok(true);
+        }
+        if M::NEEDS_EVERY_BATCH && manifest.bulk > inner.follower.bulk {
+            return Ok(false);
         }
         inner.follower.unproven = manifest.bulk;
-        self.adopt(inner, published, &manifest)
+        self.adopt(inner, published, &manifest)?;
+        Ok(true)
     }
 
     /// Takes up the manifest that is in force: something that the one before led to is gone.

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, Write};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +14,7 @@ use super::super::session::{Session, Stream, Streams, Way};
 use super::*;
 use crate::config::Settings;
 use crate::db::Db;
-use crate::engine::{Bulk, Check, Compaction, Engine, Progress, Snapshot, Stats};
+use crate::engine::{Backup, Bulk, Check, Compaction, Engine, Progress, Snapshot, Stats};
 use crate::error::{Notice, Result};
 use crate::types::{Batch, Entry, Lsn, Timestamp, Value};
 
@@ -57,6 +58,10 @@ impl Engine for FailingEngine {
 
     fn compact(&self, _: &mut dyn FnMut(Progress) -> bool) -> Result<Compaction> {
         Ok(Compaction::default())
+    }
+
+    fn backup(&self, _dir: &Path, _progress: &mut dyn FnMut(Progress) -> bool) -> Result<Backup> {
+        Ok(Backup::default())
     }
 
     fn read_only(&self) -> Option<&str> {

@@ -62,6 +62,7 @@ impl Call<'_, '_> {
             Verb::Stats => Command::Stats,
             Verb::Prefixes => Command::Prefixes { overview: self.overview()? },
             Verb::Compact => Command::Compact,
+            Verb::Backup => Command::Backup { dir: path(&self.args[0])? },
             Verb::Check => Command::Check,
             Verb::Repair => Command::Repair { dir: self.args.first().map(path).transpose()? },
             Verb::Dump => Command::Dump { file: self.args.first().map(path).transpose()? },

@@ -160,6 +160,7 @@ fn the_other_commands() {
         (".undo 3", Command::Undo { count: 3 }),
         (".stats", Command::Stats),
         (".compact", Command::Compact),
+        (".backup 'a b'", Command::Backup { dir: file() }),
         (".dump", Command::Dump { file: None }),
         (".dump 'a b'", Command::Dump { file: Some(file()) }),
         (".load 'a b'", Command::Load { file: file() }),

@@ -132,6 +132,25 @@ pub(super) const SPECS: &[Spec] = &[
         ..PLAIN
     },
     Spec {
+        verb: Verb::Backup,
+        name: ".backup",
+        group: Group::Database,
+        args: &[Arg { name: "DIR", arity: Arity::One, kind: Kind::File }],
+        summary: "make or renew a copy of the database in DIR",
+        details: "Makes DIR a database of its own that holds what this one holds at one moment, while others go on reading and \
+                  writing. DIR may be new, empty, or an older backup of this database: then only what is missing is brought, \
+                  and if that breaks off anywhere, the old backup or the new one is there.\n\
+                  Tables are linked where DIR is on the same file system: they take no room, and a damaged disk damages both. \
+                  Elsewhere they are copied. What was copied is read back and verified before the reply. On a terminal a line \
+                  shows how far it is, and Ctrl-C stops it.\n\
+                  To use a backup, open it: kvdb --db DIR. One that was written to is a database like any other and is not \
+                  renewed any more.",
+        reply: "files and bytes that were kept, linked, copied and verified; on a terminal a line",
+        examples: &[Example { line: ".backup backup.kvdb", output: "" }],
+        exits: &[(3, "DIR is something else than a backup of this database that nobody has written to")],
+        ..PLAIN
+    },
+    Spec {
         verb: Verb::Dump,
         name: ".dump",
         group: Group::Database,

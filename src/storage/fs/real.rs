@@ -51,6 +51,10 @@ impl Fs for RealFs {
         fs::rename(from, to)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
     }
@@ -516,6 +520,18 @@ mod tests {
         fs::write(filled.join("entry"), b"").unwrap();
         assert!(RealFs.rename(&fresh, &filled).is_err());
         assert!(filled.join("entry").exists());
+    }
+
+    #[test]
+    fn a_link_is_the_same_file_under_another_name() {
+        let (_dir, path) = scratch();
+        let other = path.with_file_name("other");
+        assert_eq!(RealFs.link(&path, &other).unwrap_err().kind(), io::ErrorKind::NotFound);
+        fs::write(&path, b"table").unwrap();
+        RealFs.link(&path, &other).unwrap();
+        assert_eq!(RealFs.link(&path, &other).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        RealFs.remove_file(&path).unwrap();
+        assert_eq!(fs::read(&other).unwrap(), b"table");
     }
 
     #[test]

@@ -58,6 +58,7 @@ pub(crate) enum Op {
     DropCache,
     Map,
     Rename,
+    Link,
     RemoveFile,
     CreateDir,
     RemoveDir,
@@ -76,6 +77,7 @@ impl Op {
             | Self::SyncData
             | Self::DropCache
             | Self::Rename
+            | Self::Link
             | Self::RemoveFile
             | Self::CreateDir
             | Self::RemoveDir
@@ -155,6 +157,7 @@ struct State {
     observes_all: bool,
     skips_sync: Box<dyn Fn(&Path) -> bool + Send>,
     keeps_cache: bool,
+    refuses_links: bool,
 }
 
 /// An open file description.
@@ -185,6 +188,7 @@ impl SimFs {
             observes_all: false,
             skips_sync: Box::new(|_| false),
             keeps_cache: false,
+            refuses_links: false,
         })))
     }
 
@@ -305,6 +309,11 @@ impl SimFs {
     /// Has the cache keep everything from now on, as it does where some process has the pages mapped.
     pub(crate) fn keep_cache(&self) {
         self.state().keeps_cache = true;
+    }
+
+    /// Has no file linked from now on, as between two file systems.
+    pub(crate) fn refuse_links(&self) {
+        self.state().refuses_links = true;
     }
 
     /// A file's live bytes, uncounted.

@@ -76,6 +76,21 @@ fn a_creation_beside_settings_that_failed_anywhere_can_be_done_again() {
 }
 
 #[test]
+fn a_directory_that_is_there_becomes_the_database_however_it_is_named() {
+    for dir in [DIR, "/db/", "/db/."] {
+        let disk = SimFs::new();
+        disk.process().create_dir(Path::new(DIR)).unwrap();
+        disk.process().create_dir(&Path::new(DIR).join("lost+found")).unwrap();
+        let options = Options::new().engine(super::ENGINE);
+        crate::engine::tests::open_in(&disk.process(), dir, &options).unwrap().set("k", "v").unwrap();
+        assert_eq!(open(&disk).get("k").unwrap().unwrap(), b"v", "{dir}");
+    }
+    let disk = SimFs::new();
+    crate::engine::tests::open_in(&disk.process(), "/db/", &Options::new()).unwrap();
+    assert_eq!(disk.list("/").unwrap(), [PathBuf::from("db")]);
+}
+
+#[test]
 fn settings_alone_are_no_database() {
     let disk = SimFs::new();
     put_settings(&disk);

@@ -1,5 +1,6 @@
 //! What every engine must do, run once for each.
 
+mod backups;
 mod basics;
 mod crash;
 mod creation;

@@ -24,15 +24,25 @@ enum Node {
 #[derive(Clone)]
 struct Inode {
     node: Node,
-    /// Whether the live tree has a name for it.
-    linked: bool,
+    /// How many names the live tree has for it.
+    links: u32,
     /// How many open files refer to it.
     open: u32,
 }
 
 impl Inode {
     fn linked(node: Node) -> Self {
-        Self { node, linked: true, open: 0 }
+        Self { node, links: 1, open: 0 }
+    }
+}
+
+impl Inode {
+    /// What a directory has names for.
+    fn entries(&self) -> Vec<InodeId> {
+        match &self.node {
+            Node::Dir(dir) => dir.live().values().copied().collect(),
+            Node::File(_) => Vec::new(),
+        }
     }
 }
 
@@ -99,6 +109,9 @@ impl Disk {
         let mut survivor = Self { inodes: BTreeMap::new(), boot_id: self.boot_id + 1, now, ..*self };
         let mut waiting = BTreeSet::from([ROOT]);
         while let Some(id) = waiting.pop_first() {
+            if survivor.inodes.contains_key(&id) {
+                continue;
+            }
             let node = match &self.inodes[&id].node {
                 Node::File(file) => Node::File(file.after_power_loss(fate)),
                 Node::Dir(dir) => {
@@ -109,6 +122,7 @@ impl Disk {
             };
             survivor.inodes.insert(id, Inode::linked(node));
         }
+        survivor.count_links();
         survivor
     }
 
@@ -173,7 +187,7 @@ impl Disk {
         }
         if let Some(replaced) = replaced {
             self.check_replaceable(inode, replaced)?;
-            self.inode_mut(replaced).linked = false;
+            self.inode_mut(replaced).links -= 1;
         }
         self.dir_mut(parent)?.change(DirChange::Rename { to, inode });
         Ok(())
@@ -186,6 +200,31 @@ impl Disk {
             (Node::Dir(_), Node::File(_)) => Err(Errno::NOTDIR.into()),
             (Node::Dir(_), Node::Dir(dir)) if dir.live().is_empty() => Ok(()),
             (Node::Dir(_), Node::Dir(_)) => Err(Errno::NOTEMPTY.into()),
+        }
+    }
+
+    /// Gives a file another name. No directory may have two for one file: a rename would take both.
+    pub(super) fn hard_link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let inode = self.lookup(from)?;
+        self.file(inode)?;
+        let (parent, name) = self.parent(to)?;
+        let entries = self.dir(parent)?.live();
+        if entries.contains_key(&name) {
+            return Err(Errno::EXIST.into());
+        }
+        assert!(!entries.values().any(|entry| *entry == inode), "two names in one directory");
+        self.inode_mut(inode).links += 1;
+        self.dir_mut(parent)?.change(DirChange::Link { name, inode });
+        Ok(())
+    }
+
+    /// Sets how many names the live tree has for each file.
+    fn count_links(&mut self) {
+        let named: Vec<InodeId> = self.inodes.values().flat_map(Inode::entries).collect();
+        self.inodes.values_mut().for_each(|inode| inode.links = 0);
+        self.inode_mut(ROOT).links = 1;
+        for id in named {
+            self.inode_mut(id).links += 1;
         }
     }
 
@@ -259,7 +298,7 @@ impl Disk {
 
     /// The space taken by everything that has a name or is open.
     fn used_bytes(&self) -> u64 {
-        let alive = self.inodes.values().filter(|inode| inode.linked || inode.open > 0);
+        let alive = self.inodes.values().filter(|inode| inode.links > 0 || inode.open > 0);
         alive
             .map(|inode| match &inode.node {
                 Node::File(file) => file.live().allocated_bytes(),
@@ -277,7 +316,7 @@ impl Disk {
     fn unlink(&mut self, path: &Path) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
         let inode = self.lookup(path)?;
-        self.inode_mut(inode).linked = false;
+        self.inode_mut(inode).links -= 1;
         self.dir_mut(parent)?.change(DirChange::Unlink { name, inode });
         Ok(())
     }
@@ -351,6 +390,25 @@ fn names(path: &Path) -> io::Result<Vec<OsString>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_linked_file_is_one_file_until_its_last_name_is_gone() {
+        let (mut disk, [a, b, dir]) = (Disk::new(), ["/f", "/dir/f", "/dir"].map(Path::new));
+        let id = disk.open(a, OpenMode::CreateNew).unwrap();
+        disk.write(id, &[1; 4096], 0).unwrap();
+        disk.close(id);
+        disk.create_dir(dir).unwrap();
+        disk.hard_link(a, b).unwrap();
+        assert!(disk.hard_link(a, b).is_err());
+        assert_eq!(disk.contents(b).unwrap(), [1; 4096]);
+        let survivor = disk.after_power_loss(&mut Fate::EverythingKept);
+        for mut disk in [disk, survivor] {
+            disk.remove_file(a).unwrap();
+            assert_eq!((disk.used_bytes(), disk.contents(b).unwrap().len()), (4096, 4096));
+            disk.remove_file(b).unwrap();
+            assert_eq!(disk.used_bytes(), 0);
+        }
+    }
 
     #[test]
     fn a_file_takes_memory_until_nothing_can_bring_it_back() {

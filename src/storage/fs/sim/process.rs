@@ -105,6 +105,16 @@ impl Fs for SimProcess {
         self.perform(call, |state, _| state.disk.rename(from, to))
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let call = Call { target: Some(to.to_owned()), ..self.call(Op::Link, from) };
+        self.perform(call, |state, _| {
+            if state.refuses_links {
+                return Err(Errno::XDEV.into());
+            }
+            state.disk.hard_link(from, to)
+        })
+    }
+
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.perform(self.call(Op::RemoveFile, path), |state, _| state.disk.remove_file(path))
     }

@@ -1,0 +1,144 @@
+//! The origin of a backup: which database it was taken of, and up to which batch. A database that was not made by a backup has
+//! none.
+//!
+//! ```text
+//!  0                8        12       16               24               32               40               48
+//!  ┌────────────────┬────────┬────────┬────────────────┬────────────────┬────────────────┬────────────────┐
+//!  │ "kvdbori\n"    │ format │ crc    │ branch         │ source         │ LSN            │ next LSN       │
+//!  └────────────────┴────────┴────────┴────────────────┴────────────────┴────────────────┴────────────────┘
+//!   crc     CRC-32 over the file with these four bytes left out
+//!   branch  a random number that tells this directory from all others that began as the same database
+//!   source  the branch of the database that the backup was taken of
+//!   LSN     what the manifest says is flushed, as long as nobody has written to the backup; next LSN the same: the file is
+//!           replaced before the manifest is, and names what was in force before and what will be
+//! ```
+//!
+//! A directory is an untouched backup if its manifest is flushed up to one of the two and its log is empty. A file that is
+//! missing or does not verify makes a directory that is no backup: it is left alone then.
+
+use std::io;
+use std::path::Path;
+
+use super::codec::{crc32, put, u32_at, u64_at};
+use super::fs::{Fs, OpenMode, read_full_at, remove_if_present, write_all_at};
+use crate::error::{Error, Result};
+use crate::types::Lsn;
+
+/// Its name in the directory.
+pub(crate) const NAME: &str = "ORIGIN";
+
+const TEMPORARY: &str = "ORIGIN.new";
+const FORMAT: u32 = 1;
+const MAGIC: &[u8; 8] = b"kvdbori\n";
+const VERSION: usize = MAGIC.len();
+const CRC: usize = VERSION + 4;
+const BRANCH: usize = CRC + 4;
+const SOURCE: usize = BRANCH + 8;
+const OLD_LSN: usize = SOURCE + 8;
+const NEW_LSN: usize = OLD_LSN + 8;
+const LEN: usize = NEW_LSN + 8;
+
+/// Where a backup comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    pub branch: u64,
+    pub source: u64,
+    /// Up to where it is flushed if nobody has written to it: one of these.
+    pub lsns: [Lsn; 2],
+}
+
+impl Origin {
+    fn encode(&self) -> [u8; LEN] {
+        let mut bytes = [0; LEN];
+        put(&mut bytes, 0, MAGIC);
+        put(&mut bytes, VERSION, &FORMAT.to_le_bytes());
+        put(&mut bytes, BRANCH, &self.branch.to_le_bytes());
+        put(&mut bytes, SOURCE, &self.source.to_le_bytes());
+        put(&mut bytes, OLD_LSN, &self.lsns[0].0.to_le_bytes());
+        put(&mut bytes, NEW_LSN, &self.lsns[1].0.to_le_bytes());
+        let crc = checksum(&bytes);
+        put(&mut bytes, CRC, &crc.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8; LEN]) -> Option<Self> {
+        if !bytes.starts_with(MAGIC)
+            || u32_at(bytes, CRC)? != checksum(bytes)
+            || u32_at(bytes, VERSION)? > FORMAT
+        {
+            return None;
+        }
+        Some(Self {
+            branch: u64_at(bytes, BRANCH)?,
+            source: u64_at(bytes, SOURCE)?,
+            lsns: [Lsn(u64_at(bytes, OLD_LSN)?), Lsn(u64_at(bytes, NEW_LSN)?)],
+        })
+    }
+
+    /// The origin of the database in `dir`; `None` where there is none that can be read.
+    ///
+    /// # Errors
+    /// I/O.
+    pub(crate) fn read(fs: &dyn Fs, dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join(NAME);
+        let read = || -> io::Result<Option<Self>> {
+            let mut bytes = [0; LEN];
+            let len = read_full_at(&*fs.open(&path, OpenMode::Read)?, &mut bytes, 0)?;
+            Ok(if len == LEN { Self::decode(&bytes) } else { None })
+        };
+        match read() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map_err(|error| Error::io("read", &path, error)),
+        }
+    }
+
+    /// Makes this the origin of the database in `dir`, durably. After an error the old one or the new one is there.
+    ///
+    /// # Errors
+    /// I/O.
+    pub(crate) fn install(&self, fs: &dyn Fs, dir: &Path) -> Result<()> {
+        let (temporary, path) = (dir.join(TEMPORARY), dir.join(NAME));
+        let write = || {
+            remove_if_present(fs, &temporary)?;
+            let file = fs.open(&temporary, OpenMode::CreateNew)?;
+            write_all_at(&*file, &self.encode(), 0)?;
+            file.sync_data()?;
+            fs.rename(&temporary, &path)?;
+            fs.sync_dir(dir)
+        };
+        write().map_err(|error| Error::io("write", &path, error))
+    }
+}
+
+fn checksum(bytes: &[u8; LEN]) -> u32 {
+    crc32(&[&bytes[..CRC], &bytes[BRANCH..]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::fs::sim::SimFs;
+
+    const ORIGIN: Origin = Origin { branch: 7, source: 8, lsns: [Lsn(9), Lsn(10)] };
+
+    #[test]
+    fn an_origin_reads_back_as_it_was_written_and_is_replaced() {
+        let (fs, dir) = (SimFs::new().process(), Path::new("/"));
+        assert_eq!(Origin::read(&*fs, dir).unwrap(), None);
+        for origin in [ORIGIN, Origin { source: 0, ..ORIGIN }] {
+            origin.install(&*fs, dir).unwrap();
+            assert_eq!(Origin::read(&*fs, dir).unwrap(), Some(origin));
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_makes_it_none() {
+        let bytes = ORIGIN.encode();
+        assert_eq!(Origin::decode(&bytes), Some(ORIGIN));
+        for bit in 0..LEN * 8 {
+            let mut flipped = bytes;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Origin::decode(&flipped), None, "bit {bit}");
+        }
+    }
+}
