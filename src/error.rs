@@ -16,6 +16,10 @@ pub(crate) use fault::keys_text;
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// What was attempted when a commit failed on its way to the device: whether it got there is not known.
+pub(crate) const WRITE_LOG: &str = "write to the log in";
+pub(crate) const SYNC_LOG: &str = "sync the log in";
+
 /// What a caller may want to branch on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -218,6 +222,11 @@ impl Error {
                 "everything acknowledged before is kept; start kvdb again, it reads back what the device has"
                     .into()
             }
+            _ if self.is_undecided() => {
+                "this process writes no more; start kvdb again: everything acknowledged before is kept, and it finds out \
+                 whether this write is on the device"
+                    .into()
+            }
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "free some space and repeat the command; everything acknowledged before is kept".into()
             }
@@ -225,6 +234,12 @@ impl Error {
             Self::Conflict { .. } => "nothing of this transaction was applied; begin it again".into(),
             _ => return None,
         })
+    }
+
+    /// Whether the write that failed may be found later: the device was asked to keep it and did not say that it does.
+    #[must_use]
+    pub fn is_undecided(&self) -> bool {
+        matches!(self, Self::Io { action, .. } if [WRITE_LOG, SYNC_LOG].contains(action))
     }
 
     /// Wraps the error of a system call.

@@ -342,7 +342,7 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Arc<dyn Engine>> {
 }
 
 /// The same on a file system of choice.
-fn open_on(fs: Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Arc<dyn Engine>> {
+pub(crate) fn open_on(fs: Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Arc<dyn Engine>> {
     let manifest = wal_engine::find_or_create(&*fs, dir, options)?;
     let place = place(fs, dir);
     Ok(match manifest.engine {

@@ -15,9 +15,13 @@ use crate::engine::{Check, Progress, Repair};
 use crate::error::{Error, Notice, Result};
 use crate::options::Options;
 
+/// What opens a database.
+type Opener = Box<dyn Fn(&Options, &Path) -> Result<Db>>;
+
 /// A database that may not be open yet.
 pub(crate) struct Connection {
     dir: PathBuf,
+    opener: Opener,
     options: Options,
     /// Why nothing may be written, once that is known.
     read_only: Option<String>,
@@ -35,7 +39,14 @@ impl Connection {
             .engine(settings.engine)
             .background(background);
         let read_only = settings.readonly.then(|| "the setting readonly is on".to_owned());
-        Self { dir: settings.db.clone(), options, read_only, db: None }
+        let opener = Box::new(|options: &Options, dir: &Path| options.open(dir));
+        Self { dir: settings.db.clone(), opener, options, read_only, db: None }
+    }
+
+    /// The same connection, with its database opened by other means.
+    #[cfg(test)]
+    pub(crate) fn opened_by(self, opener: impl Fn(&Options, &Path) -> Result<Db> + 'static) -> Self {
+        Self { opener: Box::new(opener), ..self }
     }
 
     /// A connection to a database that is open.
@@ -103,7 +114,7 @@ impl Connection {
         if let Some(db) = &self.db {
             return Ok(db.clone());
         }
-        let db = self.options.clone().create(create).open(&self.dir)?;
+        let db = (self.opener)(&self.options.clone().create(create), &self.dir)?;
         if self.read_only.is_none() {
             self.read_only = db.read_only().map(str::to_owned);
         }

@@ -176,8 +176,10 @@ fn lost(error: Error, first_line: u64, last_line: u64) -> Failure {
     if first_line == last_line {
         return Failure::Database(error);
     }
+    let outcome = if error.is_undecided() { "may be applied" } else { "was applied" };
+    let amount = if error.is_undecided() { "all, some or nothing" } else { "nothing" };
     Failure::Refused {
-        message: format!("{error}; nothing of lines {first_line} to {last_line} was applied"),
+        message: format!("{error}; {amount} of lines {first_line} to {last_line} {outcome}"),
         help: error.help(),
         exit: Exit::of(&error),
     }

@@ -48,6 +48,12 @@ impl Interrupt {
         Ok(Self { raised, signals, wake: OnceLock::new() })
     }
 
+    /// One that nothing raises.
+    #[cfg(test)]
+    pub(crate) fn never() -> Self {
+        Self { raised: Arc::default(), signals: &[], wake: OnceLock::new() }
+    }
+
     /// The flag itself, for what looks at it by its own means.
     pub(crate) fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.raised)

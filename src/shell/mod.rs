@@ -54,6 +54,8 @@ pub mod suggest;
 #[doc(hidden)]
 pub mod table;
 mod termination;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod tutorial;
 mod undo;

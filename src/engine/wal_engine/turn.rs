@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use super::chain::{self, Growth};
 use super::follow::read_manifest;
 use super::{Counters, Inner, Memory, WalEngine};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SYNC_LOG, WRITE_LOG};
 use crate::storage::Place;
 use crate::storage::fs::{File, LockKind, write_all_at};
 use crate::storage::wal::reader::{Mark, Position};
@@ -521,12 +521,12 @@ impl<M: Memory> WalEngine<M> {
         bytes: &[u8],
         sync: bool,
     ) -> Result<Duration> {
-        write_all_at(file, bytes, offset).map_err(|error| Error::io("write to", path, error))?;
+        write_all_at(file, bytes, offset).map_err(|error| Error::io(WRITE_LOG, path, error))?;
         if !sync {
             return Ok(Duration::ZERO);
         }
         let start = Instant::now();
-        let synced = file.sync_data().map_err(|error| Error::io("sync", path, error));
+        let synced = file.sync_data().map_err(|error| Error::io(SYNC_LOG, path, error));
         let took = start.elapsed();
         Counters::add(&self.counters.syncs, 1);
         Counters::add_micros(&self.counters.sync_micros, took);

@@ -145,7 +145,7 @@ pub(super) const SPECS: &[Spec] = &[
                   shows how far it is, and Ctrl-C stops it.\n\
                   To use a backup, open it: kvdb --db DIR. One that was written to is a database like any other and is not \
                   renewed any more.",
-        reply: "files and bytes that were kept, linked, copied and verified; on a terminal a line",
+        reply: "what was kept, linked, copied and verified; on a terminal a line",
         examples: &[Example { line: ".backup backup.kvdb", output: "" }],
         exits: &[(3, "DIR is something else than a backup of this database that nobody has written to")],
         ..PLAIN

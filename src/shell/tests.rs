@@ -1,0 +1,3 @@
+//! The whole shell, on a disk of memory.
+
+mod faults;
