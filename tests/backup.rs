@@ -141,3 +141,19 @@ fn backups_while_others_write_and_die_are_whole() {
         fs::read_dir(sandbox.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(names.len() <= 4, "what was left half-way is cleared away: {names:?}");
 }
+
+#[test]
+fn a_bad_dump_of_any_size_leaves_no_database_behind() {
+    let sandbox = Sandbox::new();
+    let line = |number| [format!("set key{number:06} "), "v".repeat(60), "\n".into()];
+    let lines: String = (0..40_000).flat_map(line).collect();
+    sandbox.script(lines);
+    sandbox.run(&[".dump", "whole.kv"]).expect("40000\n", 0);
+    let whole = fs::read(sandbox.file("whole.kv")).unwrap();
+    sandbox.write("cut.kv", &whole[..whole.len() - 100]);
+    let refused = sandbox.run(&["--db", "new", ".load", "cut.kv"]);
+    refused.expect("", 4).complains("the dump was cut or altered").complains("nothing was loaded");
+    assert!(!sandbox.file("new").exists());
+    sandbox.run(&["--db", "new", ".load", "whole.kv"]).expect("40000\n", 0);
+    assert_eq!(count(&sandbox, "new"), 40_000);
+}

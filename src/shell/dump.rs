@@ -76,11 +76,22 @@ pub(crate) fn read(
     verified(name, BufReader::with_capacity(READ_BYTES, source), interrupt, sink)
 }
 
-fn verified(
+/// Looks whether a dump is complete and unaltered, without making records of its lines.
+pub(crate) fn check(name: &str, source: impl AsFd, interrupt: &Interrupt) -> Result<(), Failure> {
+    let source = BufReader::with_capacity(READ_BYTES, Awaited::new(source, interrupt));
+    walk(name, source, interrupt, &mut |reader| reader.count_line()).map(drop)
+}
+
+fn verified(name: &str, source: impl BufRead, interrupt: &Interrupt, sink: Sink<'_>) -> Result<u64, Failure> {
+    walk(name, source, interrupt, &mut |reader| reader.record(sink))
+}
+
+/// Walks over the lines of a dump between header and trailer, with `take` for each.
+fn walk(
     name: &str,
     mut source: impl BufRead,
     interrupt: &Interrupt,
-    sink: Sink<'_>,
+    take: &mut dyn FnMut(&mut Reader<'_>) -> Result<(), Failure>,
 ) -> Result<u64, Failure> {
     let mut reader =
         Reader { name, number: 0, checksum: crc32fast::Hasher::new(), line: Vec::new(), count: 0 };
@@ -95,7 +106,7 @@ fn verified(
         if reader.line.starts_with(b"#") {
             break;
         }
-        reader.record(sink)?;
+        take(&mut reader)?;
     }
     reader.check_trailer()?;
     reader.next(&mut source)?;
@@ -137,6 +148,16 @@ impl Reader<'_> {
                 format!("{} is no dump: it does not begin with \"{HEADER_START}{VERSION}\"", self.name),
                 format!("to run it as a script: .read {}", self.name),
             )),
+        }
+    }
+
+    /// Counts a line.
+    fn count_line(&mut self) -> Result<(), Failure> {
+        self.count += 1;
+        if self.line.ends_with(b"\n") {
+            Ok(())
+        } else {
+            Err(self.altered("it ends here, without its last line"))
         }
     }
 
@@ -245,6 +266,26 @@ mod tests {
             Ok(())
         });
         assert_eq!((count.unwrap(), found), (records().len() as u64, records()));
+    }
+
+    #[test]
+    fn a_check_without_records_finds_what_reading_finds() {
+        let dump = short_dump();
+        let check = |bytes: &[u8]| {
+            walk("d", bytes, &interrupt(), &mut |reader| reader.count_line())
+                .map_err(|failure| failure.exit())
+        };
+        let read =
+            |bytes: &[u8]| verified("d", bytes, &interrupt(), &mut |_, _, _| Ok(())).map_err(|f| f.exit());
+        assert_eq!(check(&dump), read(&dump));
+        for len in 0..dump.len() {
+            assert_eq!(check(&dump[..len]), read(&dump[..len]), "cut at {len}");
+        }
+        for at in 0..dump.len() {
+            let mut altered = dump.clone();
+            altered[at] ^= 1 << (at % 8);
+            assert!(check(&altered).is_err(), "byte {at}");
+        }
     }
 
     #[test]

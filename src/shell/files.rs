@@ -81,6 +81,11 @@ pub(crate) fn overwrite(path: &Path) -> Result<File> {
     File::create(path).map_err(failed("create", path))
 }
 
+/// Whether it can be read again from the start.
+pub(crate) fn is_regular(file: &File) -> bool {
+    file.metadata().is_ok_and(|about| about.is_file())
+}
+
 /// All of a file, or as much of it as shows that it is longer than `limit`.
 pub(crate) fn read_up_to(path: &Path, limit: usize, interrupt: &Interrupt) -> Result<Vec<u8>> {
     read_stream_up_to(open(path)?, path, limit, interrupt)

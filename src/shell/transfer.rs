@@ -8,11 +8,22 @@ use std::path::Path;
 use super::command::{Export, Format, Import};
 use super::failure::Failure;
 use super::files::{self, Source};
+use super::interrupt::Interrupt;
 use super::load::load;
 use super::progress::{Meter, Step};
 use super::render::Quantity;
 use super::session::{Session, Way, walk_source};
 use super::{dump, export, import};
+use crate::error::Error;
+
+/// Checks a dump for which a database would be created: a bad one leaves none behind. A pipe can be read once only.
+fn check_before_creating(path: &Path, interrupt: &Interrupt) -> Result<(), Failure> {
+    let file = files::open(path)?;
+    if files::is_regular(&file) {
+        dump::check(&path.display().to_string(), file, interrupt)?;
+    }
+    Ok(())
+}
 
 impl Session {
     pub(crate) fn dump(&mut self, file: Option<&Path>) -> Result<(), Failure> {
@@ -49,6 +60,10 @@ impl Session {
     pub(crate) fn load(&mut self, path: &Path) -> Result<(), Failure> {
         self.refuse_in_block(".load")?;
         self.connection.check_writable()?;
+        let is_stdin = path == Path::new("-") && self.way == Way::OneShot;
+        if !is_stdin && matches!(self.connection.reader(), Err(Error::NoDatabase { .. })) {
+            check_before_creating(path, &self.interrupt)?;
+        }
         let source = self.source(path)?;
         let columns = self.meter_columns(true);
         let mut meter = Meter::new(&mut *self.errors.sink, columns, "loading").look(self.look);

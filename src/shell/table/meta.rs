@@ -147,7 +147,7 @@ pub(super) const SPECS: &[Spec] = &[
                   renewed any more.",
         reply: "what was kept, linked, copied and verified; on a terminal a line",
         examples: &[Example { line: ".backup backup.kvdb", output: "" }],
-        exits: &[(3, "DIR is something else than a backup of this database that nobody has written to")],
+        exits: &[(3, "DIR is something else than an untouched backup of this database")],
         ..PLAIN
     },
     Spec {
