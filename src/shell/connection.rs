@@ -6,6 +6,7 @@
 //!    files this process may not write opens as well, and says so when something is to be written.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -16,7 +17,7 @@ use crate::error::{Error, Notice, Result};
 use crate::options::Options;
 
 /// What opens a database.
-type Opener = Box<dyn Fn(&Options, &Path) -> Result<Db>>;
+type Opener = Rc<dyn Fn(&Options, &Path) -> Result<Db>>;
 
 /// A database that may not be open yet.
 pub(crate) struct Connection {
@@ -39,14 +40,19 @@ impl Connection {
             .engine(settings.engine)
             .background(background);
         let read_only = settings.readonly.then(|| "the setting readonly is on".to_owned());
-        let opener = Box::new(|options: &Options, dir: &Path| options.open(dir));
+        let opener = Rc::new(|options: &Options, dir: &Path| options.open(dir));
         Self { dir: settings.db.clone(), opener, options, read_only, db: None }
+    }
+
+    /// The same connection, with its database opened by the means of another one.
+    pub(crate) fn opened_as(self, other: &Self) -> Self {
+        Self { opener: Rc::clone(&other.opener), ..self }
     }
 
     /// The same connection, with its database opened by other means.
     #[cfg(test)]
     pub(crate) fn opened_by(self, opener: impl Fn(&Options, &Path) -> Result<Db> + 'static) -> Self {
-        Self { opener: Box::new(opener), ..self }
+        Self { opener: Rc::new(opener), ..self }
     }
 
     /// A connection to a database that is open.

@@ -56,7 +56,8 @@ impl Session {
         }
         let mut settings = self.settings.clone();
         settings.db = dir;
-        let mut connection = Connection::new(&settings, self.interrupt.flag(), self.way != Way::OneShot);
+        let connection = Connection::new(&settings, self.interrupt.flag(), self.way != Way::OneShot);
+        let mut connection = connection.opened_as(&self.connection);
         match connection.reader() {
             Ok(_) | Err(Error::NoDatabase { .. }) => {}
             Err(error) => return Err(error.into()),

@@ -82,11 +82,32 @@ const SCRIPTS: &[Script] = &[
     script(&[".import @/rows.csv", "get imported"]),
     script(&[".export @/out.csv"]),
     script(&[".read @/script.kv"]),
+    script(&["get k00", ".open /db", "set k00 new"]),
+    script(&["set k00 new", "delete k01", ".undo", "get k01"]),
+    script(&[".prefixes"]),
 ];
 
 /// Commands that know nothing of the database, or read its directory whether it can be opened or not.
-const OTHERS: &[&str] =
-    &[".output", ".once", ".mode", ".timer", ".bail", ".history", ".show", ".version", "help", "exit"];
+const OTHERS: &[&str] = &[
+    ".output",
+    ".echo",
+    ".pager",
+    ".check",
+    ".repair",
+    ".once",
+    ".mode",
+    ".timer",
+    ".bail",
+    ".history",
+    ".config",
+    ".show",
+    ".version",
+    ".completions",
+    ".man",
+    ".tutorial",
+    "help",
+    "exit",
+];
 
 /// Files that scripts name, outside of the simulated disk.
 fn files() -> tempfile::TempDir {
