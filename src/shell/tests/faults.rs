@@ -132,7 +132,7 @@ struct Captured(Rc<RefCell<Vec<u8>>>);
 
 impl Captured {
     fn stream(&self) -> Stream {
-        Stream { sink: Box::new(self.clone()), width: None, colour: false, unicode: false }
+        Stream { sink: Box::new(self.clone()), width: None, height: None, colour: false, unicode: false }
     }
 
     fn text(&self) -> String {
