@@ -83,17 +83,18 @@ const SCRIPTS: &[Script] = &[
     script(&[".export @/out.csv"]),
     script(&[".read @/script.kv"]),
     script(&["get k00", ".open /db", "set k00 new"]),
-    script(&["set k00 new", "delete k01", ".undo", "get k01"]),
     script(&[".prefixes"]),
 ];
 
-/// Commands that know nothing of the database, or read its directory whether it can be opened or not.
+/// Commands that know nothing of the database, that read its directory whether it can be opened or not, or that only a prompt
+/// has.
 const OTHERS: &[&str] = &[
     ".output",
     ".echo",
     ".pager",
     ".check",
     ".repair",
+    ".undo",
     ".once",
     ".mode",
     ".timer",
