@@ -19,6 +19,8 @@
 
 mod file;
 mod flag;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;

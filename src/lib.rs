@@ -26,6 +26,9 @@ pub mod config;
 pub mod db;
 pub mod engine;
 pub mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod options;
 pub mod shell;
 pub mod storage;

@@ -37,7 +37,7 @@ impl Pace {
     };
 
     /// For tests: little data makes many flushes, tables and slices, one call after the other.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) const SMALL: Self = Self {
         flush: 1,
         most_sealed: 200_000,

@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("engine", &["storage", "types", "error", "options"]),
     ("transaction", &["engine", "types", "error"]),
     ("db", &["engine", "transaction", "options", "types", "error"]),
+    ("fuzzing", &["shell", "config", "engine", "storage"]),
     ("config", &["shell", "types", "error", "options"]),
     ("shell", &["db", "transaction", "engine", "options", "config", "types", "error"]),
 ];
@@ -52,7 +53,7 @@ fn code(file: &Path) -> String {
 
 fn is_test_code(file: &Path) -> bool {
     let path = file.to_string_lossy();
-    ["/tests", "/sim", "/model.rs"].iter().any(|part| path.contains(part))
+    ["/tests", "/sim", "/model.rs", "/fuzzing"].iter().any(|part| path.contains(part))
 }
 
 /// The modules that `crate::…` paths of a text name.

@@ -297,26 +297,33 @@ impl Shared {
     }
 
     fn retry<R>(&self, read: impl Fn() -> Result<Result<R>>) -> Result<R> {
-        let mut missing = None;
-        for _ in 0..MAX_RESTARTS {
+        let mut restarts = 0;
+        loop {
             match read()? {
-                Err(error) if is_missing(&error) => {
+                Err(error) if is_missing(&error) && restarts < MAX_RESTARTS => {
                     self.log.take_up_manifest()?;
-                    missing = Some(error);
+                    restarts += 1;
                 }
-                done => return done,
+                done => return done.map_err(lost),
             }
         }
-        let path = match missing {
-            Some(Error::Io { path, .. }) => path,
-            _ => std::path::PathBuf::new(),
-        };
-        Err(Error::corruption(&path, 0, "the table is missing, and the manifest needs it"))
     }
 }
 
 fn sealed_memtables(tree: &Tree) -> Vec<(FileId, Arc<Memtable>)> {
     tree.sealed.clone()
+}
+
+/// What it means that a table can't be found where nobody else may remove it.
+fn lost(error: Error) -> Error {
+    match error {
+        Error::Io { path, .. }
+            if is_missing(&error) && path.extension().is_some_and(|name| name == "sst") =>
+        {
+            Error::corruption(&path, 0, "the table is missing, and the manifest needs it")
+        }
+        error => error,
+    }
 }
 
 fn is_missing(error: &Error) -> bool {
@@ -388,16 +395,18 @@ impl Engine for KvEngine {
         // What is flushed above older runs is then merged with them.
         let total = if stored == 0 { in_memory } else { 2 * in_memory + stored };
         let mut flushed = 0;
-        self.shared.flush(&maintenance, &sealed, &mut |now| {
+        let flush = self.shared.flush(&maintenance, &sealed, &mut |now| {
             flushed = now.written_bytes;
             progress(Progress { total, ..now })
-        })?;
+        });
+        flush.map_err(lost)?;
         drop(maintenance);
         let Pace { table, slice, .. } = self.shared.pace;
-        compact::merge_all(&right, Sizes { slice, table }, &mut |now| {
+        let merge = compact::merge_all(&right, Sizes { slice, table }, &mut |now| {
             let written_bytes = flushed + now.written_bytes;
             progress(Progress { done: in_memory + now.done, total, written_bytes })
-        })?;
+        });
+        merge.map_err(lost)?;
         drop(right);
         Ok(Compaction { bytes_before, bytes_after: self.shared.log.stats()?.disk_bytes })
     }

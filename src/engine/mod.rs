@@ -17,6 +17,8 @@
 //!   whatever crashes when.
 
 mod check;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod inspect;
 mod key_map;
 mod kv_engine;
@@ -27,7 +29,7 @@ mod repair;
 mod simple_engine;
 mod stats;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod wal_engine;
 
 use std::path::Path;

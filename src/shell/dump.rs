@@ -82,7 +82,12 @@ pub(crate) fn check(name: &str, source: impl AsFd, interrupt: &Interrupt) -> Res
     walk(name, source, interrupt, &mut |reader| reader.count_line()).map(drop)
 }
 
-fn verified(name: &str, source: impl BufRead, interrupt: &Interrupt, sink: Sink<'_>) -> Result<u64, Failure> {
+pub(super) fn verified(
+    name: &str,
+    source: impl BufRead,
+    interrupt: &Interrupt,
+    sink: Sink<'_>,
+) -> Result<u64, Failure> {
     walk(name, source, interrupt, &mut |reader| reader.record(sink))
 }
 
@@ -137,10 +142,15 @@ impl Reader<'_> {
 
     fn check_header(&self) -> Result<(), Failure> {
         let line = String::from_utf8_lossy(&self.line);
-        match line.strip_prefix(HEADER_START).map(str::trim_end) {
-            Some(VERSION) => Ok(()),
+        match line.strip_prefix(HEADER_START) {
+            Some(rest) if rest.strip_suffix('\n') == Some(VERSION) => Ok(()),
+            Some(rest) if rest.trim_end() == VERSION => Err(self.altered("this is not how a dump begins")),
             Some(version) => Err(Failure::Refused {
-                message: format!("{} is a dump of format \"{}\"", self.name, version.escape_debug()),
+                message: format!(
+                    "{} is a dump of format \"{}\"",
+                    self.name,
+                    version.trim_end().escape_debug()
+                ),
                 help: Some(format!("this kvdb reads format {VERSION}")),
                 exit: Exit::UNAVAILABLE,
             }),
@@ -206,6 +216,18 @@ impl Reader<'_> {
             exit: Exit::CORRUPTION,
         }
     }
+}
+
+/// The lines of a dump that may have been altered, with the last line that they would need.
+#[cfg(any(test, fuzzing))]
+pub(super) fn with_right_end(dump: &[u8]) -> Vec<u8> {
+    let start = TRAILER_START.as_bytes();
+    let end = dump.windows(start.len()).rposition(|window| window == start).unwrap_or(dump.len());
+    let lines = &dump[..end];
+    let count = lines.split_inclusive(|&byte| byte == b'\n').count().saturating_sub(1);
+    let mut mended = lines.to_vec();
+    mended.extend_from_slice(trailer(count as u64, crc32fast::hash(lines)).as_bytes());
+    mended
 }
 
 #[cfg(test)]
@@ -327,6 +349,8 @@ mod tests {
         let changed = text.replacen("\"a\\x00a\"", "\"a\\x00b\"", 1);
         assert!(said(changed.as_bytes()).1.contains("the checksum is not that of the lines above"));
         assert_eq!(said(b"set a b\n").0, Exit::USAGE);
+        let strange = with_right_end(text.replacen('\n', " \n", 1).as_bytes());
+        assert_eq!(said(&strange).1, "d.kv:1: the dump was cut or altered: this is not how a dump begins");
         assert_eq!(said(b"# kvdb dump 9\n").0, Exit::UNAVAILABLE);
     }
 }

@@ -92,7 +92,7 @@ pub(crate) fn read(
     read_from(name, source, (format, import), interrupt, sink)
 }
 
-fn read_from(
+pub(super) fn read_from(
     name: &str,
     source: impl BufRead,
     (format, import): (Format, &Import),

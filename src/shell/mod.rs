@@ -24,6 +24,8 @@ mod export;
 mod failure;
 mod figures;
 pub mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod group;
 pub mod help;
 mod history;

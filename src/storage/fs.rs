@@ -12,7 +12,9 @@
 
 mod lost;
 mod real;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
+#[cfg_attr(not(test), allow(dead_code, reason = "a fuzzer makes nothing fail"))]
+#[allow(clippy::expect_used, clippy::unwrap_used, reason = "it is there for tests")]
 pub(crate) mod sim;
 
 use std::fmt;

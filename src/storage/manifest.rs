@@ -82,6 +82,12 @@ const WITHOUT_EXPIRIES: u32 = 1;
 /// A manifest larger than this is none, and none is written: 400,000 tables have room, which hold 25 TiB.
 const MAX_LEN: u64 = 64 << 20;
 
+/// No number of a file or a batch is larger: the next one can always be counted.
+const MAX_NUMBER: u64 = 1 << 62;
+
+/// No table has more records or bytes: those of all tables can be added up.
+const MAX_IN_TABLE: u64 = 1 << 40;
+
 /// What a database consists of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Manifest {
@@ -187,20 +193,21 @@ impl Manifest {
             FORMAT => decode_expiries(rest, runs.iter_mut().flatten())?,
             _ => return None,
         };
-        let life = |id, salt| Some(Life { id: FileId(u64_at(bytes, id)?), salt: u64_at(bytes, salt)? });
+        let number = |at| u64_at(bytes, at).filter(|&number| number <= MAX_NUMBER);
+        let life = |id, salt| Some(Life { id: FileId(number(id)?), salt: u64_at(bytes, salt)? });
         let base = life(BASE_ID, BASE_SALT)?;
         let merging = Merging { below: u32_at(bytes, BELOW)?, count: u32_at(bytes, MERGING)? };
         Some(Self {
             engine: engine_from_code(u32_at(bytes, ENGINE)?)?,
             first: life(FIRST_ID, FIRST_SALT)?,
-            flushed: Lsn(u64_at(bytes, FLUSHED)?),
+            flushed: Lsn(number(FLUSHED)?),
             base: (base != Life::default()).then_some(base),
             runs,
             merging: (merging.count > 0).then_some(merging),
-            next_flushed: FileId(u64_at(bytes, NEXT_FLUSHED)?),
-            next_merged: FileId(u64_at(bytes, NEXT_MERGED)?),
+            next_flushed: FileId(number(NEXT_FLUSHED)?),
+            next_merged: FileId(number(NEXT_MERGED)?),
             seed: u64_at(bytes, SEED)?,
-            bulk: Lsn(u64_at(bytes, BULK)?),
+            bulk: Lsn(number(BULK)?),
             totals: Totals::decode(bytes.get(TOTALS..)?)?,
             clock,
         })
@@ -349,24 +356,26 @@ fn decode_runs(count: u32, mut rest: &[u8]) -> Option<(Vec<Vec<RunTable>>, &[u8]
 
 fn decode_table(bytes: &[u8]) -> Option<(RunTable, &[u8])> {
     let (fixed, keys) = bytes.split_at_checked(TABLE_LEN)?;
-    let field = |index: usize| u64_at(fixed, index * 8);
+    let field = |index: usize, max: u64| u64_at(fixed, index * 8).filter(|&field| field <= max);
+    let number = |index| field(index, MAX_NUMBER);
+    let amount = |index| field(index, MAX_IN_TABLE);
     let (smallest, rest) = keys.split_at_checked(usize::from(u16_at(fixed, SMALLEST_LEN)?))?;
     let (largest, rest) = rest.split_at_checked(usize::from(u16_at(fixed, LARGEST_LEN)?))?;
     let (floor, rest) = rest.split_at_checked(usize::from(u16_at(fixed, FLOOR_LEN)?))?;
     let table = TableMeta {
-        id: FileId(field(0)?),
-        len: field(1)?,
-        entries: field(2)?,
-        tombstones: field(3)?,
-        payload_bytes: field(4)?,
+        id: FileId(number(0)?),
+        len: amount(1)?,
+        entries: amount(2)?,
+        tombstones: amount(3)?,
+        payload_bytes: amount(4)?,
         smallest: Key::from(smallest),
         largest: Key::from(largest),
-        smallest_lsn: Lsn(field(5)?),
-        largest_lsn: Lsn(field(6)?),
+        smallest_lsn: Lsn(number(5)?),
+        largest_lsn: Lsn(number(6)?),
         checksum: u32_at(fixed, CHECKSUM)?,
         expiries: None,
     };
-    let (hidden, outdating, lsn_base) = (field(7)?, field(8)?, field(9)?);
+    let (hidden, outdating, lsn_base) = (amount(7)?, amount(8)?, number(9)?);
     Some((RunTable { table, floor: Key::from(floor), hidden, outdating, lsn_base }, rest))
 }
 
@@ -404,6 +413,15 @@ fn mend(bytes: &mut [u8]) -> Option<usize> {
     };
     bytes[bit / 8] ^= 1 << (bit % 8);
     Some(bit / 8)
+}
+
+/// Gives changed bytes of a manifest the checksum that a writer would have given them.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn reseal(bytes: &mut [u8]) {
+    if bytes.len() >= HEADER_LEN {
+        let crc = checksum(bytes);
+        put(bytes, CRC, &crc.to_le_bytes());
+    }
 }
 
 const fn engine_code(engine: EngineKind) -> u32 {
@@ -466,6 +484,21 @@ mod tests {
     fn a_manifest_reads_back_as_it_was_written() {
         for manifest in [manifest(), with_runs(), Manifest { base: None, clock: None, ..manifest() }] {
             assert_eq!(Manifest::decode(&manifest.encode()), Some(manifest));
+        }
+    }
+
+    #[test]
+    fn numbers_that_can_not_be_counted_on_from_are_refused() {
+        for (at, allowed) in
+            [(FLUSHED, MAX_NUMBER), (NEXT_MERGED, MAX_NUMBER), (HEADER_LEN + 4 + 16, MAX_IN_TABLE)]
+        {
+            let with = |number: u64| {
+                let mut bytes = with_runs().encode();
+                put(&mut bytes, at, &number.to_le_bytes());
+                reseal(&mut bytes);
+                Manifest::decode(&bytes)
+            };
+            assert!(with(allowed).is_some() && with(allowed + 1).is_none() && with(u64::MAX).is_none());
         }
     }
 

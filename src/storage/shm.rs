@@ -201,6 +201,22 @@ impl Notes {
     }
 }
 
+/// Gives changed bytes of a file of notes the checksums and the boot that a writer of now would have given them; the note on
+/// durability is about the segment `life`, if one is given.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn reseal(bytes: &mut [u8], boot_id: u128, life: Option<Life>) {
+    for (note, magic) in bytes.chunks_exact_mut(NOTE_LEN).zip([DURABLE_MAGIC, HOLDER_MAGIC, CLOCK_MAGIC]) {
+        put(note, 0, &magic);
+        put(note, BOOT, &boot_id.to_le_bytes());
+        if let Some(life) = life.filter(|_| magic == DURABLE_MAGIC) {
+            put(note, SALT, &life.salt.to_le_bytes());
+            put(note, ID, &life.id.0.to_le_bytes());
+        }
+        let crc = crc32(&[&note[..CRC], &note[CRC + 4..]]);
+        put(note, CRC, &crc.to_le_bytes());
+    }
+}
+
 fn checksum(note: &[u8; NOTE_LEN]) -> u32 {
     crc32(&[&note[..CRC], &note[CRC + 4..]])
 }

@@ -41,6 +41,8 @@ mod blocks;
 mod cursor;
 mod fences;
 mod footer;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod hash;
 mod mend;
 mod page;

@@ -128,7 +128,8 @@ impl Totals {
 
     /// Reads what `bytes` begin with.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
-        let field = |index: usize| u64_at(bytes, index * 8);
+        // More can always be added.
+        let field = |index: usize| u64_at(bytes, index * 8).filter(|&field| field <= 1 << 62);
         let rewrite = |at: usize| {
             Some(Rewrite { unix_ms: field(at)?, read_bytes: field(at + 1)?, written_bytes: field(at + 2)? })
         };

@@ -71,7 +71,7 @@ fn leisurely_merge(runs: &[RunShape]) -> Option<Merging> {
 
 /// Everything, when enough is outdated.
 fn last_merge(runs: &[RunShape]) -> Option<Merging> {
-    let sum = |of: fn(&RunShape) -> u64| runs.iter().map(of).sum::<u64>();
+    let sum = |of: fn(&RunShape) -> u64| runs.iter().map(of).fold(0, u64::saturating_add);
     let outdated = sum(|run| run.outdated_bytes);
     let live = sum(|run| run.payload_bytes).saturating_sub(outdated);
     let due = runs.len() > 1 && outdated.saturating_mul(100) >= live.saturating_mul(MAX_OUTDATED);

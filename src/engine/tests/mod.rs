@@ -75,10 +75,10 @@ fn fail_next(disk: &SimFs, op: Op, name: &'static str) {
 }
 
 /// Sebastiano Vigna's splitmix64.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -86,13 +86,13 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 }
 
 /// How many seeds a campaign runs for each of its places: `KVDB_SEEDS`, or `default`.
-fn seeds(default: u64) -> u64 {
+pub(crate) fn seeds(default: u64) -> u64 {
     std::env::var("KVDB_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(default)
 }
 
@@ -101,6 +101,6 @@ fn seeds(default: u64) -> u64 {
     clippy::print_stdout,
     reason = "the counts are what a campaign is run for; cargo shows them on request"
 )]
-fn report(campaign: &str, what: &str) {
+pub(crate) fn report(campaign: &str, what: &str) {
     println!("{campaign}: {what}");
 }

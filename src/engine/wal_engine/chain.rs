@@ -282,6 +282,10 @@ impl<M: Memory> WalEngine<M> {
     /// I/O; when the new segment can't be made, nothing has changed. When the seal can't be written the handle is poisoned.
     pub(super) fn rotate(&self, inner: &mut Inner, len: u64, growth: Growth, left_out: u64) -> Result<()> {
         let segment = &inner.follower.segment;
+        if segment.room() < record::SEAL_LEN as u64 {
+            let what = "the segment has no room for its end";
+            return Err(Error::corruption(segment.path(), segment.position().offset, what));
+        }
         let least = segment::HEADER_LEN as u64 + len + record::SEAL_LEN as u64;
         let usual = match growth {
             Growth::Larger => (segment.header().capacity * 4).clamp(FIRST_CAPACITY, FULL_CAPACITY),

@@ -196,6 +196,13 @@ impl Follower {
             opened => opened?,
         };
         let previous = next.header().previous;
+        if life.id != self.segment.life().id.next() {
+            return Err(Error::corruption(
+                next.path(),
+                0,
+                "it is not the segment after the one that names it",
+            ));
+        }
         if (previous.id, previous.end, previous.crc)
             != (self.segment.life().id, before.position.offset, before.position.link)
         {

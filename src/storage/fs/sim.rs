@@ -26,6 +26,7 @@ mod fate;
 mod image;
 mod inode;
 mod process;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -170,7 +170,7 @@ impl Footer {
         Some((u32_at(footer, VERSION)?, crc, Self::read_fields(footer)))
     }
 
-    fn read_fields(footer: &[u8]) -> Option<Self> {
+    pub(super) fn read_fields(footer: &[u8]) -> Option<Self> {
         let offset = |at| u32_at(footer, at).map(|field| field as usize);
         let layout = Layout {
             data_end: offset(DATA_END)?,

@@ -230,6 +230,27 @@ pub(crate) fn encode(
     crc
 }
 
+/// Gives the changed bytes of a record the checksum that a writer would have given them, and has it follow a record with the
+/// checksum `link` and the LSN `last` if they are known. Returns its checksum and its length with padding.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn reseal(
+    bytes: &mut [u8],
+    life: Life,
+    offset: u64,
+    after: Option<(u32, Lsn)>,
+) -> Option<(u32, usize)> {
+    let len = announced_len(bytes)?;
+    let record = bytes.get_mut(..len)?;
+    if let Some((link, last)) = after {
+        put(record, LINK, &link.to_le_bytes());
+        let is_batch = record[KIND] == Kind::Batch.code();
+        put(record, LSN, &last.0.saturating_add(u64::from(is_batch)).to_le_bytes());
+    }
+    let crc = checksum(life, offset, record);
+    put(record, CRC, &crc.to_le_bytes());
+    Some((crc, padded(len)))
+}
+
 /// Appends the payload of a seal.
 pub(crate) fn encode_successor(out: &mut Vec<u8>, successor: Life) {
     out.extend_from_slice(&successor.id.0.to_le_bytes());

@@ -112,6 +112,15 @@ fn checksum(bytes: &[u8; HEADER_LEN]) -> u32 {
     crc32(&[&bytes[..CRC], &bytes[ID..]])
 }
 
+/// Gives changed bytes of a header the checksum that a writer would have given them.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn reseal(bytes: &mut [u8]) -> Option<SegmentHeader> {
+    let header = bytes.first_chunk_mut()?;
+    let crc = checksum(header);
+    put(header, CRC, &crc.to_le_bytes());
+    SegmentHeader::decode(header)
+}
+
 /// Reads and verifies the header of an open segment or base.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! Damaged tables: every flipped bit, every cut, and bytes that verify but make no sense.
 
-use super::super::blocks::append_sums;
 use super::super::footer::{FOOTER_LEN, Footer, Layout};
+use super::super::fuzzing::sealed;
 use super::*;
 use crate::error::ErrorKind;
 
@@ -147,19 +147,6 @@ impl Dice {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % bound
     }
-}
-
-/// Gives changed bytes the checksums that a writer would have given them.
-fn sealed(mut bytes: Vec<u8>, footer: &Footer) -> (Vec<u8>, u32) {
-    bytes.truncate(footer.layout.sums.min(bytes.len()));
-    let (mut leaves, mut roots) = (Vec::new(), Vec::new());
-    append_sums(&mut leaves, &bytes);
-    append_sums(&mut roots, &leaves);
-    bytes.extend(leaves);
-    bytes.extend(&roots);
-    let (footer, checksum) = footer.encode(&roots);
-    bytes.extend(footer);
-    (bytes, checksum)
 }
 
 /// Whatever a table says, it says it without panicking, without reading elsewhere and within a bounded time.
