@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use crate::types::{EngineKind, SyncMode};
 
-/// How much an LSM engine does at once, in bytes.
+/// How much an engine does at once, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
+    /// The first segment of a log is small, so that the first write to a new database is quick.
+    pub(crate) first_segment: u64,
+    /// Each segment is four times the one before it, up to this.
+    pub(crate) full_segment: u64,
     /// Sealed memtables are flushed when they take so much memory: it is what the next process may have to read of the log.
     pub(crate) flush: u64,
     /// With more in sealed memtables than this a writer flushes itself, so that memory is bounded.
@@ -26,7 +30,9 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    const USUAL: Self = Self {
+    pub(crate) const USUAL: Self = Self {
+        first_segment: 64 << 10,
+        full_segment: 4 << 20,
         flush: 24 << 20,
         most_sealed: 48 << 20,
         table: 64 << 20,
@@ -39,6 +45,8 @@ impl Pace {
     /// For tests: little data makes many flushes, tables and slices, one call after the other.
     #[cfg(any(test, fuzzing))]
     pub(crate) const SMALL: Self = Self {
+        first_segment: 64 << 10,
+        full_segment: 4 << 20,
         flush: 1,
         most_sealed: 200_000,
         table: 40_000,

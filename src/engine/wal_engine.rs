@@ -46,7 +46,7 @@ use std::time::Instant;
 use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 
 use crate::error::{Error, Notice, Result, is_refusal};
-use crate::options::Options;
+use crate::options::{Options, Pace};
 use crate::storage::Place;
 use crate::storage::codec::random_u64;
 use crate::storage::fs::{File, LockKind, OpenMode, look_full_at};
@@ -105,6 +105,7 @@ pub(crate) trait Memory: Send + Sync + Sized {
 pub(crate) struct WalEngine<M> {
     place: Place,
     sync: SyncMode,
+    pace: Pace,
     patience: Patience,
     /// Why the handle can't write, if it can't.
     read_only: Option<String>,
@@ -200,6 +201,7 @@ impl<M: Memory> WalEngine<M> {
             merging: Exclusive::new(chain::MERGING),
             place,
             sync: options.sync,
+            pace: options.pace,
             patience: Patience { timeout: options.lock_timeout, interrupt: options.interrupt.clone() },
             read_only,
             notes,

@@ -1,6 +1,7 @@
 //! The engine contract, held against a simulated disk.
 
 mod agreement;
+mod metamorphic;
 mod oracle;
 mod sightings;
 mod world;

@@ -73,16 +73,18 @@ impl World {
     }
 
     pub(super) fn with_oracle(disk: &SimFs, engine: EngineKind, modes: &[SyncMode], oracle: Oracle) -> Self {
-        let options = Options::new().engine(engine).lock_timeout(PATIENCE);
+        let options = Options::new().engine(engine);
+        let of_process = |(mode, pace): (&SyncMode, Pace)| Options { pace, ..options.clone().sync(*mode) };
+        Self::of_processes(disk, modes.iter().zip(PACES).map(of_process).collect(), oracle)
+    }
+
+    /// One process for each of the options.
+    pub(super) fn of_processes(disk: &SimFs, options: Vec<Options>, oracle: Oracle) -> Self {
         Self {
             disk: disk.clone(),
             oracle: Arc::new(Mutex::new(oracle)),
-            handles: modes.iter().map(|_| None).collect(),
-            options: modes
-                .iter()
-                .zip(PACES)
-                .map(|(mode, pace)| Options { pace, ..options.clone().sync(*mode) })
-                .collect(),
+            handles: options.iter().map(|_| None).collect(),
+            options: options.into_iter().map(|options| options.lock_timeout(PATIENCE)).collect(),
             faulty: false,
         }
     }
@@ -139,7 +141,8 @@ impl World {
         }
     }
 
-    fn handle(&mut self, who: usize) -> Result<()> {
+    /// Opens the database of a process that has none open.
+    pub(super) fn handle(&mut self, who: usize) -> Result<()> {
         if self.handles[who].is_none() {
             let process = self.disk.process();
             let db = open_as(&process, &self.options[who])?;

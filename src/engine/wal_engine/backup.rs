@@ -21,7 +21,7 @@ use super::follow::read_manifest;
 use super::{Memory, WalEngine};
 use crate::engine::{Backup, Progress};
 use crate::error::{Error, Result};
-use crate::options::Options;
+use crate::options::{Options, Pace};
 use crate::storage::codec::random_u64;
 use crate::storage::fs::Fs;
 use crate::storage::manifest::Manifest;
@@ -251,7 +251,7 @@ fn build(
     (manifest.flushed, manifest.bulk) = (supply.lsn(), supply.lsn());
     let header = SegmentHeader {
         life: first,
-        capacity: chain::FIRST_CAPACITY,
+        capacity: Pace::USUAL.first_segment,
         first_lsn: supply.lsn().next(),
         previous: Link::default(),
     };

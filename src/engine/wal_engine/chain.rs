@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use super::{Inner, Memory, WalEngine};
 use crate::error::{Error, Result};
-use crate::options::Options;
+use crate::options::{Options, Pace};
 use crate::storage::codec::random_u64;
 use crate::storage::fs::{File, Fs, LockKind, OpenMode, remove_if_present};
 use crate::storage::lock::{LockFile, Patience};
@@ -42,11 +42,6 @@ const NEUTRAL: [&str; 2] = ["config.toml", "lost+found"];
 
 /// Between the name that is wanted and what makes the name of a directory unique that is built beside it.
 const ASIDE: &str = ".new-";
-
-/// The first segment is small, so that the first write to a new database is quick.
-pub(super) const FIRST_CAPACITY: u64 = 64 << 10;
-/// Each segment is four times the one before it, up to this.
-const FULL_CAPACITY: u64 = 4 << 20;
 
 /// How large the next segment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,7 +247,7 @@ fn build(fs: &dyn Fs, dir: &Path, options: &Options) -> Result<Manifest> {
     create_locks(fs, dir)?;
     let header = SegmentHeader {
         life: Life { id: FileId(1), salt: random_u64() },
-        capacity: FIRST_CAPACITY,
+        capacity: options.pace.first_segment,
         first_lsn: Lsn(1),
         previous: Link::default(),
     };
@@ -287,9 +282,10 @@ impl<M: Memory> WalEngine<M> {
             return Err(Error::corruption(segment.path(), segment.position().offset, what));
         }
         let least = segment::HEADER_LEN as u64 + len + record::SEAL_LEN as u64;
+        let Pace { first_segment, full_segment, .. } = self.pace;
         let usual = match growth {
-            Growth::Larger => (segment.header().capacity * 4).clamp(FIRST_CAPACITY, FULL_CAPACITY),
-            Growth::Small => FIRST_CAPACITY,
+            Growth::Larger => (segment.header().capacity * 4).clamp(first_segment, full_segment),
+            Growth::Small => first_segment,
         };
         let mut header = SegmentHeader {
             life: Life { id: segment.life().id.next(), salt: random_u64() },
@@ -301,7 +297,7 @@ impl<M: Memory> WalEngine<M> {
         let fs = &*self.place.fs;
         let file = segment::create(fs, &path, &header).or_else(|error| {
             // A disk that is nearly full may have room for a small one.
-            header.capacity = least.max(FIRST_CAPACITY);
+            header.capacity = least.max(first_segment);
             if is_disk_full(&error) { segment::create(fs, &path, &header) } else { Err(error) }
         })?;
         let seal = inner.follower.seal_for(header.life, self.nonce);
