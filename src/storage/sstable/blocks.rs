@@ -19,7 +19,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Checked, Damage};
-use crate::storage::codec::{crc32, u32_at, u64_at};
+use crate::storage::codec::{crc32, is_right, u32_at, u64_at};
 
 /// Bytes that one checksum covers.
 pub(super) const BLOCK_LEN: usize = 4096;
@@ -104,7 +104,9 @@ impl Checks {
 
 fn verify(bytes: &[u8], start: usize, end: usize, sum_at: usize) -> Checked<()> {
     match bytes.get(start..end) {
-        Some(block) if u32_at(bytes, sum_at) == Some(crc32(&[block])) => Ok(()),
+        Some(block) if u32_at(bytes, sum_at).is_some_and(|sum| is_right("block", sum, crc32(&[block]))) => {
+            Ok(())
+        }
         _ => Err(Damage::of_block(start, end)),
     }
 }

@@ -33,7 +33,7 @@
 
 use crate::error::{Error, Result};
 use crate::storage::Life;
-use crate::storage::codec::{crc32, flipped_bit, put, u16_at, u32_at, u64_at};
+use crate::storage::codec::{crc32, flipped_bit, is_right, put, u16_at, u32_at, u64_at};
 use crate::types::{Entry, FileId, Key, Lsn, MAX_KEY_LEN, MAX_VALUE_LEN, Op, Timestamp, Value};
 
 const CRC: usize = 0;
@@ -149,7 +149,11 @@ pub(crate) fn decode(bytes: &[u8], life: Life, offset: u64) -> Option<Record<'_>
     let record = bytes.get(..announced_len(bytes)?)?;
     let crc = announced_crc(record)?;
     let header = decode_header(record)?;
-    (checksum(life, offset, record) == crc).then_some(Record { header, crc, payload: &record[HEADER_LEN..] })
+    is_right("record", crc, checksum(life, offset, record)).then_some(Record {
+        header,
+        crc,
+        payload: &record[HEADER_LEN..],
+    })
 }
 
 /// Flips the only bit back that was flipped of the record at the start of `bytes`, which has lain at `offset`; returns the place of

@@ -5,6 +5,7 @@ mod basics;
 mod crash;
 mod creation;
 mod damage;
+mod every_bit;
 mod expiry;
 mod faults;
 mod figures;

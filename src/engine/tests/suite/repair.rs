@@ -98,6 +98,11 @@ fn judge_key(
     }
 }
 
+/// The last batch of the sample.
+pub(super) fn last_batch() -> Batch {
+    set("last", 30, 4)
+}
+
 /// A database with two tables or a base, a sealed segment and one in use, values outside of pages, deletions.
 pub(super) fn sample() -> (SimFs, Oracle) {
     let disk = SimFs::new();
@@ -125,8 +130,8 @@ pub(super) fn sample() -> (SimFs, Oracle) {
             Step::Write(0, many(1, 500)),
             Step::Write(0, delete),
             Step::Write(0, set("large", 64_000, 3)),
-            Step::Write(0, set("key 020", 30, 4)),
-            Step::Turn(0, vec![set("key 021", 12, 5), set("last", 9, 6)]),
+            Step::Turn(0, vec![set("key 021", 12, 5), set("other", 9, 6)]),
+            Step::Write(0, last_batch()),
         ])
         .unwrap();
     let oracle = world.oracle().clone();
@@ -145,7 +150,8 @@ fn data_files(disk: &SimFs) -> Vec<String> {
     names
 }
 
-fn used(bytes: &[u8]) -> usize {
+/// Where the last byte ends that is not zero.
+pub(super) fn used(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
 }
 
