@@ -13,7 +13,7 @@ use crate::error::{Error, Fault, Result};
 use crate::storage::fs::{File, OpenMode};
 use crate::storage::wal::reader::SegmentReader;
 use crate::storage::wal::segment::{self, HEADER_LEN, Link, SegmentHeader};
-use crate::storage::{Life, Place};
+use crate::storage::{FORMAT, Life, Place};
 use crate::types::{FileId, Lsn};
 
 /// What a file is that records are in.
@@ -100,6 +100,7 @@ fn guess(
     };
     let capacity = file.size().map_err(|error| Error::io("read the length of", &fault.file, error))?;
     let header = SegmentHeader {
+        format: FORMAT,
         life: Life { id: start.id, salt },
         capacity,
         first_lsn: start.lsn.unwrap_or_default().next(),

@@ -14,7 +14,7 @@ use crate::storage::manifest::Manifest;
 use crate::storage::wal::reader::{Position, SegmentReader, Step};
 use crate::storage::wal::record::{self, Header, Kind};
 use crate::storage::wal::segment::{self, Link, SegmentHeader};
-use crate::storage::{Life, Place};
+use crate::storage::{FORMAT, Life, Place};
 use crate::types::{Entry, FileId, Lsn, Op};
 
 /// Bytes of entries per record.
@@ -51,7 +51,13 @@ impl<'a> BaseWriter<'a> {
             place.fs.open(&path, OpenMode::CreateNew)
         };
         let file = open().map_err(|error| Error::io("create", &path, error))?;
-        let header = SegmentHeader { life, capacity: 0, first_lsn: lsn.next(), previous: Link::default() };
+        let header = SegmentHeader {
+            format: FORMAT,
+            life,
+            capacity: 0,
+            first_lsn: lsn.next(),
+            previous: Link::default(),
+        };
         let position = Position { offset: segment::HEADER_LEN as u64, link: header.link(), lsn };
         Ok(Self { place, file, path, header, position, pending: Vec::new(), count: 0, buffer: Vec::new() })
     }

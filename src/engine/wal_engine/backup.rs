@@ -27,7 +27,7 @@ use crate::storage::fs::Fs;
 use crate::storage::manifest::Manifest;
 use crate::storage::origin::Origin;
 use crate::storage::wal::segment::{self, Link, SegmentHeader};
-use crate::storage::{Life, Place};
+use crate::storage::{FORMAT, Life, Place};
 use crate::types::{FileId, Lsn};
 
 /// What a backup's own tables are numbered from, counted from the next table of its source.
@@ -250,6 +250,7 @@ fn build(
     supply.put_into(&mut manifest, place, first, report)?;
     (manifest.flushed, manifest.bulk) = (supply.lsn(), supply.lsn());
     let header = SegmentHeader {
+        format: FORMAT,
         life: first,
         capacity: Pace::USUAL.first_segment,
         first_lsn: supply.lsn().next(),

@@ -27,7 +27,7 @@ use crate::storage::manifest::{self, Manifest};
 use crate::storage::wal::reader::SegmentReader;
 use crate::storage::wal::record;
 use crate::storage::wal::segment::{self, Link, SegmentHeader};
-use crate::storage::{Life, Place};
+use crate::storage::{FORMAT, Life, Place};
 use crate::types::{FileId, Lsn};
 
 pub(crate) const TURNSTILE: &str = "TURN";
@@ -246,6 +246,7 @@ pub(super) fn create_locks(fs: &dyn Fs, dir: &Path) -> Result<()> {
 fn build(fs: &dyn Fs, dir: &Path, options: &Options) -> Result<Manifest> {
     create_locks(fs, dir)?;
     let header = SegmentHeader {
+        format: FORMAT,
         life: Life { id: FileId(1), salt: random_u64() },
         capacity: options.pace.first_segment,
         first_lsn: Lsn(1),
@@ -288,6 +289,7 @@ impl<M: Memory> WalEngine<M> {
             Growth::Small => first_segment,
         };
         let mut header = SegmentHeader {
+            format: FORMAT,
             life: Life { id: segment.life().id.next(), salt: random_u64() },
             capacity: least.max(usual),
             first_lsn: Lsn(segment.position().lsn.next().0 + left_out),

@@ -62,6 +62,8 @@ pub(crate) struct Link {
 /// A segment's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
+    /// The format of who made the file.
+    pub format: u32,
     pub life: Life,
     pub capacity: u64,
     pub first_lsn: Lsn,
@@ -73,7 +75,7 @@ impl SegmentHeader {
     pub(crate) fn encode(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         put(&mut bytes, 0, MAGIC);
-        put(&mut bytes, VERSION, &FORMAT.to_le_bytes());
+        put(&mut bytes, VERSION, &self.format.to_le_bytes());
         put(&mut bytes, ID, &self.life.id.0.to_le_bytes());
         put(&mut bytes, SALT, &self.life.salt.to_le_bytes());
         put(&mut bytes, CAPACITY, &self.capacity.to_le_bytes());
@@ -96,6 +98,7 @@ impl SegmentHeader {
             return None;
         }
         Some(Self {
+            format: u32_at(bytes, VERSION)?,
             life: Life { id: FileId(u64_at(bytes, ID)?), salt: u64_at(bytes, SALT)? },
             capacity: u64_at(bytes, CAPACITY)?,
             first_lsn: Lsn(u64_at(bytes, FIRST_LSN)?),
@@ -237,6 +240,7 @@ mod tests {
 
     fn header() -> SegmentHeader {
         SegmentHeader {
+            format: FORMAT,
             life: Life { id: FileId(3), salt: 77 },
             capacity: 4096,
             first_lsn: Lsn(12),
@@ -247,6 +251,18 @@ mod tests {
     #[test]
     fn a_header_reads_back_as_it_was_written() {
         assert_eq!(SegmentHeader::decode(&header().encode()), Some(header()));
+    }
+
+    /// The records of a segment that an older kvdb made link to the header as that made it.
+    #[test]
+    fn a_header_of_the_first_format_links_as_it_did() {
+        let mut bytes = SegmentHeader { capacity: 0, ..header() }.encode();
+        put(&mut bytes, VERSION, &1_u32.to_le_bytes());
+        let link = checksum(&bytes);
+        put(&mut bytes, CRC, &link.to_le_bytes());
+        let first = SegmentHeader::decode(&bytes).unwrap();
+        assert_eq!((first.format, first.link()), (1, link));
+        assert_ne!(header().link(), link);
     }
 
     #[test]
