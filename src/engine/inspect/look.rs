@@ -115,6 +115,7 @@ impl Look {
         let mut faults = Vec::new();
         for (age, run) in manifest.runs.iter().enumerate() {
             for listed in run {
+                sink.check(0)?;
                 match open_table(place, listed, age, mends) {
                     Ok(table) => tables.push(table),
                     Err(Error::Corruption { file, offset, what }) => {
@@ -148,6 +149,7 @@ impl Look {
     fn without_manifest(place: &Place, mends: bool, sink: &mut dyn Sink) -> Result<Self> {
         let mut tables = Vec::new();
         for id in ids(place, "sst")? {
+            sink.check(0)?;
             match open_unlisted(place, id, mends) {
                 Ok(table) => tables.push(table),
                 Err(Error::Corruption { file, offset, .. }) => {
