@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::types::{Key, Lsn, MAX_KEY_LEN, MAX_VALUE_LEN, TooLate};
 
 pub use fault::Fault;
-pub(crate) use fault::keys_text;
+pub(crate) use fault::{key_text, keys_text};
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;

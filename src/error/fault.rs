@@ -41,7 +41,7 @@ impl Fault {
     }
 }
 
-/// One line: file, place, what is wrong, which keys and batches it concerns. Keys are written as Rust writes byte strings.
+/// One line: file, place, what is wrong, which keys and batches it concerns.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at offset {}", self.file.display(), self.offset)?;
@@ -50,7 +50,7 @@ impl fmt::Display for Fault {
         }
         write!(f, ": {}", self.what)?;
         if let Some(keys) = &self.keys {
-            write!(f, "; {}", keys_text(keys, &|key| format!("b\"{}\"", key.escape_ascii())))?;
+            write!(f, "; {}", keys_text(keys, &key_text))?;
         }
         match self.lsns {
             Some((first, last)) if first == last => write!(f, "; LSN {first}"),
@@ -58,6 +58,12 @@ impl fmt::Display for Fault {
             None => Ok(()),
         }
     }
+}
+
+/// A key as the language reads it, in ASCII.
+pub(crate) fn key_text(key: &[u8]) -> String {
+    // Rust escapes single quotes as well.
+    format!("\"{}\"", key.escape_ascii().to_string().replace("\\'", "'"))
 }
 
 /// A range of keys in words, each key as `show` writes it.
@@ -90,11 +96,11 @@ mod tests {
     #[test]
     fn a_fault_is_one_line_that_says_where_and_what_it_concerns() {
         let fault = Fault::new("db/000001.sst".into(), 4096, "a checksum does not match");
-        let keys = KeyRange { start: Bound::Excluded("a\n".into()), end: Bound::Included("c".into()) };
+        let keys = KeyRange { start: Bound::Excluded("a\n".into()), end: Bound::Included("it's".into()) };
         let text = Fault { len: 10, ..fault.clone() }.of_keys(keys).to_string();
         assert_eq!(
             text,
-            r#"db/000001.sst at offset 4096, 10 bytes: a checksum does not match; keys behind b"a\n" to b"c""#
+            r#"db/000001.sst at offset 4096, 10 bytes: a checksum does not match; keys behind "a\n" to "it's""#
         );
         let text = |first, last| fault.clone().of_lsns(Lsn(first), Lsn(last)).to_string();
         assert!(text(3, 3).ends_with("; LSN 3") && text(3, 5).ends_with("; LSNs 3 to 5"));

@@ -18,7 +18,7 @@ use super::record::{self, Content, MAX_HEADER_LEN, Record};
 use super::salvage::Salvage;
 use super::verify::{self, Flaw, Inspection};
 use super::{Checked, Damage, TableMeta, file_name, partition_point};
-use crate::error::{Error, Result, keys_text};
+use crate::error::{Error, Result, key_text, keys_text};
 use crate::storage::FORMAT;
 use crate::storage::fs::{Fs, Mapping, OpenMode};
 use crate::types::{Direction, FileId, Key, KeyRange, Lsn, Timestamp};
@@ -394,7 +394,7 @@ impl Table {
 
 fn show(key: &[u8]) -> String {
     let more = if key.len() > SHOWN_KEY_LEN { "…" } else { "" };
-    format!("b\"{}\"{more}", key[..key.len().min(SHOWN_KEY_LEN)].escape_ascii())
+    format!("{}{more}", key_text(&key[..key.len().min(SHOWN_KEY_LEN)]))
 }
 
 #[inline]

@@ -110,7 +110,7 @@ fn damage_is_reported_with_what_it_concerns() {
     let text = |table: &Table| table.verify().unwrap_err().to_string();
 
     let records = damaged(layout.data_end / 2);
-    assert!(text(&records).contains("in records or values; keys behind b\"key "), "{}", text(&records));
+    assert!(text(&records).contains("in records or values; keys behind \"key "), "{}", text(&records));
     assert!(get(&records, b"key 0000").is_ok() && get(&records, b"key 3999").is_ok(), "far from the damage");
 
     let buckets = damaged(layout.hash.start + 9000);
