@@ -2,9 +2,9 @@
 //!
 //! A [`Target`] takes any bytes and returns, or panics where a promise is broken. Its input is what is on disk, or on a line;
 //! where checksums would keep every change out, the target mends them first, so that what lies behind them is reached. Every target
-//! has a few inputs that are right to begin with. What fuzzing has found to lead somewhere new is kept in `fuzz/corpus`.
+//! has a few inputs that are right to begin with. What fuzzing has found to lead somewhere new is kept in `tests/fuzz/corpus`.
 //!
-//! This module is only there in tests and under `--cfg fuzzing`, where `fuzz/run TARGET [SECONDS]` has libFuzzer follow the
+//! This module is only there in tests and under `--cfg fuzzing`, where `tests/fuzz/run TARGET [SECONDS]` has libFuzzer follow the
 //! coverage. `cargo test` runs every input that is kept, and a bounded number of random changes to them.
 
 /// One thing to fuzz.

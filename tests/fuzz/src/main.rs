@@ -1,4 +1,4 @@
-//! libFuzzer over one of kvdb's targets, which the environment names: see `fuzz/run`.
+//! libFuzzer over one of kvdb's targets, which the environment names: see `tests/fuzz/run`.
 
 #![no_main]
 
