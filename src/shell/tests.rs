@@ -1,3 +1,4 @@
 //! The whole shell, on a disk of memory.
 
+pub(super) mod captured;
 mod faults;

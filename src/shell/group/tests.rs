@@ -1,16 +1,15 @@
 //! Groups over an engine whose commits fail or are counted.
 
-use std::cell::RefCell;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::super::connection::Connection;
 use super::super::exit::Exit;
 use super::super::interrupt::Interrupt;
-use super::super::session::{Session, Stream, Streams, Way};
+use super::super::session::{Session, Streams, Way};
+use super::super::tests::captured::Captured;
 use super::*;
 use crate::config::Settings;
 use crate::db::Db;
@@ -100,21 +99,6 @@ fn disk_full() -> Error {
     Error::Io { action: "write", path: "log".into(), source: io::ErrorKind::StorageFull.into() }
 }
 
-/// A stream that can be looked at.
-#[derive(Clone, Default)]
-struct Captured(Rc<RefCell<Vec<u8>>>);
-
-impl Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 struct Outcome {
     out: String,
     err: String,
@@ -127,21 +111,13 @@ fn run(script: &str, failures: usize, sync: SyncMode) -> Outcome {
     settings.sync = sync;
     let engine = Arc::new(FailingEngine { failures_left: failures.into(), commits: 0.into() });
     let (stdout, stderr) = (Captured::default(), Captured::default());
-    let stream = |to: &Captured| Stream {
-        sink: Box::new(to.clone()),
-        width: None,
-        height: None,
-        colour: false,
-        unicode: false,
-    };
-    let streams = Streams { output: stream(&stdout), errors: stream(&stderr) };
+    let streams = Streams { output: stdout.stream(), errors: stderr.stream() };
     let interrupt = Interrupt::for_prompt().unwrap();
     let mut session = Session::new(settings, Way::Script, streams, interrupt);
     session.connection = Connection::to(Db::from_engine(Arc::clone(&engine) as Arc<dyn Engine>));
     session.run_text("s", script.as_bytes().to_vec());
     let exit = session.finish();
-    let text = |captured: &Captured| String::from_utf8(captured.0.borrow().clone()).unwrap();
-    Outcome { out: text(&stdout), err: text(&stderr), exit, commits: engine.commits.load(Ordering::Relaxed) }
+    Outcome { out: stdout.text(), err: stderr.text(), exit, commits: engine.commits.load(Ordering::Relaxed) }
 }
 
 #[test]

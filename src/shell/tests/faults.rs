@@ -10,18 +10,16 @@
 //! The short form makes every third call fail, in one way. `KVDB_SEEDS=1 cargo test --release --lib shell::tests` makes every
 //! call fail in every way, and for good.
 
-use std::cell::RefCell;
-use std::io::{self, Write};
 use std::path::Path;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use super::super::command::Bail;
 use super::super::connection::Connection;
 use super::super::exit::Exit;
 use super::super::interrupt::Interrupt;
-use super::super::session::{Session, Stream, Streams, Way};
+use super::super::session::{Session, Streams, Way};
 use super::super::table;
+use super::captured::Captured;
 use crate::config::Settings;
 use crate::db::Db;
 use crate::engine::open_on;
@@ -125,31 +123,6 @@ fn files() -> tempfile::TempDir {
     std::fs::write(dir.path().join("rows.csv"), "key,value\nimported,1\nk00,2\n").unwrap();
     std::fs::write(dir.path().join("script.kv"), "set k00 read\nget k00\ncount\n").unwrap();
     dir
-}
-
-/// A stream that can be looked at.
-#[derive(Clone, Default)]
-struct Captured(Rc<RefCell<Vec<u8>>>);
-
-impl Captured {
-    fn stream(&self) -> Stream {
-        Stream { sink: Box::new(self.clone()), width: None, height: None, colour: false, unicode: false }
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.borrow()).into_owned()
-    }
-}
-
-impl Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// What came of a run of the shell.
