@@ -4,10 +4,12 @@
 //! only truth; a handle learns of another's commits by reading them there.
 //!
 //! ```text
-//!  write   TURN, LOCK exclusive ─ catch up ─ append in one write ─ sync ─ apply, leave a note ─ unlock ─ reply
+//!  write   (TURN ─) LOCK exclusive ─ catch up ─ append in one write ─ sync ─ apply, leave a note ─ unlock ─ reply
 //!  read    anything new behind my position? ── no, or it is my own ──► serve
-//!                       └─ yes: LOCK shared ─ catch up ─ unlock ─ serve
+//!                       └─ yes: (TURN ─) LOCK shared ─ catch up ─ unlock ─ serve
 //! ```
+//!
+//! `TURN` is for queueing: it is passed by where a note says that nobody waits for `LOCK`, but only so often in a row.
 //!
 //! Invariants:
 //!

@@ -2,7 +2,7 @@
 //!
 //! | file    | held                                                                                   |
 //! |---------|----------------------------------------------------------------------------------------|
-//! | `TURN`  | exclusive, while waiting for `LOCK`: a turnstile that keeps a tight loop from starving others. Who is told that nobody waits passes it by |
+//! | `TURN`  | exclusive, while waiting for `LOCK`: a turnstile that keeps a tight loop from starving others; passed by where nobody waits |
 //! | `LOCK`  | exclusive to commit, shared to catch up; for one command, never while idle             |
 //! | `MAINT` | exclusive, by the one process that shortens the log                                    |
 //! | `MERGE` | exclusive, by the one process that merges runs                                         |

@@ -40,16 +40,15 @@ use std::io;
 use std::path::Path;
 
 use super::codec::{crc32, flipped_bit, put, u16_at, u32_at, u64_at};
-use super::fs::{Fs, OpenMode, read_full_at, remove_if_present, write_all_at};
+use super::fs::{Fs, OpenMode, read_full_at};
 use super::totals::Totals;
-use super::{Expiries, FORMAT, Life, RunTable, TableMeta};
+use super::{Expiries, FORMAT, Life, RunTable, TableMeta, replace_file};
 use crate::error::{Error, Result};
 use crate::types::{EngineKind, FileId, Key, Lsn, Timestamp};
 
 /// Its name in the database directory.
 pub(crate) const NAME: &str = "MANIFEST";
 
-const TEMPORARY: &str = "MANIFEST.new";
 const MAGIC: &[u8; 8] = b"kvdbman\n";
 const VERSION: usize = MAGIC.len();
 const CRC: usize = VERSION + 4;
@@ -247,24 +246,11 @@ impl Manifest {
     /// # Errors
     /// I/O.
     pub(crate) fn install(&self, fs: &dyn Fs, dir: &Path) -> Result<()> {
-        let (temporary, path) = (dir.join(TEMPORARY), dir.join(NAME));
-        self.write(fs, &temporary)?;
-        fs.rename(&temporary, &path).map_err(|error| Error::io("rename", &temporary, error))?;
-        fs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))
-    }
-
-    fn write(&self, fs: &dyn Fs, path: &Path) -> Result<()> {
-        let write = || {
-            let bytes = self.encode();
-            if bytes.len() as u64 > MAX_LEN {
-                return Err(io::ErrorKind::FileTooLarge.into());
-            }
-            remove_if_present(fs, path)?;
-            let file = fs.open(path, OpenMode::CreateNew)?;
-            write_all_at(&*file, &bytes, 0)?;
-            file.sync_data()
-        };
-        write().map_err(|error| Error::io("write", path, error))
+        let bytes = self.encode();
+        if bytes.len() as u64 > MAX_LEN {
+            return Err(Error::io("write", &dir.join(NAME), io::ErrorKind::FileTooLarge.into()));
+        }
+        replace_file(fs, dir, NAME, &bytes)
     }
 }
 

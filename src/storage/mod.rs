@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::types::{FileId, Key, Lsn, Timestamp};
-use fs::{File, Fs, OpenMode};
+use fs::{File, Fs, OpenMode, remove_if_present, write_all_at};
 
 /// Newest format of the files in a database directory that this build reads, and the one that it writes.
 ///
@@ -155,6 +155,24 @@ impl RunTable {
 pub(crate) struct Place {
     pub fs: Arc<dyn Fs>,
     pub dir: PathBuf,
+}
+
+/// Puts a file of these bytes in the place of the file `name` of a directory, durably: it is written and synced beside it, renamed
+/// over it, and the directory synced. After an error the old file or the new one is there.
+///
+/// # Errors
+/// I/O.
+fn replace_file(fs: &dyn Fs, dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let temporary = dir.join(format!("{name}.new"));
+    let write = || {
+        remove_if_present(fs, &temporary)?;
+        let file = fs.open(&temporary, OpenMode::CreateNew)?;
+        write_all_at(&*file, bytes, 0)?;
+        file.sync_data()
+    };
+    write().map_err(|error| Error::io("write", &temporary, error))?;
+    fs.rename(&temporary, &dir.join(name)).map_err(|error| Error::io("rename", &temporary, error))?;
+    fs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))
 }
 
 impl Place {

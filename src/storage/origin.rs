@@ -20,14 +20,14 @@ use std::io;
 use std::path::Path;
 
 use super::codec::{crc32, put, u32_at, u64_at};
-use super::fs::{Fs, OpenMode, read_full_at, remove_if_present, write_all_at};
+use super::fs::{Fs, OpenMode, read_full_at};
+use super::replace_file;
 use crate::error::{Error, Result};
 use crate::types::Lsn;
 
 /// Its name in the directory.
 pub(crate) const NAME: &str = "ORIGIN";
 
-const TEMPORARY: &str = "ORIGIN.new";
 const FORMAT: u32 = 1;
 const MAGIC: &[u8; 8] = b"kvdbori\n";
 const VERSION: usize = MAGIC.len();
@@ -97,16 +97,7 @@ impl Origin {
     /// # Errors
     /// I/O.
     pub(crate) fn install(&self, fs: &dyn Fs, dir: &Path) -> Result<()> {
-        let (temporary, path) = (dir.join(TEMPORARY), dir.join(NAME));
-        let write = || {
-            remove_if_present(fs, &temporary)?;
-            let file = fs.open(&temporary, OpenMode::CreateNew)?;
-            write_all_at(&*file, &self.encode(), 0)?;
-            file.sync_data()?;
-            fs.rename(&temporary, &path)?;
-            fs.sync_dir(dir)
-        };
-        write().map_err(|error| Error::io("write", &path, error))
+        replace_file(fs, dir, NAME, &self.encode())
     }
 }
 

@@ -14,6 +14,8 @@
 //!
 //! The merges of tiers bound how many runs a read looks at: a record takes part in one for each factor of [`FANOUT`] that
 //! lies between a flush and the oldest run. A merge that has begun is carried on first.
+//!
+//! While nobody writes, also runs of similar size are merged that are fewer than that, if it takes seconds at most.
 
 use crate::storage::manifest::Merging;
 
