@@ -43,6 +43,9 @@ const NEUTRAL: [&str; 2] = ["config.toml", "lost+found"];
 /// Between the name that is wanted and what makes the name of a directory unique that is built beside it.
 const ASIDE: &str = ".new-";
 
+/// How often a creator begins such a directory that others take for abandoned.
+const BEGINNINGS: usize = 100;
+
 /// How large the next segment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Growth {
@@ -127,6 +130,16 @@ impl<'a> Aside<'a> {
     /// # Errors
     /// I/O; `NotADatabase` when the directory above `wanted` does not exist.
     pub(super) fn create(fs: &'a dyn Fs, wanted: &Path) -> Result<Self> {
+        for _ in 0..BEGINNINGS {
+            if let Some(aside) = Self::begin(fs, wanted)? {
+                return Ok(aside);
+            }
+        }
+        Err(Error::io("create a database in", wanted, io::ErrorKind::ResourceBusy.into()))
+    }
+
+    /// `None` when somebody took the directory for abandoned, before it was locked.
+    fn begin(fs: &'a dyn Fs, wanted: &Path) -> Result<Option<Self>> {
         let mut name = wanted.file_name().unwrap_or_default().to_owned();
         name.push(format!("{ASIDE}{}-{:08x}", std::process::id(), random_u64() >> 32));
         let dir = parent(wanted).join(name);
@@ -138,10 +151,8 @@ impl<'a> Aside<'a> {
             made => made.map_err(|error| Error::io("create a database in", wanted, error))?,
         }
         let path = dir.join(LOCK);
-        let lock = fs.open(&path, OpenMode::CreateNew);
-        let locked = lock.and_then(|lock| lock.try_lock(LockKind::Exclusive).map(|_| lock));
-        match locked {
-            Ok(lock) => Ok(Self { fs, dir, _lock: lock }),
+        match create_locked(fs, &path) {
+            Ok(lock) => Ok(lock.map(|lock| Self { fs, dir, _lock: lock })),
             Err(error) => {
                 discard(fs, &dir);
                 Err(Error::io("create", &path, error))
@@ -155,6 +166,16 @@ impl<'a> Aside<'a> {
     /// I/O.
     pub(super) fn install(&self, wanted: &Path) -> Result<()> {
         self.fs.rename(&self.dir, wanted).map_err(|error| Error::io("create", wanted, error))
+    }
+}
+
+/// A new file that is locked; `None` when another process locked it first, which then removes it before it lets go.
+fn create_locked(fs: &dyn Fs, path: &Path) -> io::Result<Option<Arc<dyn File>>> {
+    let lock = fs.open(path, OpenMode::CreateNew)?;
+    let is_ours = lock.try_lock(LockKind::Exclusive)?;
+    match fs.open(path, OpenMode::Read) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        found => Ok(found.ok().filter(|_| is_ours).map(|_| lock)),
     }
 }
 
@@ -183,8 +204,9 @@ fn is_aside(name: &Path, wanted: &OsStr) -> bool {
 
 fn remove_if_abandoned(fs: &dyn Fs, aside: &Path) {
     let was_used = fs.open(&aside.join(NOTES), OpenMode::Read).is_ok();
-    let is_free = |lock: io::Result<Arc<dyn File>>| lock.and_then(|lock| lock.try_lock(LockKind::Exclusive));
-    if !was_used && is_free(fs.open(&aside.join(LOCK), OpenMode::Read)).unwrap_or(false) {
+    let Ok(lock) = fs.open(&aside.join(LOCK), OpenMode::Read) else { return };
+    if !was_used && lock.try_lock(LockKind::Exclusive).unwrap_or(false) {
+        // Under the lock: its maker may be about to take it.
         discard(fs, aside);
     }
 }

@@ -1,6 +1,8 @@
 //! Databases come into being whole, once, where nothing else is; and what a crash leaves of one that did not is cleared away.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 
 use super::{open, open_as, report, try_open};
 use crate::engine::tests::DIR;
@@ -136,4 +138,55 @@ fn a_directory_that_is_being_built_is_not_taken_for_abandoned() {
     let there = |dir: &Path| disk.list(dir).is_ok();
     assert!(!there(&abandoned));
     assert!(others.iter().all(|dir| there(dir)) && there(&used) && there(&building));
+}
+
+/// One creator stops before its call `first` until the other one came to its call `second`; that goes on when the first is done.
+/// Returns whether both came so far.
+fn race(first: u64, second: u64) -> bool {
+    let disk = SimFs::new();
+    let (process, other) = (disk.process(), disk.process());
+    let (ids, counts) = ([process.id(), other.id()], [AtomicU64::new(0), AtomicU64::new(0)]);
+    let (go, gone) = mpsc::channel();
+    let (stop, stopped) = mpsc::channel();
+    let (resume, resumed) = mpsc::channel();
+    let done = stop.clone();
+    let [stopped, resumed] = [stopped, resumed].map(Mutex::new);
+    disk.set_observer_of_all(Arc::new(move |call, _| {
+        let Some(creator) = ids.iter().position(|id| *id == call.process) else { return };
+        let count = counts[creator].fetch_add(1, Ordering::Relaxed) + 1;
+        if creator == 0 && count == first {
+            go.send(()).unwrap();
+            stopped.lock().unwrap().recv().unwrap();
+        } else if creator == 1 && count == second {
+            stop.send(()).unwrap();
+            resumed.lock().unwrap().recv().unwrap();
+        }
+    }));
+    let place = format!("call {first} of one and {second} of the other");
+    std::thread::scope(|scope| {
+        let racing = scope.spawn(move || {
+            gone.recv().ok()?;
+            let db = open_as(&other, &Options::new());
+            done.send(()).ok();
+            Some(db)
+        });
+        let db = open_as(&process, &Options::new());
+        disk.set_observer_of_all(Arc::new(|_, _| ()));
+        let raced = resume.send(()).is_ok();
+        let other = racing.join().unwrap();
+        for (db, key) in [(Some(db), "own"), (other, "other")] {
+            let Some(db) = db else { return false };
+            db.and_then(|db| db.set(key, "v")).unwrap_or_else(|error| panic!("{place}: {error}"));
+        }
+        assert_eq!(open(&disk).stats().unwrap().keys, 2, "{place}");
+        raced
+    })
+}
+
+#[test]
+fn one_who_clears_up_leaves_alone_what_another_just_begins() {
+    let raced = (1..=12).flat_map(|first| (1..=20).map(move |second| race(first, second)));
+    let raced = raced.filter(|raced| *raced).count();
+    report("creation", &format!("{raced} races between a creator and one that clears up"));
+    assert!(raced > 100, "{raced}");
 }
