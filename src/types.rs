@@ -27,7 +27,7 @@ pub const MAX_VALUE_LEN: usize = 512 << 20;
 macro_rules! byte_string {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<[u8]>);
 
         impl Deref for $name {

@@ -473,3 +473,22 @@ fn keys_are_listed_and_counted_without_reading_values() {
     sandbox.run(&["--mode", "csv", "scan", "--keys", "--reverse"]).expect("key\nb\na\n", 0);
     sandbox.run(&["--mode", "script", "keys"]).complains("corruption");
 }
+
+#[test]
+fn each_level_is_told_with_its_keys() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["levels"]).expect("", 3);
+    sandbox.run(&["set", "a b", "1"]).expect("OK\n", 0);
+    sandbox.run(&["set", "z", "2"]).expect("OK\n", 0);
+    let in_memory = "memtable_keys   2\nmemtable_bytes  6\nruns            0\ntables          0\n";
+    sandbox.run(&["levels"]).expect(in_memory, 0).quiet();
+    assert_eq!(sandbox.run(&["compact"]).code, Some(0));
+    let levels = sandbox.run(&["levels"]);
+    assert!(levels.text().ends_with(" first=\"a b\" last=\"z\"\n"), "{}", levels.text());
+    let levels = sandbox.run(&["--json", "levels"]).out;
+    let levels: serde_json::Value = serde_json::from_slice(&levels).unwrap();
+    assert_eq!(
+        (&levels["levels"][0]["first_key"], &levels["levels"][0]["entries"]),
+        (&serde_json::json!("a b"), &serde_json::json!(2))
+    );
+}

@@ -1,7 +1,7 @@
 //! Figures about a database and the handle that was asked: what `.stats` shows.
 
 pub use crate::storage::totals::Rewrite;
-use crate::types::{EngineKind, Lsn};
+use crate::types::{EngineKind, Key, Lsn};
 
 /// Figures about a database and the handle that was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub struct Stats {
 }
 
 /// A sorted run of tables that share no key.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Level {
     /// Its tables.
     pub tables: u64,
@@ -75,6 +75,10 @@ pub struct Level {
     pub tombstones: u64,
     /// Bytes of its files.
     pub bytes: u64,
+    /// None of its keys is smaller; mostly it is the first.
+    pub first_key: Key,
+    /// Its last key.
+    pub last_key: Key,
 }
 
 impl Stats {

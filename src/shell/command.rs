@@ -110,6 +110,8 @@ pub enum Command {
     },
     /// `.stats`.
     Stats,
+    /// `.levels`.
+    Levels,
     /// `.prefixes [P]`: what is there, by what keys begin with.
     Prefixes {
         /// Where to look.

@@ -1,6 +1,6 @@
-//! `.stats`, `.compact` and `.backup`: figures about the database, for people and for scripts.
+//! `.stats`, `.levels`, `.compact` and `.backup`: figures about the database, for people and for scripts.
 //!
-//! | output | `.stats` | `.compact`, `.backup` |
+//! | output | `.stats`, `.levels` | `.compact`, `.backup` |
 //! |---|---|---|
 //! | a terminal | a page with a picture of the levels: [`page`], [`levels`] | what was saved or brought, in one line |
 //! | no terminal, or mode `script` | `name  figure`, one a line; a level is one line too | `name  figure` |
@@ -18,9 +18,10 @@ use serde_json::{Value, json};
 
 use super::command::OutputMode;
 use super::failure::Failure;
-use super::literal::harmless;
+use super::literal::{harmless, literal};
 use super::look::Look;
 use super::progress::Meter;
+use super::render::json_field;
 use super::session::Session;
 use super::units;
 use crate::db::Db;
@@ -35,6 +36,18 @@ impl Session {
             self.renderer.text(&mut self.output.buffer, &page);
         } else {
             let rows = rows(&stats, &directory, self.speaks_json());
+            self.renderer.figures(&mut self.output.buffer, &rows);
+        }
+        Ok(())
+    }
+
+    pub(super) fn levels(&mut self) -> Result<(), Failure> {
+        let stats = self.connection.reader()?.stats()?;
+        if let Some(columns) = self.columns_for_people() {
+            let page = levels::page(&stats, Look { columns: Some(columns), ..self.look });
+            self.renderer.text(&mut self.output.buffer, &page);
+        } else {
+            let rows = level_rows(&stats, self.speaks_json());
             self.renderer.figures(&mut self.output.buffer, &rows);
         }
         Ok(())
@@ -148,31 +161,56 @@ fn rows(stats: &Stats, directory: &str, nested: bool) -> Vec<(String, Value)> {
     add("keys_counted", stats.is_exact.into());
     add("live_bytes", stats.live_bytes.into());
     add("lsn", stats.lsn.0.into());
-    add("memtable_keys", stats.memtable_keys.into());
-    add("memtable_bytes", stats.memtable_bytes.into());
+    add_all(&mut add, &in_memory(stats));
     add("log_files", stats.log_files.into());
     add("log_bytes", stats.log_bytes.into());
-    add("runs", stats.runs.into());
-    add("tables", stats.tables.into());
-    if nested {
-        add("levels", stats.levels.iter().map(level_object).collect());
-    } else {
-        for (index, level) in stats.levels.iter().enumerate() {
-            add(&format!("level_{index}"), level_text(level).into());
-        }
-    }
+    add_all(&mut add, &in_tables(stats));
+    add_levels(&mut add, &stats.levels, nested, (level_object, level_text));
     add("disk_bytes", stats.disk_bytes.into());
     add("space_amplification", ratio(stats.space_amplification()));
     add("write_amplification", ratio(stats.write_amplification()));
-    for (name, count) in written(stats) {
-        add(name, count.into());
-    }
+    add_all(&mut add, &written(stats));
     add_rewrite(&mut add, "last_flush", stats.last_flush);
     add_rewrite(&mut add, "last_compaction", stats.last_compaction);
-    for (name, count) in by_this_handle(stats) {
-        add(name, count.into());
-    }
+    add_all(&mut add, &by_this_handle(stats));
     rows
+}
+
+/// What `.levels` tells of it, under the same names.
+fn level_rows(stats: &Stats, nested: bool) -> Vec<(String, Value)> {
+    let mut rows = Vec::new();
+    let mut add = |name: &str, value: Value| rows.push((name.to_owned(), value));
+    add_all(&mut add, &in_memory(stats));
+    add_all(&mut add, &in_tables(stats));
+    add_levels(&mut add, &stats.levels, nested, (level_object_with_keys, level_text_with_keys));
+    rows
+}
+
+/// How a level is written in JSON and on a line.
+type LevelForms = (fn(&Level) -> Value, fn(&Level) -> String);
+
+fn add_levels(add: &mut dyn FnMut(&str, Value), levels: &[Level], nested: bool, (object, text): LevelForms) {
+    if nested {
+        add("levels", levels.iter().map(object).collect());
+    } else {
+        for (index, level) in levels.iter().enumerate() {
+            add(&format!("level_{index}"), text(level).into());
+        }
+    }
+}
+
+fn add_all(add: &mut dyn FnMut(&str, Value), counts: &[(&str, u64)]) {
+    for (name, count) in counts {
+        add(name, (*count).into());
+    }
+}
+
+const fn in_memory(stats: &Stats) -> [(&'static str, u64); 2] {
+    [("memtable_keys", stats.memtable_keys), ("memtable_bytes", stats.memtable_bytes)]
+}
+
+const fn in_tables(stats: &Stats) -> [(&'static str, u64); 2] {
+    [("runs", stats.runs), ("tables", stats.tables)]
 }
 
 const fn written(stats: &Stats) -> [(&'static str, u64); 5] {
@@ -207,13 +245,27 @@ fn add_rewrite(add: &mut dyn FnMut(&str, Value), name: &str, rewrite: Option<Rew
 }
 
 fn level_object(level: &Level) -> Value {
-    let Level { tables, entries, tombstones, bytes } = level;
+    let Level { tables, entries, tombstones, bytes, .. } = level;
     json!({ "tables": tables, "entries": entries, "tombstones": tombstones, "bytes": bytes })
 }
 
 fn level_text(level: &Level) -> String {
-    let Level { tables, entries, tombstones, bytes } = level;
+    let Level { tables, entries, tombstones, bytes, .. } = level;
     format!("tables={tables} entries={entries} tombstones={tombstones} bytes={bytes}")
+}
+
+fn level_object_with_keys(level: &Level) -> Value {
+    let mut object = level_object(level);
+    for (name, key) in [("first_key", &level.first_key), ("last_key", &level.last_key)] {
+        let (name, key) = json_field(name, key);
+        object[name] = key;
+    }
+    object
+}
+
+fn level_text_with_keys(level: &Level) -> String {
+    let [first, last] = [&level.first_key, &level.last_key].map(|key| literal(key));
+    format!("{} first={first} last={last}", level_text(level))
 }
 
 /// To three places; `null` where nothing is divided.
@@ -256,7 +308,7 @@ mod tests {
 
     #[test]
     fn levels_are_nested_or_a_row_each() {
-        let level = Level { tables: 2, entries: 30, tombstones: 4, bytes: 5_000 };
+        let level = Level { tables: 2, entries: 30, tombstones: 4, bytes: 5_000, ..Level::default() };
         let stats = Stats { runs: 1, levels: vec![level], ..Stats::default() };
         let find = |nested, name: &str| {
             let rows = rows(&stats, "/db", nested);
@@ -271,6 +323,20 @@ mod tests {
             assert_eq!(find(nested, "write_amplification"), Some(Value::Null));
             assert_eq!(find(nested, "last_flush_unix_ms"), Some(Value::Null));
         }
+    }
+
+    #[test]
+    fn keys_of_levels_are_literals_on_lines_and_exact_in_json() {
+        let [first_key, last_key] = ["a b".into(), b"\xff".into()];
+        let level = Level { tables: 1, entries: 2, tombstones: 0, bytes: 9, first_key, last_key };
+        let stats = Stats { memtable_keys: 7, runs: 1, tables: 1, levels: vec![level], ..Stats::default() };
+        let lines = level_rows(&stats, false);
+        let names: Vec<&str> = lines.iter().map(|row| &*row.0).collect();
+        assert_eq!(names, ["memtable_keys", "memtable_bytes", "runs", "tables", "level_0"]);
+        let text = r#"tables=1 entries=2 tombstones=0 bytes=9 first="a b" last="\xff""#;
+        assert_eq!(lines[4].1, text);
+        let objects = &level_rows(&stats, true)[4].1;
+        assert_eq!((&objects[0]["first_key"], &objects[0]["last_key_b64"]), (&json!("a b"), &json!("/w==")));
     }
 
     #[test]

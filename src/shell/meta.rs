@@ -32,6 +32,7 @@ impl Session {
             Command::Tutorial => self.tutorial()?,
             Command::Show => self.show(),
             Command::Stats => self.stats()?,
+            Command::Levels => self.levels()?,
             Command::Prefixes { overview } => self.prefixes(&overview)?,
             Command::Compact => self.compact()?,
             Command::Backup { dir } => self.backup(&dir)?,

@@ -39,6 +39,7 @@ pub enum Verb {
     Rollback,
     Undo,
     Stats,
+    Levels,
     Prefixes,
     Compact,
     Backup,

@@ -15,6 +15,8 @@ fn level(run: &Run) -> Level {
         entries: run.entries(),
         tombstones: sum(|table| table.listed().share(table.listed().table.tombstones)),
         bytes: run.bytes(),
+        first_key: run.smallest().cloned().unwrap_or_default(),
+        last_key: run.largest().cloned().unwrap_or_default(),
     }
 }
 

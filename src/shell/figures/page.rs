@@ -152,7 +152,13 @@ mod tests {
             log_bytes: 1_500_000,
             runs: 1,
             tables: 2,
-            levels: vec![Level { tables: 2, entries: 1_062_956, tombstones: 5, bytes: 145_000_000 }],
+            levels: vec![Level {
+                tables: 2,
+                entries: 1_062_956,
+                tombstones: 5,
+                bytes: 145_000_000,
+                ..Level::default()
+            }],
             disk_bytes: 180_355_072,
             user_bytes: 161_480_704,
             log_bytes_written: 190_000_000,

@@ -60,6 +60,7 @@ impl Call<'_, '_> {
                 Command::Undo { count: self.args.first().map_or(Ok(1), |token| number(token, 0, u64::MAX))? }
             }
             Verb::Stats => Command::Stats,
+            Verb::Levels => Command::Levels,
             Verb::Prefixes => Command::Prefixes { overview: self.overview()? },
             Verb::Compact => Command::Compact,
             Verb::Backup => Command::Backup { dir: path(&self.args[0])? },

@@ -69,6 +69,18 @@ pub(super) const SPECS: &[Spec] = &[
         ..PLAIN
     },
     Spec {
+        verb: Verb::Levels,
+        name: ".levels",
+        group: Group::Database,
+        summary: "show the levels and which keys each holds",
+        details: "Shows what is in memory and each sorted run of tables below it, newest first, which is the order in which a read \
+                  looks at them: tables, records, bytes, and the first and the last key. On a terminal it is a picture with \
+                  bars. The engine simple has no levels.",
+        reply: "a level a line, named as in Figures; on a terminal a page",
+        examples: &[Example { line: ".levels", output: "" }],
+        ..PLAIN
+    },
+    Spec {
         verb: Verb::Prefixes,
         name: ".prefixes",
         group: Group::Database,

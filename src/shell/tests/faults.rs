@@ -73,6 +73,7 @@ const SCRIPTS: &[Script] = &[
     script(&["begin", "get k00", "set k00 mine", "delete k01", "scan k0", "commit", "get k00"]),
     script(&["begin", "set k00 mine", "rollback", "get k00"]),
     unsteady(&[".stats"]),
+    script(&[".levels"]),
     unsteady(&[".compact", "set after 1"]),
     unsteady(&[".backup /copy", "set k00 new", ".backup /copy"]),
     script(&[".dump", ".dump @/out.kv"]),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::Stats;
 use crate::storage::fs::sim::{Call, Op};
-use crate::types::EngineKind;
+use crate::types::{EngineKind, Key};
 
 /// Few enough for the first segment of a log, so that nothing is flushed before it is asked for.
 const KEYS: u64 = 50;
@@ -72,7 +72,9 @@ fn levels_and_memory_hold_every_key() {
         );
         return;
     }
-    let [level] = on_disk.levels[..] else { panic!("{on_disk:?}") };
+    let [level] = &on_disk.levels[..] else { panic!("{on_disk:?}") };
+    let [first, last] = [1, KEYS - 1].map(|key| Key::from(key.to_be_bytes().to_vec()));
+    assert_eq!((&level.first_key, &level.last_key), (&first, &last), "the first of all was deleted");
     assert_eq!((level.entries, level.tombstones, level.bytes), (KEYS - 1, 0, table_bytes(&disk)));
     assert_eq!((on_disk.memtable_keys, on_disk.memtable_bytes), (0, 0));
     assert_eq!((on_disk.open_tables, on_disk.mapped_bytes), (0, 0));
