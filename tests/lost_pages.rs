@@ -140,6 +140,35 @@ fn a_log_that_is_cut_while_it_is_open_is_an_error() {
     }
 }
 
+/// Two handles leave notes in memory that they share. Nothing depends on what becomes of it.
+#[test]
+fn notes_that_are_cut_or_removed_while_they_are_in_use_are_missed_by_nobody() {
+    let sandbox = Sandbox::new();
+    let dir = sandbox.file("db");
+    let (one, other) = (Db::open(&dir).unwrap(), Db::open(&dir).unwrap());
+    let mut written = 0;
+    let mut write_and_read = || {
+        for db in [&one, &other].into_iter().cycle().take(40) {
+            db.set(key(written), value(written)).unwrap();
+            written += 1;
+            for reader in [&one, &other] {
+                assert_eq!(reader.get(key(written - 1)).unwrap().unwrap(), value(written - 1).as_bytes());
+            }
+        }
+    };
+    let notes = dir.join("SHM");
+    write_and_read();
+    assert!(fs::metadata(&notes).unwrap().len() >= 256);
+    for len in [200, 100, 0] {
+        cut(&notes, len);
+        write_and_read();
+    }
+    fs::remove_file(&notes).unwrap();
+    write_and_read();
+    drop((one, other));
+    assert_eq!(Db::open(&dir).unwrap().scan(..).unwrap().count(), written as usize);
+}
+
 /// A session of the binary, spoken to line by line.
 struct Talk {
     child: Child,

@@ -12,6 +12,7 @@
 
 mod lost;
 mod real;
+mod shared;
 #[cfg(any(test, fuzzing))]
 #[cfg_attr(not(test), allow(dead_code, reason = "a fuzzer makes nothing fail"))]
 #[allow(clippy::expect_used, clippy::unwrap_used, reason = "it is there for tests")]
@@ -71,6 +72,17 @@ pub trait File: Send + Sync + fmt::Debug {
     /// # Errors
     /// The operating system's, `StorageFull` among them.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// As [`File::write_at`], for a place that is written again and again and looked at by others: without a system call where the
+    /// file can be mapped. Only whole words of 8 bytes arrive at once: a reader, or whoever comes after a process that was
+    /// killed, may find some of the new bytes and some of the old. What is put where somebody has cut the file meanwhile may be
+    /// lost, success or not.
+    ///
+    /// # Errors
+    /// As [`File::write_at`].
+    fn put_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.write_at(bytes, offset)
+    }
 
     /// Makes an empty file `len` bytes of zeros long, with room on the device for all of them: overwriting them later can't
     /// find the disk full. Unlike zeros that were written, they need not be on the device; the first write to a place
@@ -300,9 +312,23 @@ fn fill(buffer: &mut [u8], mut read: impl FnMut(&mut [u8], u64) -> io::Result<us
 /// # Errors
 /// The file's; `WriteZero` when it accepts nothing more.
 pub fn write_all_at(file: &dyn File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    drain(bytes, |rest, done| file.write_at(rest, offset + done))
+}
+
+/// The same by [`File::put_at`].
+///
+/// # Errors
+/// The file's; `WriteZero` when it accepts nothing more.
+pub fn put_all_at(file: &dyn File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    drain(bytes, |rest, done| file.put_at(rest, offset + done))
+}
+
+/// Calls `write` with what is not written yet and how much is, until nothing is left.
+#[inline]
+fn drain(bytes: &[u8], mut write: impl FnMut(&[u8], u64) -> io::Result<usize>) -> io::Result<()> {
     let mut done = 0;
     while done < bytes.len() {
-        match file.write_at(&bytes[done..], offset + done as u64) {
+        match write(&bytes[done..], done as u64) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => done += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

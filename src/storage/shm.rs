@@ -29,13 +29,17 @@
 //! make anything count as durable that was not: it is written after the sync that it reports, and the page cache that it lives in
 //! dies with the boot that it names. Only of the note of the clock something counts in later boots as well: the time in it,
 //! before which no process reads the clock. It was read, whatever became of the machine since.
+//!
+//! Notes are read and left without system calls where `SHM` can be mapped, so that one may be read while it is written, and one
+//! of a process that was killed may stay half written: neither verifies. The clock's is written by a call, which a kill can't
+//! split: it says what was told to somebody.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Life;
 use super::codec::{crc32, put, u32_at, u64_at, u128_at};
-use super::fs::{File, look_full_at, write_all_at};
+use super::fs::{File, look_full_at, put_all_at, write_all_at};
 use crate::error::Holder;
 use crate::types::{FileId, Lsn};
 
@@ -137,7 +141,9 @@ impl Notes {
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).to_le_bytes();
         put(&mut note, CLOCK, &nanos(clock));
         put(&mut note, UPTIME, &nanos(uptime));
-        self.write(CLOCK_OFFSET, CLOCK_MAGIC, note);
+        if let Some(file) = &self.file {
+            drop(write_all_at(&**file, &self.sealed(CLOCK_MAGIC, note), CLOCK_OFFSET));
+        }
     }
 
     /// Who took the lock last.
@@ -190,14 +196,19 @@ impl Notes {
     }
 
     /// A note that can't be written is a note that does not exist: nothing depends on it.
-    fn write(&self, offset: u64, magic: [u8; 4], mut note: [u8; NOTE_LEN]) {
+    fn write(&self, offset: u64, magic: [u8; 4], note: [u8; NOTE_LEN]) {
         if let Some(file) = &self.file {
-            put(&mut note, 0, &magic);
-            put(&mut note, BOOT, &self.boot_id.to_le_bytes());
-            let crc = checksum(&note);
-            put(&mut note, CRC, &crc.to_le_bytes());
-            drop(write_all_at(&**file, &note, offset));
+            drop(put_all_at(&**file, &self.sealed(magic, note), offset));
         }
+    }
+
+    /// The note with all that makes it one.
+    fn sealed(&self, magic: [u8; 4], mut note: [u8; NOTE_LEN]) -> [u8; NOTE_LEN] {
+        put(&mut note, 0, &magic);
+        put(&mut note, BOOT, &self.boot_id.to_le_bytes());
+        let crc = checksum(&note);
+        put(&mut note, CRC, &crc.to_le_bytes());
+        note
     }
 }
 
@@ -223,4 +234,72 @@ fn checksum(note: &[u8; NOTE_LEN]) -> u32 {
 
 fn unix_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::storage::fs::sim::SimFs;
+    use crate::storage::fs::{Fs, OpenMode, RealFs};
+
+    fn notes(fs: &dyn Fs, path: &Path) -> Notes {
+        Notes::new(Some(fs.open(path, OpenMode::OpenOrCreate).unwrap()), 7)
+    }
+
+    /// One that differs from any other in each of its parts.
+    fn durable(number: u64) -> Durable {
+        let life = Life { id: FileId(number + 1), salt: number + 2 };
+        Durable { life, end: number + 3, lsn: Lsn(number + 4), dropped: false }
+    }
+
+    #[test]
+    fn a_note_that_is_half_another_does_not_exist() {
+        let (disk, path) = (SimFs::new(), Path::new("/SHM"));
+        let notes = notes(&*disk.process(), path);
+        let [old, new] = [1, 100].map(|number| {
+            notes.publish(&durable(number));
+            assert_eq!(notes.durable(), Some(durable(number)));
+            disk.read_file(path).unwrap()
+        });
+        for split in (8..NOTE_LEN).step_by(8) {
+            for [first, last] in [[&old, &new], [&new, &old]] {
+                disk.write_file(path, &[&first[..split], &last[split..]].concat()).unwrap();
+                assert_eq!(notes.durable(), None, "{split}");
+            }
+        }
+    }
+
+    #[test]
+    fn notes_that_are_read_while_others_are_left_are_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("SHM");
+        let (writer, is_done) = (notes(&RealFs, &path), AtomicBool::new(false));
+        let read = || {
+            let (reader, mut seen) = (notes(&RealFs, &path), 0);
+            loop {
+                let is_last = is_done.load(Ordering::Acquire);
+                if let Some(note) = reader.durable() {
+                    assert_eq!(note, durable(note.end - 3));
+                    assert!(note.end >= seen, "{} after {seen}", note.end);
+                    seen = note.end;
+                }
+                assert!(reader.holder().is_none_or(|holder| ["set", "delete"].contains(&&*holder.command)));
+                if is_last {
+                    return seen;
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(read);
+            for number in 0..100_000 {
+                writer.sign(if number % 3 == 0 { "set" } else { "delete" });
+                writer.publish(&durable(number));
+            }
+            is_done.store(true, Ordering::Release);
+            assert_eq!(reader.join().unwrap(), durable(99_999).end);
+        });
+    }
 }

@@ -5,11 +5,11 @@
 //!
 //! ```text
 //!  load from a page ──► SIGBUS ──► watched? ── yes: count it, put a page of zeros there, return ──► the load reads 0
-//!                                     └─────── no:  what was installed before, or the default, takes it
+//!  or store to it                     └─────── no:  what was installed before, or the default, takes it
 //! ```
 //!
 //! 1. A loss is counted before the zeros are there. So whoever compares [`Watch::lost_pages`] from before it read with that from
-//!    behind it, and finds them equal, has read no zeros of ours.
+//!    behind it, and finds them equal, has read no zeros of ours, and what it has stored went to the file's pages.
 //! 2. The handler is installed when the first file is watched, once in a process. It touches nothing but atomics that are there
 //!    for good and makes two system calls, both of which a handler may make.
 //! 3. Watches are kept in chunks of slots that are never freed, so that the handler can look at them at any time.
@@ -20,7 +20,7 @@ use std::ffi::c_void;
 use std::io;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 
@@ -30,11 +30,21 @@ const CLAIMED: usize = 1;
 
 const CHUNK_SLOTS: usize = 128;
 
+/// What a mapping is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Reading.
+    Read,
+    /// Reading and writing.
+    Write,
+}
+
 /// Memory that is watched.
 #[derive(Debug)]
 struct Slot {
     start: AtomicUsize,
     end: AtomicUsize,
+    is_writable: AtomicBool,
     /// Pages that were replaced.
     lost: AtomicUsize,
     /// Where the last of them is, counted from `start`.
@@ -46,17 +56,19 @@ impl Slot {
         Self {
             start: AtomicUsize::new(FREE),
             end: AtomicUsize::new(0),
+            is_writable: AtomicBool::new(false),
             lost: AtomicUsize::new(0),
             last: AtomicUsize::new(0),
         }
     }
 
-    fn claim(&self, start: usize, end: usize) -> bool {
+    fn claim(&self, start: usize, end: usize, access: Access) -> bool {
         if self.start.compare_exchange(FREE, CLAIMED, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return false;
         }
         self.lost.store(0, Ordering::Relaxed);
         self.end.store(end, Ordering::Relaxed);
+        self.is_writable.store(access == Access::Write, Ordering::Relaxed);
         self.start.store(start, Ordering::Release);
         true
     }
@@ -96,15 +108,15 @@ fn slots() -> impl Iterator<Item = &'static Slot> {
 pub(super) struct Watch(&'static Slot);
 
 impl Watch {
-    /// Watches `len` bytes from `start` on, which begin with a page and end with one.
+    /// Watches `len` bytes from `start` on, which begin with a page and end with one, and are mapped for `access`.
     ///
     /// # Errors
     /// The operating system's: the handler can't be installed.
-    pub(super) fn over(start: *const u8, len: usize) -> io::Result<Self> {
+    pub(super) fn over(start: *const u8, len: usize, access: Access) -> io::Result<Self> {
         install()?;
         let (start, mut chunk) = (start.addr(), &WATCHED);
         loop {
-            if let Some(slot) = chunk.slots.iter().find(|slot| slot.claim(start, start + len)) {
+            if let Some(slot) = chunk.slots.iter().find(|slot| slot.claim(start, start + len, access)) {
                 return Ok(Self(slot));
             }
             chunk = chunk.next.get_or_init(|| Box::new(Chunk::new()));
@@ -192,10 +204,12 @@ fn replace_lost_page(address: usize) -> bool {
     slot.lost.fetch_add(1, Ordering::SeqCst);
     LOSSES.fetch_add(1, Ordering::SeqCst);
     let place = ptr::with_exposed_provenance_mut(page);
-    // SAFETY: the page belongs to a mapping for reading that is watched, so it is mapped and nothing but a mapping of a file
-    // is there. What replaces it is readable as well. A mapping is dropped by its owner alone, and the thread that faulted is
-    // reading it.
-    unsafe { mmap_anonymous(place, *page_len, ProtFlags::READ, MapFlags::PRIVATE | MapFlags::FIXED) }.is_ok()
+    let is_writable = slot.is_writable.load(Ordering::Relaxed);
+    let as_before = if is_writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
+    // SAFETY: the page belongs to a mapping that is watched, so it is mapped and nothing but a mapping of a file is there. What
+    // replaces it can be read and written as that could. A mapping is dropped by its owner alone, and the thread that faulted
+    // is using it.
+    unsafe { mmap_anonymous(place, *page_len, as_before, MapFlags::PRIVATE | MapFlags::FIXED) }.is_ok()
 }
 
 /// Has whoever was there before take the signal.
@@ -252,7 +266,7 @@ mod tests {
     #[test]
     fn a_page_that_was_cut_off_reads_as_zeros_and_is_counted() {
         let (file, map, _dir) = mapped_file();
-        let watch = Watch::over(map.as_ptr(), map.len()).unwrap();
+        let watch = Watch::over(map.as_ptr(), map.len(), Access::Read).unwrap();
         assert_eq!((load(&map, LEN - 1), watch.lost_pages()), (7, 0));
         file.set_len(0).unwrap();
         assert_eq!((load(&map, LEN - 1), watch.lost_pages()), (0, 1));
@@ -263,14 +277,31 @@ mod tests {
     }
 
     #[test]
+    fn a_store_to_a_page_that_was_cut_off_is_counted_and_goes_nowhere() {
+        let (file, _, dir) = mapped_file();
+        let map = memmap2::MmapRaw::map_raw(&file).unwrap();
+        let watch = Watch::over(map.as_ptr(), map.len(), Access::Write).unwrap();
+        let store = |at: usize| {
+            // SAFETY: the byte is in the mapping, which is one for writing. Nothing refers to it.
+            unsafe { map.as_mut_ptr().add(at).write_volatile(9) };
+        };
+        store(5);
+        assert_eq!((fs::read(dir.path().join("f")).unwrap()[5], watch.lost_pages()), (9, 0));
+        file.set_len(0).unwrap();
+        store(LEN - 1);
+        store(LEN - 2);
+        assert_eq!((fs::read(dir.path().join("f")).unwrap().len(), watch.lost_pages()), (0, 1));
+    }
+
+    #[test]
     fn losses_are_counted_for_the_file_that_has_them_also_among_many() {
         let (_file, intact, _dir) = mapped_file();
         let others: Vec<Watch> = (0..3 * CHUNK_SLOTS)
-            .map(|number| Watch::over(ptr::without_provenance((number + 2) << 3), 8).unwrap())
+            .map(|number| Watch::over(ptr::without_provenance((number + 2) << 3), 8, Access::Read).unwrap())
             .collect();
-        let intact_watch = Watch::over(intact.as_ptr(), intact.len()).unwrap();
+        let intact_watch = Watch::over(intact.as_ptr(), intact.len(), Access::Read).unwrap();
         let (file, map, _dir) = mapped_file();
-        let watch = Watch::over(map.as_ptr(), map.len()).unwrap();
+        let watch = Watch::over(map.as_ptr(), map.len(), Access::Read).unwrap();
         file.set_len(0).unwrap();
         let faults = |_| (0..LEN).step_by(4096).map(|at| u64::from(load(&map, at))).sum::<u64>();
         let sums: Vec<u64> = std::thread::scope(|scope| {
@@ -298,7 +329,7 @@ mod tests {
             }
             Ok(inside) => {
                 let (file, map, _dir) = mapped_file();
-                drop(Watch::over(map.as_ptr(), map.len()).unwrap());
+                drop(Watch::over(map.as_ptr(), map.len(), Access::Read).unwrap());
                 if inside == "fault" {
                     file.set_len(0).unwrap();
                     load(&map, 0);

@@ -13,16 +13,16 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::OFlags;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::lost::Watch;
+use super::lost::{Access, Watch};
+use super::shared::Shared;
 use super::{Bytes, File, Fs, LockKind, Mapping, Moment, OpenMode};
 
 /// The operating system's file system.
@@ -44,7 +44,12 @@ impl Fs for RealFs {
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
         }
-        Ok(Arc::new(RealFile { file, looks: AtomicU32::new(0), mapped: OnceLock::new() }))
+        Ok(Arc::new(RealFile {
+            file,
+            uses: AtomicU32::new(0),
+            looked_at: OnceLock::new(),
+            put_to: OnceLock::new(),
+        }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -133,15 +138,28 @@ fn parse_uuid(text: &str) -> Option<u128> {
 }
 
 /// Mapping a file costs as much as a few reads, and a process that makes one and ends has nothing of it.
-const FEW_LOOKS: u32 = 4;
+const FEW_USES: u32 = 4;
 
 /// An open file of the operating system.
 #[derive(Debug)]
 struct RealFile {
     file: fs::File,
-    looks: AtomicU32,
-    /// The file in memory, once it was looked at a few times; `None` where it can't be mapped.
-    mapped: OnceLock<Option<Looked>>,
+    /// How often it was looked at or put to before it was mapped.
+    uses: AtomicU32,
+    /// The file in memory, once that is worth it; `None` where it can't be mapped.
+    looked_at: OnceLock<Option<Shared>>,
+    /// The same for writing: only what is put to is ever mapped so.
+    put_to: OnceLock<Option<Shared>>,
+}
+
+impl RealFile {
+    /// The mapping in `place`, once that is worth it.
+    fn shared<'a>(&self, place: &'a OnceLock<Option<Shared>>, access: Access) -> Option<&'a Shared> {
+        match place.get() {
+            None if self.uses.fetch_add(1, Ordering::Relaxed) < FEW_USES => None,
+            known => known.unwrap_or_else(|| place.get_or_init(|| Shared::map(&self.file, access))).as_ref(),
+        }
+    }
 }
 
 impl File for RealFile {
@@ -150,23 +168,22 @@ impl File for RealFile {
     }
 
     fn look_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mapped = match self.mapped.get() {
-            None if self.looks.fetch_add(1, Ordering::Relaxed) < FEW_LOOKS => {
-                return self.read_at(buffer, offset);
-            }
-            known => known.unwrap_or_else(|| self.mapped.get_or_init(|| map_to_look_at(&self.file))),
-        };
-        match mapped {
+        match self.shared(&self.looked_at, Access::Read) {
+            Some(shared) if shared.look(&self.file, buffer, offset) => Ok(buffer.len()),
             // Of a file that was cut, what is left is what a read finds.
-            Some(Looked { watch, map }) if copy_now(map, buffer, offset) && watch.lost_pages() == 0 => {
-                Ok(buffer.len())
-            }
             _ => self.read_at(buffer, offset),
         }
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         self.file.write_at(bytes, offset)
+    }
+
+    fn put_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        match self.shared(&self.put_to, Access::Write) {
+            Some(shared) if shared.put(&self.file, bytes, offset) => Ok(bytes.len()),
+            _ => self.write_at(bytes, offset),
+        }
     }
 
     #[cfg(target_os = "linux")]
@@ -222,7 +239,7 @@ impl File for RealFile {
         // at all, and then only ever unlinked, which leaves mapped pages alone. If somebody else cuts the file all the same, the
         // pages that it loses become zeros under the mapping: who reads asks `Mapping::lost_pages` before it believes them.
         let map = unsafe { memmap2::Mmap::map(&self.file) }?;
-        let watch = Watch::over(map.as_ptr(), map.len())?;
+        let watch = Watch::over(map.as_ptr(), map.len(), Access::Read)?;
         Ok(Mapping(Bytes::Mapped(Mapped { watch, map })))
     }
 }
@@ -232,40 +249,6 @@ pub(super) struct Mapped {
     // Dropped before the memory is given back.
     pub(super) watch: Watch,
     pub(super) map: memmap2::Mmap,
-}
-
-/// The same of a file that others write to.
-#[derive(Debug)]
-struct Looked {
-    watch: Watch,
-    map: MmapRaw,
-}
-
-fn map_to_look_at(file: &fs::File) -> Option<Looked> {
-    let map = MmapOptions::new().map_raw_read_only(file).ok()?;
-    Some(Looked { watch: Watch::over(map.as_ptr(), map.len()).ok()?, map })
-}
-
-/// Copies what a shared mapping holds at this moment; `false` when that is not whole 8-byte words of the mapping.
-fn copy_now(mapped: &MmapRaw, buffer: &mut [u8], offset: u64) -> bool {
-    let (words, rest) = buffer.as_chunks_mut::<8>();
-    let last = mapped.len().checked_sub(8 * words.len());
-    let start = usize::try_from(offset).ok().filter(|start| last.is_some_and(|last| *start <= last));
-    let Some(start) = start.filter(|start| start.is_multiple_of(8) && rest.is_empty()) else { return false };
-    #[expect(
-        clippy::cast_ptr_alignment,
-        reason = "a mapping begins at a page, and `start` is a multiple of 8"
-    )]
-    let from = mapped.as_ptr().wrapping_add(start).cast::<u64>();
-    for (index, word) in words.iter_mut().enumerate() {
-        // SAFETY: the words lie in the mapping, which lives as long as the borrow, and are aligned: both checked above.
-        // Other processes write there at any time, so no reference is made, and every word is read exactly here. A page that
-        // can't be read becomes zeros, because the mapping is watched.
-        *word = unsafe { from.add(index).read_volatile() }.to_ne_bytes();
-    }
-    // What is read from now on is at least as new.
-    fence(Ordering::Acquire);
-    true
 }
 
 #[cfg(test)]
@@ -338,40 +321,6 @@ mod tests {
     }
 
     #[test]
-    fn a_look_sees_what_another_descriptor_wrote_since() {
-        let (_dir, path) = scratch();
-        fs::write(&path, [0; 8192]).unwrap();
-        let (file, other) =
-            (RealFs.open(&path, OpenMode::Read).unwrap(), RealFs.open(&path, OpenMode::Write).unwrap());
-        let look = |offset| {
-            let mut seen = [0xff; 16];
-            let count = file.look_at(&mut seen, offset).unwrap();
-            seen[..count].to_vec()
-        };
-        for round in 1..=3 {
-            // In one page, across two, at no multiple of 8, at the end, behind the end of the mapping.
-            for offset in [0, 4088, 4091, 8176, 8192 + 32 * (round - 1), 16] {
-                let bytes = [u8::try_from(round).unwrap(); 16];
-                write_all_at(&*other, &bytes, offset).unwrap();
-                assert_eq!(look(offset), bytes, "at {offset}");
-            }
-        }
-        assert_eq!(look(1 << 20), b"");
-        fs::remove_file(&path).unwrap();
-        write_all_at(&*other, &[9; 16], 0).unwrap();
-        assert_eq!(look(0), [9; 16], "also when the name is gone");
-    }
-
-    #[test]
-    fn an_empty_file_can_be_looked_at() {
-        let (_dir, path) = scratch();
-        let file = RealFs.open(&path, OpenMode::CreateNew).unwrap();
-        assert_eq!(file.look_at(&mut [0; 8], 0).unwrap(), 0);
-        write_all_at(&*file, b"12345678", 0).unwrap();
-        assert_eq!(file.look_at(&mut [0; 8], 0).unwrap(), 8);
-    }
-
-    #[test]
     fn a_file_opened_for_reading_refuses_writes() {
         let (_dir, path) = scratch();
         fs::write(&path, b"old").unwrap();
@@ -428,17 +377,6 @@ mod tests {
         let other = dir.path().join("dir");
         RealFs.create_dir(&other).unwrap();
         assert_eq!((permissions(&path), permissions(&other)), (0o600, 0o700));
-    }
-
-    #[test]
-    fn a_file_that_was_cut_is_looked_at_as_it_is_now() {
-        let (_dir, path) = scratch();
-        fs::write(&path, [7; 8192]).unwrap();
-        let file = RealFs.open(&path, OpenMode::Read).unwrap();
-        let look = || file.look_at(&mut [0; 8], 4096).unwrap();
-        (0..=FEW_LOOKS).for_each(|_| assert_eq!(look(), 8));
-        fs::File::options().write(true).open(&path).unwrap().set_len(100).unwrap();
-        assert_eq!((look(), look()), (0, 0));
     }
 
     #[test]
