@@ -80,6 +80,7 @@ impl Sink for Checking<'_> {
     fn go_on(&mut self, records: u64) -> bool {
         self.progress.done += records;
         self.progress.total = self.progress.total.max(self.progress.done);
+        self.progress.faults = self.found.faults.len() as u64;
         (self.tell)(self.progress)
     }
 }

@@ -404,7 +404,7 @@ impl Engine for KvEngine {
         let Pace { table, slice, .. } = self.shared.pace;
         let merge = compact::merge_all(&right, Sizes { slice, table }, &mut |now| {
             let written_bytes = flushed + now.written_bytes;
-            progress(Progress { done: in_memory + now.done, total, written_bytes })
+            progress(Progress { done: in_memory + now.done, total, written_bytes, ..now })
         });
         merge.map_err(lost)?;
         drop(right);

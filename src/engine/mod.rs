@@ -270,6 +270,8 @@ pub struct Progress {
     pub total: u64,
     /// Bytes of new files written.
     pub written_bytes: u64,
+    /// Faults that a check has found so far.
+    pub faults: u64,
 }
 
 /// What a compaction did.

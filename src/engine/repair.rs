@@ -166,7 +166,7 @@ fn save(
     mut saving: Saving<'_>,
 ) -> Result<Repair> {
     let entries: u64 = look.tables.iter().map(|listed| listed.run.entries()).sum();
-    saving.progress = Progress { done: 0, total: entries + saving.newest.len() as u64, written_bytes: 0 };
+    saving.progress = Progress { total: entries + saving.newest.len() as u64, ..Progress::default() };
     let newest = std::mem::take(&mut saving.newest);
     let bases = merge::lsn_bases(look);
     let sources = look.tables.iter().zip(bases);

@@ -196,14 +196,16 @@ fn write_base(
     let mut base = BaseWriter::create(place, sealed.first, sealed.lsn)?;
     for (done, (key, entry)) in (0..).zip(sealed.view.map.iter()) {
         let written_bytes = base.written_bytes();
-        if done % PROGRESS_STEP == 0 && !progress(Progress { done, total, written_bytes }) {
+        if done % PROGRESS_STEP == 0
+            && !progress(Progress { done, total, written_bytes, ..Progress::default() })
+        {
             return Err(Error::Interrupted);
         }
         if expired_by.is_none_or(|now| entry.is_there(now)) {
             base.add(key, entry)?;
         }
     }
-    progress(Progress { done: total, total, written_bytes: base.written_bytes() });
+    progress(Progress { done: total, total, written_bytes: base.written_bytes(), ..Progress::default() });
     base.finish(sealed.first)
 }
 

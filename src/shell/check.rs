@@ -28,7 +28,17 @@ const MAX_SHOWN_KEY: usize = 64;
 
 impl Session {
     pub(super) fn check(&mut self) -> Result<(), Failure> {
-        let check = self.metered("checking", |connection, progress| connection.check(progress))?;
+        let mut seen = Progress::default();
+        let check = self.metered("checking", |connection, progress| {
+            connection.check(&mut |now| {
+                seen = now;
+                progress(now)
+            })
+        });
+        if let Err(Failure::Database(Error::Interrupted)) = check {
+            self.stopped = Some(so_far(seen));
+        }
+        let check = check?;
         for notice in &check.notices {
             self.note(&notice.to_string());
         }
@@ -50,7 +60,7 @@ impl Session {
     ) -> Result<T, Failure> {
         self.output.flush()?;
         let columns = self.errors.width.filter(|_| !self.speaks_json());
-        let mut meter = Meter::new(&mut *self.errors.sink, columns, what);
+        let mut meter = Meter::new(&mut *self.errors.sink, columns, what).look(self.look);
         let interrupt = &self.interrupt;
         let done = work(&self.connection, &mut |progress| {
             meter.show(progress);
@@ -59,6 +69,12 @@ impl Session {
         drop(meter);
         Ok(done?)
     }
+}
+
+/// What an interrupted check has looked at, and found.
+fn so_far(Progress { done, total, faults, .. }: Progress) -> String {
+    let found = if faults == 0 { "no fault".into() } else { units::counted(faults, "fault") };
+    format!("{} of {} were looked at: {found}", units::grouped(done), units::counted(total, "record"))
 }
 
 /// That there are faults, and what to do.
@@ -184,6 +200,14 @@ mod tests {
         assert_eq!(object["after_key"], json!("a b"));
         assert_eq!(object["last_key_b64"], json!("/w=="));
         assert_eq!((&object["offset"], &object["bytes"]), (&json!(8192), &json!(4096)));
+    }
+
+    #[test]
+    fn an_interrupted_check_says_what_it_has_looked_at() {
+        let seen = Progress { done: 1_024, total: 2_000, ..Progress::default() };
+        assert_eq!(so_far(seen), "1,024 of 2,000 records were looked at: no fault");
+        let text = so_far(Progress { faults: 2, ..seen });
+        assert_eq!(text, "1,024 of 2,000 records were looked at: 2 faults");
     }
 
     #[test]

@@ -105,6 +105,8 @@ pub(crate) const fn left_behind(command: &Command) -> &'static str {
         Command::Import { .. } => "nothing was imported",
         Command::Dump { file: Some(_) } | Command::Export { .. } => "the file is as it was",
         Command::Compact => "the database holds what it did",
+        Command::Repair { .. } => "no new database was made",
+        Command::Backup { .. } => "the directory is as it was, or holds all of the backup, not verified",
         _ => "",
     }
 }

@@ -53,11 +53,11 @@ pub(super) struct Step {
 }
 
 impl From<Progress> for Step {
-    fn from(Progress { done, total, written_bytes }: Progress) -> Self {
-        let more = if written_bytes > 0 {
-            format!("{} written", units::bytes(written_bytes))
-        } else {
-            String::new()
+    fn from(Progress { done, total, written_bytes, faults }: Progress) -> Self {
+        let more = match (faults, written_bytes) {
+            (0, 0) => String::new(),
+            (0, _) => format!("{} written", units::bytes(written_bytes)),
+            (_, _) => units::counted(faults, "fault"),
         };
         Self { done, total: Some(total), count: done.min(total), unit: "entries", more }
     }
@@ -221,7 +221,7 @@ fn time_left(step: &Step, time: Duration) -> Option<String> {
 mod tests {
     use super::*;
 
-    const HALF: Progress = Progress { done: 1_000, total: 2_000, written_bytes: 3 << 20 };
+    const HALF: Progress = Progress { done: 1_000, total: 2_000, written_bytes: 3 << 20, faults: 0 };
 
     fn shown(step: impl Into<Step>, millis: u64, columns: usize) -> String {
         line("compacting", &step.into(), Duration::from_millis(millis), columns, true)
@@ -239,6 +239,8 @@ mod tests {
         assert_eq!(shown(HALF, 2_000, 20), "compacting  50%");
         assert_eq!(shown(HALF, 2_000, 4), "com");
         assert_eq!(shown(HALF, 2_000, 0), "");
+        let damaged = Progress { faults: 2, written_bytes: 0, ..HALF };
+        assert!(shown(damaged, 2_000, 200).contains("  1,000 entries, 2 faults, 500 a second,"));
     }
 
     #[test]
@@ -251,7 +253,7 @@ mod tests {
 
     #[test]
     fn more_than_everything_is_everything_and_nothing_of_nothing_is_none() {
-        let text = |done, total| shown(Progress { done, total, written_bytes: 0 }, 0, 50);
+        let text = |done, total| shown(Progress { done, total, ..Progress::default() }, 0, 50);
         assert_eq!(text(9, 5), "compacting 100%  5 entries  (Ctrl-C stops it)");
         assert_eq!(text(0, 0), "compacting   0%  0 entries  (Ctrl-C stops it)");
     }

@@ -181,7 +181,7 @@ impl Session {
         self.begin_paging(&command);
         let result = self.execute(command, place);
         if let Err(Failure::Database(Error::Interrupted)) = result {
-            self.stopped = Some(left.to_owned());
+            self.stopped.get_or_insert_with(|| left.to_owned());
         }
         let result = self.end_paging(result);
         let result = match self.end_of_results(ends_once) {

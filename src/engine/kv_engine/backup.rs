@@ -75,7 +75,10 @@ impl Tables<'_> {
         let mut done = 0;
         for table in self.listed().cloned().collect::<Vec<_>>() {
             let written_bytes = self.outcome().copied_bytes;
-            let mut copied = |bytes| report(Progress { done, total, written_bytes: written_bytes + bytes });
+            let mut copied = |bytes| {
+                let written_bytes = written_bytes + bytes;
+                report(Progress { done, total, written_bytes, ..Progress::default() })
+            };
             if !copied(0) {
                 return Err(Error::Interrupted);
             }
@@ -89,7 +92,8 @@ impl Tables<'_> {
             }
             done += table.entries;
         }
-        report(Progress { done, total, written_bytes: self.outcome().copied_bytes });
+        let written_bytes = self.outcome().copied_bytes;
+        report(Progress { done, total, written_bytes, ..Progress::default() });
         Ok(())
     }
 
@@ -212,7 +216,7 @@ impl Supply for Tables<'_> {
         let total = self.listed().map(|table| table.entries).sum();
         let (mut done, written_bytes) = (0, self.outcome().copied_bytes);
         for table in self.listed().cloned().collect::<Vec<_>>() {
-            if !report(Progress { done, total, written_bytes }) {
+            if !report(Progress { done, total, written_bytes, ..Progress::default() }) {
                 return Err(Error::Interrupted);
             }
             let opened = Table::open(&*to.fs, &to.dir, &table)?;

@@ -81,13 +81,14 @@ pub(crate) fn merge_all<M: Memory>(
                 done: (done + read).min(total),
                 total,
                 written_bytes: written_bytes + written,
+                ..Progress::default()
             })
         };
         next = State::read(right)?.slice(right.place(), merging)?.merge(right, sizes, &mut report)?;
         done += slice.0;
         written_bytes += slice.1;
     }
-    progress(Progress { done: total, total, written_bytes });
+    progress(Progress { done: total, total, written_bytes, ..Progress::default() });
     Ok(())
 }
 

@@ -58,7 +58,8 @@ pub(crate) fn write(
         limit: None,
     };
     let total = memtables.iter().map(|memtable| memtable.keys()).sum();
-    let mut report = |done, written_bytes| progress(Progress { done, total, written_bytes });
+    let mut report =
+        |done, written_bytes| progress(Progress { done, total, written_bytes, ..Progress::default() });
     let written = target.write(&mut Merge::new(sources, Direction::Forward)?, &mut report)?;
     let next = written.next;
     let user_bytes = memtables.iter().map(|memtable| memtable.bytes()).sum();

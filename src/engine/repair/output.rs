@@ -54,7 +54,9 @@ pub(super) fn write(
     let mut name = new.as_os_str().to_owned();
     name.push(format!(".new-{}-{:08x}", std::process::id(), random_u64() >> 32));
     let aside = PathBuf::from(name);
-    let made = fill(fs, &aside, engine, merged, progress)
+    let mut options = Options::new().engine(engine).background(false);
+    options.interrupt.clone_from(&patience.interrupt);
+    let made = fill(fs, &aside, &options, merged, progress)
         .and_then(|written| take_over_config(place, &aside).map(|()| written))
         .and_then(|written| verify(fs, &aside, patience, progress).map(|()| written))
         .and_then(|written| install(&**fs, &aside, new).map(|()| written));
@@ -67,15 +69,19 @@ pub(super) fn write(
 fn fill(
     fs: &Arc<dyn Fs>,
     dir: &Path,
-    kind: EngineKind,
+    options: &Options,
     merged: &mut Merged<'_>,
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Written> {
-    let engine = open_on(Arc::clone(fs), dir, &Options::new().engine(kind).background(false))?;
+    let engine = open_on(Arc::clone(fs), dir, options)?;
     let mut written = Written::default();
     let mut entries = || loop {
         if merged.read().is_multiple_of(TICK)
-            && !progress(Progress { done: merged.read(), total: 0, written_bytes: written.bytes })
+            && !progress(Progress {
+                done: merged.read(),
+                written_bytes: written.bytes,
+                ..Progress::default()
+            })
         {
             return Err(Error::Interrupted);
         }
@@ -89,7 +95,7 @@ fn fill(
             }
         }
     };
-    match kind {
+    match options.engine {
         EngineKind::Kv => fill_bulk(&*engine, &mut entries)?,
         EngineKind::Simple => fill_turns(&*engine, &mut entries)?,
     }
