@@ -38,7 +38,7 @@ impl<'a> KvBulk<'a> {
         }
         if let Some((_, loose)) = &mut self.loose {
             loose.write(&mut self.chunk, &|| !self.engine.shared.log.is_interrupted())?;
-            self.chunk = Chunk::default();
+            self.chunk.clear();
         }
         Ok(())
     }
@@ -53,8 +53,10 @@ impl Bulk for KvBulk<'_> {
 
     fn commit(mut self: Box<Self>) -> Result<()> {
         if self.loose.is_none() {
+            let batch = self.chunk.ops().collect();
+            self.chunk = Chunk::default();
             let mut turn = self.engine.turn("load")?;
-            turn.write(std::mem::take(&mut self.chunk).into_ops().collect())?;
+            turn.write(batch)?;
             return turn.commit();
         }
         self.write_chunk()?;

@@ -20,7 +20,7 @@ use crate::error::Result;
 use crate::storage::manifest::Manifest;
 use crate::storage::sstable::file_name;
 use crate::storage::{Place, RunTable, TableMeta};
-use crate::types::{Direction, FileId, Key, KeyRange, Lsn, Op, Timestamp, Value};
+use crate::types::{Direction, FileId, KeyRange, Lsn, Op, Timestamp, Value};
 
 /// The LSN of all records, counted from the one before the commit.
 const RAW_LSN: Lsn = Lsn(1);
@@ -32,19 +32,14 @@ const CHANGE_BYTES: u64 = 64;
 /// the time it takes. To make one order of such pieces is a matter of a few looks at each change.
 const PIECE: usize = 8 << 10;
 
-/// A value, and when it expires.
-#[derive(Clone, Debug)]
-struct Stored {
-    value: Value,
-    expires: Option<Timestamp>,
-}
+/// A value of more bytes is kept as it came.
+const MAX_COPIED_LEN: usize = 4 << 10;
 
-/// A key, and what is stored under it, or that it is deleted.
-type Change = (Key, Option<Stored>);
-
-/// Changes that are held in memory.
+/// Changes that are held in memory. Keys and small values are copied behind one another: so they lie close together when they are
+/// compared, and to let go of them takes no time, which somebody who interrupts would have to wait for.
 #[derive(Debug, Default)]
 pub(crate) struct Chunk {
+    bytes: Vec<u8>,
     /// Of one key the later behind the earlier.
     changes: Vec<Change>,
     memory: u64,
@@ -52,19 +47,61 @@ pub(crate) struct Chunk {
     is_mixed: bool,
 }
 
+/// A change: where its key begins, how long it is, and what is stored under it.
+#[derive(Debug)]
+struct Change {
+    start: usize,
+    key_len: usize,
+    stored: Stored,
+    expires: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+enum Stored {
+    /// The key is deleted.
+    Nothing,
+    /// The value lies behind the key, so many bytes.
+    Here(usize),
+    Apart(Value),
+}
+
+impl Change {
+    fn key<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.start..self.start + self.key_len]
+    }
+
+    fn value<'a>(&'a self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let start = self.start + self.key_len;
+        match &self.stored {
+            Stored::Nothing => None,
+            Stored::Here(len) => Some(&bytes[start..start + len]),
+            Stored::Apart(value) => Some(value),
+        }
+    }
+}
+
 impl Chunk {
     pub(crate) fn push(&mut self, op: Op) {
-        let (key, stored) = match op {
-            Op::Set { key, value, expires } => (key, Some(Stored { value, expires })),
-            Op::Delete { key } => (key, None),
+        let (key, value, expires) = match op {
+            Op::Set { key, value, expires } => (key, Some(value), expires),
+            Op::Delete { key } => (key, None, None),
         };
-        self.is_mixed |= self.changes.last().is_some_and(|(last, _)| *last >= key);
-        let value_len = stored.as_ref().map_or(0, |stored| stored.value.len());
-        self.memory += CHANGE_BYTES + (key.len() + value_len) as u64;
-        self.changes.push((key, stored));
+        self.is_mixed |= self.changes.last().is_some_and(|last| last.key(&self.bytes) >= &key[..]);
+        self.memory += CHANGE_BYTES + (key.len() + value.as_ref().map_or(0, |value| value.len())) as u64;
+        let (start, key_len) = (self.bytes.len(), key.len());
+        self.bytes.extend_from_slice(&key);
+        let stored = match value {
+            None => Stored::Nothing,
+            Some(value) if value.len() > MAX_COPIED_LEN => Stored::Apart(value),
+            Some(value) => {
+                self.bytes.extend_from_slice(&value);
+                Stored::Here(value.len())
+            }
+        };
+        self.changes.push(Change { start, key_len, stored, expires });
         if self.is_mixed && self.changes.len().is_multiple_of(PIECE) {
             let piece = self.changes.len() - PIECE;
-            self.changes[piece..].sort_by(by_key);
+            sort(&mut self.changes[piece..], &self.bytes);
         }
     }
 
@@ -73,20 +110,35 @@ impl Chunk {
         self.memory
     }
 
+    /// Lets go of the changes.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.changes.clear();
+        (self.memory, self.is_mixed) = (0, false);
+    }
+
     /// The changes; those of one key in the order in which they came.
-    pub(crate) fn into_ops(self) -> impl Iterator<Item = Op> {
-        self.changes.into_iter().map(|(key, stored)| match stored {
-            Some(Stored { value, expires }) => Op::Set { key, value, expires },
-            None => Op::Delete { key },
+    pub(crate) fn ops(&self) -> impl Iterator<Item = Op> {
+        self.changes.iter().map(|change| {
+            let (key, expires) = (change.key(&self.bytes).into(), change.expires);
+            let value = match &change.stored {
+                Stored::Apart(value) => Some(value.clone()),
+                _ => change.value(&self.bytes).map(Value::from),
+            };
+            match value {
+                Some(value) => Op::Set { key, value, expires },
+                None => Op::Delete { key },
+            }
         })
     }
 
     /// Orders the changes, the last one of each key only.
     fn sort(&mut self) {
         if self.is_mixed {
-            self.changes.sort_by(by_key);
-            self.changes.dedup_by(|later, earlier| {
-                let is_same = later.0 == earlier.0;
+            let Self { bytes, changes, .. } = self;
+            sort(changes, bytes);
+            changes.dedup_by(|later, earlier| {
+                let is_same = later.key(bytes) == earlier.key(bytes);
                 if is_same {
                     std::mem::swap(later, earlier);
                 }
@@ -99,14 +151,20 @@ impl Chunk {
     fn payload_bytes(&self) -> u64 {
         self.memory - self.changes.len() as u64 * CHANGE_BYTES
     }
+
+    fn walk(&self) -> ChunkWalk<'_> {
+        ChunkWalk { bytes: &self.bytes, rest: self.changes.iter(), current: None }
+    }
 }
 
-fn by_key((a, _): &Change, (b, _): &Change) -> std::cmp::Ordering {
-    a.cmp(b)
+/// Orders changes by key, those of one key as they were.
+fn sort(changes: &mut [Change], bytes: &[u8]) {
+    changes.sort_by(|a, b| a.key(bytes).cmp(b.key(bytes)));
 }
 
 /// A walk over a sorted chunk.
 struct ChunkWalk<'a> {
+    bytes: &'a [u8],
     rest: std::slice::Iter<'a, Change>,
     current: Option<&'a Change>,
 }
@@ -118,19 +176,19 @@ impl Source for ChunkWalk<'_> {
     }
 
     fn key(&self) -> &[u8] {
-        self.current.map_or(&[], |(key, _)| key)
+        self.current.map_or(&[], |change| change.key(self.bytes))
     }
 
     fn value(&self) -> Result<Option<&[u8]>> {
-        Ok(self.current.and_then(|(_, stored)| stored.as_ref().map(|stored| &*stored.value)))
+        Ok(self.current.and_then(|change| change.value(self.bytes)))
     }
 
     fn expires(&self) -> Option<Timestamp> {
-        self.current.and_then(|(_, stored)| stored.as_ref()?.expires)
+        self.current.and_then(|change| change.expires)
     }
 
     fn value_len(&self) -> Option<u64> {
-        self.current.and_then(|(_, stored)| stored.as_ref()).map(|stored| stored.value.len() as u64)
+        self.current.and_then(|change| change.value(self.bytes)).map(|value| value.len() as u64)
     }
 
     fn lsn(&self) -> Lsn {
@@ -176,11 +234,12 @@ impl Loose {
     pub(crate) fn write(&mut self, chunk: &mut Chunk, goes_on: &dyn Fn() -> bool) -> Result<()> {
         let user_bytes = chunk.payload_bytes();
         chunk.sort();
-        let Some((smallest, _)) = chunk.changes.first() else { return Ok(()) };
+        let Some(smallest) = chunk.changes.first().map(|change| change.key(&chunk.bytes)) else {
+            return Ok(());
+        };
         let largest = self.runs.first().and_then(|run| run.last()).map(|table| &table.largest);
-        let is_behind = largest.is_some_and(|largest| largest < smallest);
-        let mut walk = ChunkWalk { rest: chunk.changes.iter(), current: None };
-        let tables = self.write_tables(&mut walk, goes_on)?;
+        let is_behind = largest.is_some_and(|largest| &largest[..] < smallest);
+        let tables = self.write_tables(&mut chunk.walk(), goes_on)?;
         self.user_bytes += user_bytes;
         match self.runs.first_mut() {
             Some(run) if is_behind => run.extend(tables),
@@ -256,6 +315,7 @@ impl Loose {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Key;
 
     #[test]
     fn of_each_key_the_last_change_stays_however_they_came() {
@@ -269,14 +329,25 @@ mod tests {
             let value = change.to_string().into_bytes();
             chunk.push(Op::Set { key: key(place), value: value.into(), expires: None });
         }
+        chunk.push(Op::Set { key: "w".into(), value: vec![7; MAX_COPIED_LEN + 1].into(), expires: None });
+        chunk.push(Op::Delete { key: "x".into() });
         let payload: usize = (0..changes).map(|change| 6 + change.to_string().len()).sum();
-        assert_eq!(chunk.payload_bytes(), payload as u64);
+        assert_eq!(chunk.payload_bytes(), (payload + 1 + MAX_COPIED_LEN + 1 + 1) as u64);
         let last: std::collections::BTreeMap<usize, usize> = places.zip(0..).collect();
+        let set = |(place, change): (&usize, &usize)| (key(*place), Some(change.to_string().into_bytes()));
+        let mut expected: Vec<(Key, Option<Vec<u8>>)> = last.iter().map(set).collect();
+        expected.push(("w".into(), Some(vec![7; MAX_COPIED_LEN + 1])));
+        expected.push(("x".into(), None));
         chunk.sort();
-        let sorted =
-            chunk.changes.iter().map(|(key, stored)| (key.clone(), stored.as_ref().map(|s| s.value.clone())));
-        let expected =
-            last.iter().map(|(place, change)| (key(*place), Some(change.to_string().into_bytes().into())));
+        let sorted = chunk.ops().map(|op| match op {
+            Op::Set { key, value, .. } => (key, Some(value.to_vec())),
+            Op::Delete { key } => (key, None),
+        });
         assert!(sorted.eq(expected));
+        let mut walk = chunk.walk();
+        assert!(walk.advance().unwrap());
+        assert_eq!((walk.key(), walk.value_len()), (&b"000000"[..], Some(last[&0].to_string().len() as u64)));
+        chunk.clear();
+        assert_eq!((chunk.memory(), chunk.ops().count()), (0, 0));
     }
 }
