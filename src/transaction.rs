@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, btree_map};
 use std::sync::Arc;
 
-use crate::engine::{Cursor, Engine, Item, Snapshot};
+use crate::engine::{Cursor, Engine, Item, KeyCursor, Snapshot};
 use crate::error::{Error, Result};
 use crate::types::{
     Batch, Condition, Direction, Entry, Key, KeyRange, Lifetime, Lsn, Op, SetOptions, Timestamp, Value,
@@ -153,10 +153,23 @@ impl Transaction {
     /// # Errors
     /// Corruption and I/O errors.
     pub fn scan(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn Cursor + '_>> {
-        let base = Peeked::new(self.base.scan(range, direction)?);
+        let entries = Values::Read(self.base.scan(range, direction)?);
+        Ok(Box::new(self.overlay(entries, range, direction)))
+    }
+
+    /// The keys of a range in order, own writes included. Values that lie apart from their keys are not read.
+    ///
+    /// # Errors
+    /// As [`Transaction::scan`].
+    pub fn keys(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn KeyCursor + '_>> {
+        let keys = Values::OfKeys(self.base.keys(range, direction)?);
+        Ok(Box::new(self.overlay(keys, range, direction)))
+    }
+
+    fn overlay<'a>(&'a self, base: Values<'a>, range: &KeyRange, direction: Direction) -> Overlay<'a> {
         let own = if range.is_empty() { None } else { Some(self.writes.range::<[u8], _>(range.as_bounds())) };
         let own = OwnWrites { range: own, next: None, now: self.now() };
-        Ok(Box::new(Overlay { own, base, direction, consumed: Consumed { own: true, base: true } }))
+        Overlay { own, base: Peeked::new(base), direction, consumed: Consumed { own: true, base: true } }
     }
 
     /// Number of keys that the transaction would write.
@@ -237,28 +250,42 @@ impl OwnWrites<'_> {
     }
 }
 
-/// A cursor with its next entry copied out, so that it can be compared before it is consumed.
+/// A walk over the snapshot, with values or without.
+enum Values<'a> {
+    Read(Box<dyn Cursor + 'a>),
+    OfKeys(Box<dyn KeyCursor + 'a>),
+}
+
+/// A walk with its next entry copied out, so that it can be compared before it is consumed.
 struct Peeked<'a> {
-    cursor: Box<dyn Cursor + 'a>,
+    walk: Values<'a>,
     key: Vec<u8>,
+    /// Empty where values are not read.
     value: Vec<u8>,
+    value_len: u64,
     expires: Option<Timestamp>,
     present: bool,
 }
 
 impl<'a> Peeked<'a> {
-    fn new(cursor: Box<dyn Cursor + 'a>) -> Self {
-        Self { cursor, key: Vec::new(), value: Vec::new(), expires: None, present: true }
+    fn new(walk: Values<'a>) -> Self {
+        Self { walk, key: Vec::new(), value: Vec::new(), value_len: 0, expires: None, present: true }
     }
 
     fn advance(&mut self) -> Result<()> {
         self.present = false;
-        if let Some((key, value, expires)) = self.cursor.next_entry()? {
+        let next = match &mut self.walk {
+            Values::Read(cursor) => {
+                cursor.next_entry()?.map(|(key, value, expires)| (key, value, value.len() as u64, expires))
+            }
+            Values::OfKeys(cursor) => cursor.next()?.map(|(key, len)| (key, &b""[..], len, None)),
+        };
+        if let Some((key, value, value_len, expires)) = next {
             self.key.clear();
             self.key.extend_from_slice(key);
             self.value.clear();
             self.value.extend_from_slice(value);
-            self.expires = expires;
+            (self.value_len, self.expires) = (value_len, expires);
             self.present = true;
         }
         Ok(())
@@ -306,22 +333,49 @@ impl Overlay<'_> {
     }
 }
 
-impl Cursor for Overlay<'_> {
-    fn next_entry(&mut self) -> Result<Option<Item<'_>>> {
+impl<'a> Overlay<'a> {
+    /// Moves to what comes next; an own write is handed out.
+    fn step(&mut self) -> Result<Option<Step<'a>>> {
         loop {
             self.advance()?;
             let Some(order) = self.order() else { return Ok(None) };
             self.consumed = Consumed { own: order != Ordering::Greater, base: order != Ordering::Less };
             match self.own.next {
-                Some((_, Some(item))) if self.consumed.own => return Ok(Some(item)),
+                Some((_, Some(item))) if self.consumed.own => return Ok(Some(Step::Own(item))),
                 Some((_, None)) if self.consumed.own => {}
-                _ => break,
+                _ => return Ok(Some(Step::Base)),
             }
         }
-        Ok(Some((&self.base.key, &self.base.value, self.base.expires)))
+    }
+}
+
+/// What comes next in an overlay.
+enum Step<'a> {
+    Own(Item<'a>),
+    Base,
+}
+
+impl Cursor for Overlay<'_> {
+    fn next_entry(&mut self) -> Result<Option<Item<'_>>> {
+        Ok(self.step()?.map(|step| match step {
+            Step::Own(item) => item,
+            Step::Base => (&self.base.key[..], &self.base.value[..], self.base.expires),
+        }))
     }
 
     fn check(&self) -> Result<()> {
-        self.base.cursor.check()
+        match &self.base.walk {
+            Values::Read(cursor) => cursor.check(),
+            Values::OfKeys(_) => Ok(()),
+        }
+    }
+}
+
+impl KeyCursor for Overlay<'_> {
+    fn next(&mut self) -> Result<Option<(&[u8], u64)>> {
+        Ok(self.step()?.map(|step| match step {
+            Step::Own((key, value, _)) => (key, value.len() as u64),
+            Step::Base => (&self.base.key[..], self.base.value_len),
+        }))
     }
 }

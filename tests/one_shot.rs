@@ -472,6 +472,9 @@ fn keys_are_listed_and_counted_without_reading_values() {
     sandbox.run(&["keys"]).expect("\"a\"\n\"b\"\n", 0);
     sandbox.run(&["--mode", "csv", "scan", "--keys", "--reverse"]).expect("key\nb\na\n", 0);
     sandbox.run(&["--mode", "script", "keys"]).complains("corruption");
+    let inside = "begin\nset aa 1\ndelete a\ncount\nkeys --reverse\n.prefixes\nrollback\n";
+    let replies = "OK\nOK\n1\n2\n\"b\"\n\"aa\"\nnull 2 100004\nOK\n";
+    sandbox.script(inside.to_owned()).expect(replies, 0).quiet();
 }
 
 #[test]

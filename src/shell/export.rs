@@ -2,7 +2,8 @@
 //!
 //! A file is what `scan` prints in the output mode of that name, from one snapshot, and comes back exactly through
 //! [`import`](super::import). Where a value expires, a further column or field `expires` says when; in CSV and TSV it is there if
-//! any does, which is found out before the first record is written. A file appears under its name when it is complete.
+//! any does, as do the columns for what is no text. The first line says so, and what a record has come to can't be taken back where results
+//! go to a pipe: so all records are looked at before the first is written, which costs a walk and no memory. A file appears under its name when it is complete.
 
 use super::command::{Export, OutputMode, Selection};
 use super::failure::Failure;

@@ -13,7 +13,7 @@ use super::literal::{is_hidden, literal, write_literal};
 use super::look::Look;
 use super::walk::Walk;
 use super::{dump, export, import, parse};
-use crate::engine::{Cursor, Item};
+use crate::engine::{Cursor, Item, KeyCursor, KeysOf};
 use crate::error::Result;
 use crate::fuzzing::{Target, told};
 use crate::types::{Direction, Key, KeyRange, Timestamp, Value};
@@ -103,6 +103,10 @@ type Records = BTreeMap<Key, (Value, Option<Timestamp>)>;
 impl Walk for Records {
     fn walk(&self, range: &KeyRange, _direction: Direction) -> Result<Box<dyn Cursor + '_>> {
         Ok(Box::new(Entries(self.iter(), range.clone())))
+    }
+
+    fn walk_keys(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn KeyCursor + '_>> {
+        Ok(Box::new(KeysOf(self.walk(range, direction)?)))
     }
 }
 

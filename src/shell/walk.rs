@@ -6,7 +6,7 @@ use super::interrupt::Interrupt;
 use super::output::Output;
 use super::render::{Binary, Renderer};
 use crate::db::Snapshot;
-use crate::engine::{Cursor, KeyCursor, KeysOf};
+use crate::engine::{Cursor, KeyCursor};
 use crate::error::Result;
 use crate::transaction::Transaction;
 use crate::types::{Direction, KeyRange, Timestamp};
@@ -19,9 +19,7 @@ pub(crate) trait Walk {
     fn walk(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn Cursor + '_>>;
 
     /// Over keys alone.
-    fn walk_keys(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn KeyCursor + '_>> {
-        Ok(Box::new(KeysOf(self.walk(range, direction)?)))
-    }
+    fn walk_keys(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn KeyCursor + '_>>;
 }
 
 impl Walk for Snapshot {
@@ -37,6 +35,10 @@ impl Walk for Snapshot {
 impl Walk for Transaction {
     fn walk(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn Cursor + '_>> {
         self.scan(range, direction)
+    }
+
+    fn walk_keys(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn KeyCursor + '_>> {
+        self.keys(range, direction)
     }
 }
 
