@@ -19,6 +19,7 @@ pub mod fs;
 pub(crate) mod lock;
 pub(crate) mod manifest;
 pub(crate) mod origin;
+pub(crate) mod prefetch;
 pub(crate) mod shm;
 #[doc(hidden)]
 pub mod sstable;

@@ -46,7 +46,6 @@ pub(crate) mod fuzzing;
 mod hash;
 mod mend;
 mod page;
-mod prefetch;
 mod reader;
 mod record;
 mod salvage;

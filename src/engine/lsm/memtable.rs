@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::merge::Source;
 use crate::error::Result;
+use crate::storage::prefetch::prefetch;
 use crate::storage::sstable::{Change, KeyHash};
 use crate::types::{Direction, Entry, Key, KeyRange, Lsn, Op, Timestamp, Value};
 use arena::Arena;
@@ -199,6 +200,13 @@ impl Frozen {
     }
 }
 
+/// What is left of a range.
+#[derive(Clone, Copy)]
+struct Left {
+    from: Position,
+    to: Position,
+}
+
 /// A walk over a memtable.
 pub(crate) struct MemtableWalk<'a> {
     memtable: &'a Memtable,
@@ -206,9 +214,7 @@ pub(crate) struct MemtableWalk<'a> {
     len: u32,
     sorted: Arc<Sorted>,
     direction: Direction,
-    /// What is left of the range.
-    from: Position,
-    to: Position,
+    left: Left,
     current: Option<&'a Slot>,
 }
 
@@ -220,10 +226,38 @@ impl<'a> MemtableWalk<'a> {
             Bound::Included(key) => sorted.seek(key, above, memtable),
             Bound::Excluded(key) => sorted.seek(key, !above, memtable),
         };
-        let (mut from, to) = (Position::default(), sorted.end());
-        let to = seek(&range.end, to, true);
-        from = if range.is_empty() { to } else { seek(&range.start, from, false) };
-        Self { memtable, len, sorted, direction, from, to, current: None }
+        let to = seek(&range.end, sorted.end(), true);
+        let from = if range.is_empty() { to } else { seek(&range.start, Position::default(), false) };
+        let walk = Self { memtable, len, sorted, direction, left: Left { from, to }, current: None };
+        walk.prefetch_first();
+        walk
+    }
+
+    /// Starts loading what the first two steps come to: the walks that go along with this one are begun meanwhile.
+    fn prefetch_first(&self) {
+        let mut left = self.left;
+        for _ in 0..2 {
+            self.next_of(&mut left).into_iter().for_each(|number| self.memtable.changes.prefetch(number));
+        }
+    }
+
+    /// Starts loading what the next two steps come to. Changes lie where they happened to be made, and so do keys and values:
+    /// without that a step would wait for memory three times.
+    #[inline]
+    fn prefetch_next(&self) {
+        let (changes, mut left) = (&self.memtable.changes, self.left);
+        let next = self.next_of(&mut left).and_then(|next| Some((next, changes.get(next)?)));
+        let Some((number, first)) = next else { return };
+        let newest = first.newest.load(Ordering::Relaxed);
+        if newest == number {
+            prefetch(&first.key, 0);
+            first.value.iter().for_each(|value| prefetch(value, 0));
+        } else {
+            changes.prefetch(newest);
+        }
+        if let Some(second) = self.next_of(&mut left) {
+            changes.prefetch(second);
+        }
     }
 
     /// Moves to the next change and hands it out.
@@ -235,32 +269,35 @@ impl<'a> MemtableWalk<'a> {
 
     #[inline]
     fn next_slot(&mut self) -> Option<&'a Slot> {
-        while let Some(number) = self.next_key() {
+        let mut left = self.left;
+        while let Some(number) = self.next_of(&mut left) {
+            self.left = left;
             // Whoever asked for the order after us may have brought in keys that are new to us.
             if number < self.len
                 && let Some(first) = self.memtable.changes.get(number)
             {
+                self.prefetch_next();
                 return self.memtable.newest(first, self.len);
             }
         }
         None
     }
 
-    /// The next key's first change.
+    /// Takes the next key out of what is left: its first change.
     #[inline]
-    fn next_key(&mut self) -> Option<u32> {
-        if self.from == self.to {
+    fn next_of(&self, left: &mut Left) -> Option<u32> {
+        if left.from == left.to {
             return None;
         }
         match self.direction {
             Direction::Forward => {
-                let at = self.from;
-                self.from = self.sorted.behind(at);
+                let at = left.from;
+                left.from = self.sorted.behind(at);
                 self.sorted.number(at)
             }
             Direction::Reverse => {
-                self.to = self.sorted.before(self.to)?;
-                self.sorted.number(self.to)
+                left.to = self.sorted.before(left.to)?;
+                self.sorted.number(left.to)
             }
         }
     }

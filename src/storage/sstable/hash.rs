@@ -33,9 +33,9 @@
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::blocks::Body;
-use super::prefetch::prefetch;
 use super::{Checked, Damage};
 use crate::storage::codec::{put, u16_at, u32_at};
+use crate::storage::prefetch::prefetch;
 
 /// Bytes of a bucket: a cache line.
 pub(super) const BUCKET_LEN: usize = 64;

@@ -13,7 +13,6 @@ use super::footer::{Footer, Layout, Refusal};
 use super::hash::{KeyHash, Lookup};
 use super::mend::mend;
 use super::page::Page;
-use super::prefetch::prefetch;
 use super::record::{self, Content, MAX_HEADER_LEN, Record};
 use super::salvage::Salvage;
 use super::verify::{self, Flaw, Inspection};
@@ -21,6 +20,7 @@ use super::{Checked, Damage, TableMeta, file_name, partition_point};
 use crate::error::{Error, Result, key_text, keys_text};
 use crate::storage::FORMAT;
 use crate::storage::fs::{Fs, Mapping, OpenMode};
+use crate::storage::prefetch::prefetch;
 use crate::types::{Direction, FileId, Key, KeyRange, Lsn, Timestamp};
 
 /// Bytes of a cache line, for fetching what follows a record's first one.

@@ -6,6 +6,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::storage::prefetch::prefetch_all;
+
 /// The first chunk has two to the power of so many elements.
 const FIRST_BITS: u32 = 5;
 
@@ -39,6 +41,15 @@ impl<T> Arena<T> {
     pub(super) fn get(&self, number: u32) -> Option<&T> {
         let (chunk, at) = place(number);
         self.chunks.get(chunk)?.get()?.get(at)?.get()
+    }
+
+    /// Starts loading the element of this number, if there is one.
+    #[inline]
+    pub(super) fn prefetch(&self, number: u32) {
+        let (chunk, at) = place(number);
+        if let Some(element) = self.chunks.get(chunk).and_then(|chunk| chunk.get()?.get(at)) {
+            prefetch_all(element);
+        }
     }
 
     /// Appends the element that `make` makes of its number. It counts after `before` was done. Nobody else appends at the same

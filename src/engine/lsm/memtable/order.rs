@@ -51,6 +51,8 @@ struct Known {
 pub(super) struct Sorted {
     /// None is empty.
     chunks: Vec<Arc<Vec<Item>>>,
+    /// The last item of each, side by side for searches.
+    lasts: Vec<Item>,
     /// Items of all chunks.
     len: usize,
 }
@@ -92,6 +94,7 @@ impl Sorted {
         new.extend(self.chunks.iter().flat_map(|chunk| chunk.iter()));
         let key = |item: &Item| keys.key(item.number).unwrap_or_default();
         new.sort_unstable_by(|a, b| a.head.cmp(&b.head).then_with(|| key(a).cmp(key(b))));
+        self.lasts = new.chunks(FRESH_CHUNK_ITEMS).map(|chunk| chunk[chunk.len() - 1]).collect();
         self.chunks = new.chunks(FRESH_CHUNK_ITEMS).map(|chunk| Arc::new(chunk.to_vec())).collect();
     }
 
@@ -103,12 +106,15 @@ impl Sorted {
             at = self.before(at).map_or(at, |last| Position { item: last.item + 1, ..last });
         }
         let Some(chunk) = self.chunks.get_mut(at.chunk) else {
+            self.lasts.push(item);
             return self.chunks.push(Arc::new(vec![item]));
         };
         let chunk = Arc::make_mut(chunk);
         chunk.insert(at.item, item);
+        self.lasts[at.chunk] = chunk[chunk.len() - 1];
         if chunk.len() > CHUNK_ITEMS {
             let upper = chunk.split_off(CHUNK_ITEMS / 2);
+            self.lasts.insert(at.chunk, chunk[chunk.len() - 1]);
             self.chunks.insert(at.chunk + 1, Arc::new(upper));
         }
     }
@@ -121,7 +127,7 @@ impl Sorted {
             Ordering::Equal => above,
             Ordering::Greater => false,
         };
-        let chunk = self.chunks.partition_point(|chunk| chunk.last().is_some_and(is_before));
+        let chunk = self.lasts.partition_point(is_before);
         let item = self.chunks.get(chunk).map_or(0, |items| items.partition_point(is_before));
         Position { chunk, item }
     }
