@@ -36,7 +36,8 @@ pub use flag::{FLAGS, Flag, FlagValue};
 /// When output is coloured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Color {
-    /// On a terminal that can, unless `NO_COLOR` is set. Decided for each stream.
+    /// On a terminal that can, unless the environment says otherwise (`NO_COLOR`, `CLICOLOR_FORCE`, `CLICOLOR`). Decided for each
+    /// stream.
     #[default]
     Auto,
     /// Always.

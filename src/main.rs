@@ -100,13 +100,16 @@ fn rows(terminal: &impl AsFd) -> usize {
     }
 }
 
-/// Whether a stream is coloured. `NO_COLOR` (not empty) and a dumb terminal speak only where the setting leaves it open.
+/// Whether a stream is coloured. The environment speaks only where the setting leaves it open: `NO_COLOR` (not empty), then
+/// `CLICOLOR_FORCE` (not empty, not 0), then `CLICOLOR` (0) and the terminal.
 fn is_coloured(setting: Color, is_terminal: bool) -> bool {
-    let is_set = |name| std::env::var_os(name).is_some_and(|value: OsString| !value.is_empty());
+    let set = |name| std::env::var_os(name).filter(|value: &OsString| !value.is_empty());
     match setting {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto => is_terminal && !is_set("NO_COLOR") && !is_dumb(),
+        Color::Auto if set("NO_COLOR").is_some() => false,
+        Color::Auto if set("CLICOLOR_FORCE").is_some_and(|value| value != "0") => true,
+        Color::Auto => is_terminal && !is_dumb() && set("CLICOLOR").is_none_or(|value| value != "0"),
     }
 }
 

@@ -236,6 +236,19 @@ fn colour_follows_the_setting() {
     let sandbox = Sandbox::new();
     assert!(!sandbox.run(&["gte"]).err.contains('\x1b'));
     assert!(sandbox.run(&["--color", "always", "gte"]).err.contains('\x1b'));
+    let coloured = |color: &str, variables: &[(&str, &str)]| {
+        let mut command = sandbox.command(&["--color", color, "gte"]);
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        output.stderr.contains(&b'\x1b')
+    };
+    assert!(coloured("auto", &[("CLICOLOR_FORCE", "1")]));
+    assert!(coloured("auto", &[("CLICOLOR_FORCE", "1"), ("CLICOLOR", "0"), ("TERM", "dumb")]));
+    assert!(!coloured("auto", &[("CLICOLOR_FORCE", "0")]));
+    assert!(!coloured("auto", &[("CLICOLOR_FORCE", "")]));
+    assert!(!coloured("auto", &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
+    assert!(coloured("auto", &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "")]));
+    assert!(!coloured("never", &[("CLICOLOR_FORCE", "1")]));
+    assert!(coloured("always", &[("NO_COLOR", "1"), ("CLICOLOR", "0")]));
 }
 
 #[test]

@@ -2,8 +2,9 @@
 //!
 //! A file is what `scan` prints in the output mode of that name, from one snapshot, and comes back exactly through
 //! [`import`](super::import). Where a value expires, a further column or field `expires` says when; in CSV and TSV it is there if
-//! any does, as do the columns for what is no text. The first line says so, and what a record has come to can't be taken back where results
-//! go to a pipe: so all records are looked at before the first is written, which costs a walk and no memory. A file appears under its name when it is complete.
+//! any does, and so are further columns for what is no text. The first line names the columns, and what went to a pipe can't be
+//! taken back: so all records are looked at before the first is written, which costs a second walk and no memory. A file appears
+//! under its name when it is complete.
 
 use super::command::{Export, OutputMode, Selection};
 use super::failure::Failure;

@@ -41,6 +41,12 @@ pub(super) fn page() -> String {
         item(&mut page, variable, summary);
     }
     item(&mut page, "NO_COLOR", "when it is set, output is not coloured");
+    item(
+        &mut page,
+        "CLICOLOR_FORCE",
+        "when it is set and not 0, output is coloured also where it is no terminal",
+    );
+    item(&mut page, "CLICOLOR", "when it is 0, output is not coloured");
     page + ".SH FILES\n.TP\n.I .kvdb\nthe database, where nothing else is said\n\
             .TP\n.I config.toml\nin the configuration directory of the platform, and in a database: settings; see .config\n\
             .TP\n.I history\nin the state directory of the platform: what was typed at the prompt\n"

@@ -7,7 +7,8 @@
 //!
 //! The line is drawn over itself and erased with blanks, which every terminal understands. The cursor waits at its start, where
 //! the echo of Ctrl-C does no harm. The line appears only after a while, so that short work leaves no trace, and changes at most
-//! ten times a second. It never wraps: what does not fit is left out.
+//! ten times a second. It never wraps: what does not fit is left out. A terminal that was made narrower has wrapped the line that
+//! was there; then everything below its start is erased.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -33,6 +34,9 @@ const BAR: usize = 12;
 
 /// Calls of [`Meter::tick`] between two looks at the clock.
 const TICKS: u32 = 64;
+
+/// Erases from the cursor to the end of the screen.
+const ERASE_BELOW: &str = "\x1b[J";
 
 /// How the work can be stopped.
 const HINT: &str = "  (Ctrl-C stops it)";
@@ -115,9 +119,14 @@ impl<'a> Meter<'a> {
 
     fn draw(&mut self, line: &str) {
         let width = line.width();
-        let blanks = " ".repeat(self.shown.saturating_sub(width));
+        let columns = self.columns.map_or(0, |columns| columns());
+        let (erase, blanks) = if self.shown < columns {
+            ("", " ".repeat(self.shown.saturating_sub(width)))
+        } else {
+            (ERASE_BELOW, String::new())
+        };
         // That nobody can be told how far the work is does not stop it.
-        drop(write!(self.sink, "\r{line}{blanks}\r").and_then(|()| self.sink.flush()));
+        drop(write!(self.sink, "\r{erase}{line}{blanks}\r").and_then(|()| self.sink.flush()));
         self.shown = width;
     }
 }
@@ -219,6 +228,8 @@ fn time_left(step: &Step, time: Duration) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     const HALF: Progress = Progress { done: 1_000, total: 2_000, written_bytes: 3 << 20, faults: 0 };
@@ -272,6 +283,19 @@ mod tests {
         let first = line("work", &HALF.into(), Duration::ZERO, 80, false);
         let rest = " ".repeat(first.len() - "short".len());
         assert_eq!(String::from_utf8(out).unwrap(), format!("\r{first}\r\rshort{rest}\r\r     \r"));
+    }
+
+    #[test]
+    fn a_line_that_a_narrower_terminal_has_wrapped_is_erased() {
+        static COLUMNS: AtomicUsize = AtomicUsize::new(80);
+        let mut out = Vec::new();
+        let mut meter = Meter::new(&mut out, Some(|| COLUMNS.load(Ordering::Relaxed)), "work");
+        meter.draw("a line of 23 characters");
+        COLUMNS.store(10, Ordering::Relaxed);
+        meter.draw("shorter");
+        drop(meter);
+        let shown = String::from_utf8(out).unwrap();
+        assert_eq!(shown, "\ra line of 23 characters\r\r\x1b[Jshorter\r\r       \r");
     }
 
     #[test]

@@ -15,6 +15,7 @@
 
 mod keys;
 
+use std::borrow::Cow;
 use std::sync::atomic::Ordering;
 
 use rustyline::config::BellStyle;
@@ -225,15 +226,10 @@ fn ended(error: &ReadlineError, session: &mut Session) -> Typed {
 /// Says what this is, and opens the database if it is there, so that what is wrong with it is known at once.
 fn greet(session: &mut Session) {
     let opened = session.connection.reader();
-    let state = match &opened {
-        Err(Error::NoDatabase { .. }) => " (not there yet: the first write creates it)",
-        _ => "",
-    };
-    let text = format!(
-        "kvdb {}, database {}{state}\nhelp lists the commands, .tutorial shows them, Ctrl-D leaves\n",
-        env!("CARGO_PKG_VERSION"),
-        harmless(&session.settings.db.display().to_string())
-    );
+    let is_missing = matches!(opened, Err(Error::NoDatabase { .. }));
+    let dir = session.settings.db.display().to_string();
+    let columns = session.columns.map_or(usize::MAX, |columns| columns());
+    let text = banner(&harmless(&dir), is_missing, columns);
     session.output.buffer.extend_from_slice(text.as_bytes());
     session.say_notices();
     if let Err(error) = opened
@@ -241,6 +237,31 @@ fn greet(session: &mut Session) {
     {
         session.fail(&error.into(), Place::NONE);
     }
+}
+
+/// Two lines of at most so many columns, but for a terminal too narrow for anything.
+fn banner(dir: &str, is_missing: bool, columns: usize) -> String {
+    let missing = [" (not there yet: the first write creates it)", " (not there yet)"];
+    let [long, short] = if is_missing { missing } else { [""; 2] };
+    let version = concat!("kvdb ", env!("CARGO_PKG_VERSION"), ", ");
+    let room = columns.saturating_sub(version.width() + short.width());
+    let first = [format!("{version}database {dir}{long}"), format!("{version}{}{short}", end_of(dir, room))];
+    let second =
+        ["help lists the commands, .tutorial shows them, Ctrl-D leaves", "help; .tutorial; Ctrl-D leaves"];
+    let fits = |line: &&str| line.width() <= columns;
+    let [first, second] = [[&*first[0], &*first[1]], second]
+        .map(|lines| lines.into_iter().find(fits).unwrap_or(lines[1]).to_owned());
+    format!("{first}\n{second}\n")
+}
+
+/// The end of a path that fits so many columns.
+fn end_of(path: &str, columns: usize) -> Cow<'_, str> {
+    if path.width() <= columns {
+        return path.into();
+    }
+    let fits = |rest: &&str| rest.width() < columns;
+    let rests = path.char_indices().map(|(at, _)| &path[at..]);
+    format!("…{}", rests.into_iter().find(fits).unwrap_or_default()).into()
 }
 
 fn prompt(session: &Session) -> String {
@@ -293,6 +314,23 @@ mod tests {
         assert_eq!(shown_prompt("kvdb> ", ""), "kvdb> ");
         assert_eq!(shown_prompt("kvdb> ", "set a \"x\n"), "   \"> ");
         assert_eq!(shown_prompt("kvdb(ro)> ", "set a 'x\n"), "       '> ");
+    }
+
+    #[test]
+    fn the_banner_takes_two_lines() {
+        let dir = "/home/ann/データ/.kvdb";
+        let wide = banner(dir, true, usize::MAX);
+        assert!(wide.contains("database /home/ann/データ/.kvdb (not there yet: the first write"), "{wide}");
+        assert_eq!(banner(dir, false, 40), format!("{}\nhelp; .tutorial; Ctrl-D leaves\n", banner_line(dir)));
+        assert_eq!(banner(dir, true, 40).lines().next(), Some(&*banner_line("…ータ/.kvdb (not there yet)")));
+        for columns in 40..100 {
+            let shown = banner(&dir.repeat(3), true, columns);
+            assert_eq!(shown.lines().filter(|line| line.width() <= columns).count(), 2, "{shown}");
+        }
+    }
+
+    fn banner_line(rest: &str) -> String {
+        format!("kvdb {}, {rest}", env!("CARGO_PKG_VERSION"))
     }
 
     #[test]
