@@ -4,6 +4,8 @@
 //! help          one line a command, by group, in 80 columns
 //! help TOPIC    signature, what it does, reply, aliases, options, examples, exit codes
 //! ```
+//!
+//! On a narrower terminal, what a name means stands below it, and everything but examples is wrapped between words.
 
 use super::diagnostic::Diagnostic;
 use super::exit;
@@ -12,6 +14,13 @@ use super::table::{self, Group, Spec};
 
 /// Widest line, in columns.
 const WIDTH: usize = 80;
+
+/// Columns for the names of commands, and of options.
+const ENTRY_NAME: usize = 27;
+const OPTION_NAME: usize = 18;
+
+/// Narrower than that nothing is laid out for.
+const LEAST_WIDTH: usize = 36;
 
 /// The overview, or the page on one command: its name or an alias, a meta-command's dot left out or not.
 ///
@@ -25,68 +34,97 @@ const WIDTH: usize = 80;
 /// # Errors
 /// There is no such command; the span covers `topic`.
 pub fn help(topic: Option<&str>) -> Result<String, Diagnostic> {
+    help_within(topic, WIDTH)
+}
+
+/// The same for a terminal of so many columns.
+pub(super) fn help_within(topic: Option<&str>, columns: usize) -> Result<String, Diagnostic> {
+    let width = columns.clamp(LEAST_WIDTH, WIDTH);
     match topic {
-        None => Ok(overview()),
-        Some(name) => parse::topic(name.as_bytes(), 0..name.len()).map(page),
+        None => Ok(overview(width)),
+        Some(name) => parse::topic(name.as_bytes(), 0..name.len()).map(|spec| page(spec, width)),
     }
 }
 
-fn overview() -> String {
-    let sections: Vec<String> = Group::ALL.into_iter().map(section).collect();
-    let notes = "\
-A value with blanks or quotes is quoted: \"two words\" 'raw' x\"00ff\" b64\"AP8=\"
-help COMMAND explains one command and its options; Ctrl-D leaves the shell.
-";
-    format!("{}\n{notes}", sections.concat())
+fn overview(width: usize) -> String {
+    let is_below = !fits(table::specs().map(entry), ENTRY_NAME, width);
+    let section = |group: Group| {
+        let entries = table::specs().filter(|spec| spec.group == group).map(entry);
+        format!("{}:\n{}", group.title(), list(entries, ENTRY_NAME, is_below, width))
+    };
+    let notes = [
+        "A value with blanks or quotes is quoted: \"two words\" 'raw' x\"00ff\" b64\"AP8=\"",
+        "help COMMAND explains one command and its options; Ctrl-D leaves the shell.",
+    ];
+    format!("{}\n{}", Group::ALL.map(section).concat(), notes.map(|note| wrapped(note, width)).concat())
 }
 
-fn section(group: Group) -> String {
-    let lines = table::specs().filter(|spec| spec.group == group).map(|spec| {
-        let options =
-            if spec.options.iter().any(|option| !option.replaces_last_arg) { " [OPTIONS]" } else { "" };
-        format!("  {:<27} {}\n", spec.short_signature() + options, spec.summary)
-    });
-    format!("{}:\n{}", group.title(), lines.collect::<String>())
+fn entry(spec: &Spec) -> (String, &'static str) {
+    let has_options = spec.options.iter().any(|option| !option.replaces_last_arg);
+    (spec.short_signature() + if has_options { " [OPTIONS]" } else { "" }, spec.summary)
 }
 
-fn page(spec: &Spec) -> String {
-    let details: String = spec.details.lines().map(|line| wrapped(line, WIDTH)).collect();
+/// Whether names of so many columns leave room for what each of them means.
+fn fits<'a>(mut entries: impl Iterator<Item = (String, &'a str)>, name_columns: usize, width: usize) -> bool {
+    entries.all(|(_, text)| 2 + name_columns + 1 + text.chars().count() <= width)
+}
+
+/// Names, and what each means beside or below it.
+fn list<'a>(
+    entries: impl Iterator<Item = (String, &'a str)>,
+    name_columns: usize,
+    is_below: bool,
+    width: usize,
+) -> String {
+    let beside = |(name, text): (String, &str)| format!("  {name:<name_columns$} {text}\n");
+    let below = |(name, text): (String, &str)| format!("  {name}\n{}", indented(text, 6, width));
+    if is_below { entries.map(below).collect() } else { entries.map(beside).collect() }
+}
+
+fn page(spec: &Spec, width: usize) -> String {
+    let details: String = spec.details.lines().map(|line| wrapped(line, width)).collect();
     let aliases = match spec.aliases {
         [] => String::new(),
         aliases => format!("Also: {}\n", aliases.join(", ")),
     };
+    let reply = wrapped(&format!("Reply: {}", spec.reply), width);
     [
-        format!("{}\n{details}\nReply: {}\n{aliases}", signature(spec), spec.reply),
-        options(spec),
+        format!("{}\n{details}\n{reply}{aliases}", signature(spec, width)),
+        options(spec, width),
         examples(spec),
-        exits(spec),
+        exits(spec, width),
     ]
     .concat()
 }
 
 /// The signature, its options on lines of their own where it is wide.
-fn signature(spec: &Spec) -> String {
+fn signature(spec: &Spec, width: usize) -> String {
     let whole = spec.signature();
-    if whole.len() <= WIDTH {
+    if whole.len() <= width {
         return whole + "\n";
     }
     let (short, options) = whole.split_at(spec.short_signature().len());
+    let options = options.split_inclusive(']').map(str::trim_start);
     let mut text = short.to_owned();
-    let mut column = WIDTH;
-    for option in options.split_inclusive(']').map(str::trim_start) {
-        if column + 1 + option.len() > WIDTH {
+    let mut column = width;
+    // A choice among options that is too wide for a line of its own is divided between them.
+    let parts = options
+        .flat_map(|option| if 4 + option.len() > width { option.split(' ').collect() } else { vec![option] });
+    for part in parts {
+        if column + 1 + part.len() > width {
             text += "\n   ";
             column = 3;
         }
-        text.extend([" ", option]);
-        column += 1 + option.len();
+        text.extend([" ", part]);
+        column += 1 + part.len();
     }
     text + "\n"
 }
 
-fn options(spec: &Spec) -> String {
-    let line = |option: &table::Opt| format!("  {:<18} {}\n", option.signature(), option.summary);
-    titled("Options", spec.options.iter().map(line))
+fn options(spec: &Spec, width: usize) -> String {
+    let entries = spec.options.iter().map(|option| (option.signature(), option.summary));
+    let is_below = !fits(entries.clone(), OPTION_NAME, width);
+    titled("Options", std::iter::once(list(entries, OPTION_NAME, is_below, width)))
 }
 
 fn examples(spec: &Spec) -> String {
@@ -98,13 +136,15 @@ fn examples(spec: &Spec) -> String {
 }
 
 /// What the codes mean here; the general ones in short.
-fn exits(spec: &Spec) -> String {
+fn exits(spec: &Spec, width: usize) -> String {
     let is_general = |code: u8| (1..128).contains(&code) && spec.exits.iter().all(|(own, _)| *own != code);
-    let own = spec.exits.iter().map(|(code, meaning)| format!("  {code}  {meaning}\n"));
+    let own = spec.exits.iter().map(|(code, meaning)| {
+        let lines = indented(meaning, 5, width);
+        format!("  {code}  {}", lines.trim_start())
+    });
     let general = exit::MEANINGS.iter().filter(|(code, _)| *code == 0 || is_general(*code) && *code > 1);
     let short: Vec<_> = general.map(|(code, meaning)| format!("{code} {}", before_colon(meaning))).collect();
-    let short = wrapped(&short.join("; "), WIDTH - 2);
-    titled("Exit codes", own.chain(short.lines().map(|line| format!("  {line}\n")).collect::<Vec<_>>()))
+    titled("Exit codes", own.chain([indented(&short.join("; "), 2, width)]))
 }
 
 /// The beginning of a meaning that says enough.
@@ -116,6 +156,13 @@ fn before_colon(meaning: &str) -> &str {
 fn titled(title: &str, lines: impl Iterator<Item = String>) -> String {
     let body: String = lines.collect();
     if body.is_empty() { body } else { format!("\n{title}:\n{body}") }
+}
+
+/// A paragraph in lines that are set in by so many columns.
+fn indented(paragraph: &str, indent: usize, width: usize) -> String {
+    let lines = wrapped(paragraph, width - indent);
+    let blanks = " ".repeat(indent);
+    lines.lines().flat_map(|line| [&blanks, line, "\n"]).collect()
 }
 
 /// A paragraph in lines of at most `width` columns, for text of one column a character.
@@ -166,6 +213,21 @@ mod tests {
             assert_eq!(too_wide(&text), None, "{name}");
             assert!(text.ends_with('\n') && !text.contains("\n\n\n"), "{text}");
         }
+    }
+
+    #[test]
+    fn nothing_but_examples_is_wider_than_a_narrow_terminal() {
+        for columns in [36, 40, 60, 79] {
+            let overview = help_within(None, columns).unwrap();
+            assert!(overview.lines().all(|line| line.chars().count() <= columns), "{overview}");
+            assert_eq!(overview.contains("\n  count [PREFIX] [OPTIONS]\n      count keys\n"), columns < 79);
+            for spec in table::specs() {
+                let page = page(spec, columns).replace(&examples(spec), "");
+                let wide = page.lines().find(|line| line.chars().count() > columns);
+                assert!(wide.is_none_or(|line| !line.trim().contains(' ')), "{columns}\n{page}");
+            }
+        }
+        assert_eq!(help_within(Some("get"), 200).unwrap(), help(Some("get")).unwrap());
     }
 
     #[test]

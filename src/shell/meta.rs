@@ -197,7 +197,7 @@ impl Session {
     }
 
     fn help(&mut self, topic: Option<&str>) -> Result<(), Failure> {
-        let text = help::help(topic)?;
+        let text = help::help_within(topic, self.columns_for_people().unwrap_or(usize::MAX))?;
         self.renderer.text(&mut self.output.buffer, &text);
         Ok(())
     }
