@@ -17,7 +17,8 @@ use super::super::command::Bail;
 use super::super::connection::Connection;
 use super::super::exit::Exit;
 use super::super::interrupt::Interrupt;
-use super::super::session::{Session, Streams, Way};
+use super::super::parse;
+use super::super::session::{Place, Session, Streams, Way};
 use super::super::table;
 use super::captured::Captured;
 use crate::config::Settings;
@@ -37,21 +38,34 @@ struct Script {
     is_new: bool,
     /// The replies depend on more than the data, so they are not compared.
     is_unsteady: bool,
+    /// The commands are those of a prompt.
+    is_typed: bool,
 }
 
 const fn script(lines: &'static [&'static str]) -> Script {
-    Script { lines, is_new: false, is_unsteady: false }
+    Script { lines, is_new: false, is_unsteady: false, is_typed: false }
 }
 
 const fn unsteady(lines: &'static [&'static str]) -> Script {
-    Script { lines, is_new: false, is_unsteady: true }
+    Script { is_unsteady: true, ..script(lines) }
 }
+
+const fn on_nothing(lines: &'static [&'static str]) -> Script {
+    Script { is_new: true, ..script(lines) }
+}
+
+const fn typed(lines: &'static [&'static str]) -> Script {
+    Script { is_typed: true, ..script(lines) }
+}
+
+/// What works afterwards.
+const PROBE: Script = script(&["set probe 1", "get probe"]);
 
 /// Every command that reads or writes the database.
 const SCRIPTS: &[Script] = &[
-    Script { lines: &["set a 1", "get a b", "set b 2", "count"], is_new: true, is_unsteady: false },
-    Script { lines: &[".load @/dump.kv", "get k00"], is_new: true, is_unsteady: false },
-    Script { lines: &["begin", "set a 1", "commit"], is_new: true, is_unsteady: false },
+    on_nothing(&["set a 1", "get a b", "set b 2", "count"]),
+    on_nothing(&[".load @/dump.kv", "get k00"]),
+    on_nothing(&["begin", "set a 1", "commit"]),
     script(&[
         "set k00 new",
         "set added 1 --ttl 10m",
@@ -83,17 +97,26 @@ const SCRIPTS: &[Script] = &[
     script(&[".read @/script.kv"]),
     script(&["get k00", ".open /db", "set k00 new"]),
     script(&[".prefixes"]),
+    script(&["get k00", ".check", "set k00 new"]),
+    typed(&[
+        "set k00 new",
+        "delete k01 k02",
+        ".undo",
+        "begin",
+        "append k03 x",
+        "set new 1",
+        "commit",
+        ".undo 2",
+    ]),
 ];
 
-/// Commands that know nothing of the database, that read its directory whether it can be opened or not, or that only a prompt
-/// has.
+/// Commands that know nothing of the database; and one that reads a directory that nobody can open, and writes another: the engine's
+/// campaigns have that.
 const OTHERS: &[&str] = &[
     ".output",
     ".echo",
     ".pager",
-    ".check",
     ".repair",
-    ".undo",
     ".once",
     ".mode",
     ".timer",
@@ -139,13 +162,43 @@ impl Run {
         text: String,
         opener: impl Fn(&Options, &Path) -> Result<Db> + 'static,
     ) -> Self {
+        Self::on(Way::OneShot, settings, opener, |session| {
+            session.run_text("-c", text.into_bytes());
+            session.finish()
+        })
+    }
+
+    /// As a person types it who stops at the first error, which for want of an exit code counts as one of I/O.
+    fn typed(
+        settings: &Settings,
+        lines: &[&str],
+        opener: impl Fn(&Options, &Path) -> Result<Db> + 'static,
+    ) -> Self {
+        Self::on(Way::Prompt, settings, opener, |session| {
+            for line in lines {
+                let command = parse::line(line.as_bytes()).unwrap().unwrap();
+                session.run(command, Place::NONE);
+                if session.tally.count > 0 {
+                    break;
+                }
+            }
+            let exit = session.finish();
+            if session.tally.count > 0 { Exit::IO } else { exit }
+        })
+    }
+
+    fn on(
+        way: Way,
+        settings: &Settings,
+        opener: impl Fn(&Options, &Path) -> Result<Db> + 'static,
+        work: impl FnOnce(&mut Session) -> Exit,
+    ) -> Self {
         let (out, err) = (Captured::default(), Captured::default());
         let streams = Streams { output: out.stream(), errors: err.stream() };
-        let mut session = Session::new(settings.clone(), Way::OneShot, streams, Interrupt::never());
+        let mut session = Session::new(settings.clone(), way, streams, Interrupt::never());
         let connection = Connection::new(settings, session.interrupt.flag(), false);
         session.connection = connection.opened_by(opener);
-        session.run_text("-c", text.into_bytes());
-        let exit = session.finish();
+        let exit = work(&mut session);
         drop(session);
         Self { out: out.text(), err: err.text(), exit }
     }
@@ -179,15 +232,25 @@ impl Bench {
         if script.is_new { SimFs::new() } else { self.filled.clone_disk() }
     }
 
-    fn run(&self, disk: &SimFs, lines: &[&str]) -> Run {
+    fn run(&self, disk: &SimFs, script: &Script) -> Run {
+        self.run_first(disk, script, script.lines.len())
+    }
+
+    /// Runs so many of the lines.
+    fn run_first(&self, disk: &SimFs, script: &Script, count: usize) -> Run {
         let mut settings = Settings::default();
         (settings.db, settings.engine, settings.bail) = (DIR.into(), self.engine, Bail::On);
-        let text = lines.join("\n").replace('@', &self.files.path().display().to_string()) + "\n";
         let (process, engine) = (disk.process(), self.engine);
-        Run::of(&settings, text, move |options, dir| {
+        let opener = move |options: &Options, dir: &Path| {
             let options = Options { pace: Pace::SMALL, ..options.clone().engine(engine) };
             Ok(Db::from_engine(open_on(Arc::clone(&process) as _, dir, &options)?))
-        })
+        };
+        let lines = &script.lines[..count];
+        if script.is_typed {
+            return Run::typed(&settings, lines, opener);
+        }
+        let text = lines.join("\n").replace('@', &self.files.path().display().to_string()) + "\n";
+        Run::of(&settings, text, opener)
     }
 
     /// What the database holds; nothing when it is not there.
@@ -221,13 +284,13 @@ impl Expected {
     fn of(bench: &Bench, script: &Script) -> Self {
         let steps = (0..=script.lines.len()).map(|count| {
             let disk = bench.disk(script);
-            let run = bench.run(&disk, &script.lines[..count]);
+            let run = bench.run_first(&disk, script, count);
             (run.out.len(), bench.contents(&disk))
         });
         let steps = steps.collect();
         let disk = bench.disk(script);
         disk.reset_calls();
-        let run = bench.run(&disk, script.lines);
+        let run = bench.run(&disk, script);
         Self { run, calls: disk.calls(), steps }
     }
 
@@ -262,7 +325,7 @@ impl Expected {
         for disk in disk.power_loss_extremes() {
             check(&disk, "a power loss leaves a state");
         }
-        let next = bench.run(disk, &["set probe 1", "get probe"]);
+        let next = bench.run(disk, &PROBE);
         assert_eq!(
             (next.out.as_str(), next.exit),
             ("OK\n\"1\"\n", Exit::DONE),
@@ -301,7 +364,7 @@ fn campaign(engine: EngineKind) {
                 let disk = bench.disk(script);
                 disk.reset_calls();
                 disk.fail_at(number, fault);
-                let run = bench.run(&disk, script.lines);
+                let run = bench.run(&disk, script);
                 disk.clear_faults();
                 let call = disk.log().into_iter().find(|call| call.number == number);
                 if call.as_ref().is_some_and(|call| call.op == Op::Unlock) {
@@ -321,7 +384,7 @@ fn campaign(engine: EngineKind) {
                 let disk = bench.disk(script);
                 disk.reset_calls();
                 disk.fail_from(number, Fault::Eio);
-                let run = bench.run(&disk, script.lines);
+                let run = bench.run(&disk, script);
                 disk.clear_faults();
                 let place = format!("{engine:?}: {:?}: everything from call {number} on", script.lines);
                 expected.judge(&bench, script, &disk, &run, &place);
