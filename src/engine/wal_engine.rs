@@ -38,6 +38,7 @@ mod clock;
 mod figures;
 mod follow;
 mod maintain;
+mod relay;
 mod turn;
 
 use std::path::Path;
@@ -154,13 +155,13 @@ struct Published<M> {
 }
 
 impl<M> Published<M> {
-    /// Lets readers see the memory, which is what the log adds up to where the follower stands.
-    fn show(&mut self, follower: &Follower, tail: Tail) {
+    /// Lets readers see the memory, which is what the log adds up to where the follower stands; only the turn, without a tail.
+    fn show(&mut self, follower: &Follower, tail: Option<Tail>) {
         self.lsn = follower.segment.position().lsn;
         self.log_bytes = follower.log_bytes();
         self.totals = *follower.totals();
         (self.clock, self.expires) = (follower.clock(), follower.expires());
-        self.tail = Some(tail);
+        self.tail = tail;
     }
 }
 
@@ -292,7 +293,8 @@ impl<M: Memory> WalEngine<M> {
         // What is new is on its way from this handle then, and not acknowledged yet.
         if self.has_lock.load(Ordering::Acquire) {
             let published = self.published();
-            if published.tail.is_some() {
+            // The turn itself may read what is not durable yet: it ends when it is.
+            if published.tail.is_some() || self.is_in_turn() {
                 return Ok(read(&published));
             }
         }

@@ -100,14 +100,14 @@ impl LockFile {
 
 /// Lets the thread sleep for as short as it asks for, until it is dropped. Linux wakes threads up to 50 µs late else, to save
 /// power: half a commit.
-struct Punctual {
+pub(crate) struct Punctual {
     #[cfg(target_os = "linux")]
     slack_before: Option<NonZeroU64>,
 }
 
 #[cfg(target_os = "linux")]
 impl Punctual {
-    fn become_so() -> Self {
+    pub(crate) fn become_so() -> Self {
         let slack_before = rustix::thread::current_timer_slack().ok().and_then(NonZeroU64::new);
         Self::set_slack(slack_before.and(NonZeroU64::new(1)));
         Self { slack_before }
@@ -130,7 +130,7 @@ impl Drop for Punctual {
 
 #[cfg(not(target_os = "linux"))]
 impl Punctual {
-    const fn become_so() -> Self {
+    pub(crate) const fn become_so() -> Self {
         Self {}
     }
 }

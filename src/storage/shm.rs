@@ -1,5 +1,5 @@
 //! Notes that processes leave for each other in the file `SHM`: how far the log is durable, who holds the lock, what the
-//! database's clock said, and whether somebody waits for the lock.
+//! database's clock said, whether somebody waits for the lock, and how far the log was written.
 //!
 //! ```text
 //!  0        4        8        12       16                                32               40
@@ -22,12 +22,17 @@
 //!  ┌────────┬────────┬────────┬────────┬────────────────────────────────┬─ … 256
 //!  │ "kvwt" │ crc    │waiting │   0    │ boot id                        │
 //!  └────────┴────────┴────────┴────────┴────────────────────────────────┘
+//!
+//!  256      260      264               272                              288              296              304 … 320
+//!  ┌────────┬────────┬─────────────────┬────────────────────────────────┬────────────────┬────────────────┬─
+//!  │ "kvwr" │ crc    │        0        │ boot id                        │ segment salt   │ segment id     │ end, LSN
+//!  └────────┴────────┴─────────────────┴────────────────────────────────┴────────────────┴────────────────┴─
 //! ```
 //!
 //! The file is advisory. It may be missing, stale, or hold garbage at any time; a note that does not verify or is of another
 //! boot does not exist. A note can save a sync, a look-ahead or a lock, or reveal that durable records are gone; it can never
-//! make anything count as durable that was not: it is written after the sync that it reports, and the page cache that it lives in
-//! dies with the boot that it names. Only of the note of the clock something counts in later boots as well: the time in it,
+//! make anything count as durable that was not: it is written after the sync that it reports, or after the write that the next sync
+//! covers, and the page cache that it lives in dies with the boot that it names. Only of the note of the clock something counts in later boots as well: the time in it,
 //! before which no process reads the clock. It was read, whatever became of the machine since.
 //!
 //! Notes are read and left without system calls where `SHM` can be mapped, so that one may be read while it is written, and one
@@ -51,6 +56,8 @@ const CLOCK_OFFSET: u64 = 2 * NOTE_LEN as u64;
 const CLOCK_MAGIC: [u8; 4] = *b"kvck";
 const WAITING_OFFSET: u64 = 3 * NOTE_LEN as u64;
 const WAITING_MAGIC: [u8; 4] = *b"kvwt";
+const WRITTEN_OFFSET: u64 = 4 * NOTE_LEN as u64;
+const WRITTEN_MAGIC: [u8; 4] = *b"kvwr";
 
 const CRC: usize = 4;
 const DROPPED: usize = 8;
@@ -66,15 +73,40 @@ const VERB: usize = 40;
 const CLOCK: usize = 32;
 const UPTIME: usize = 40;
 
+/// How far the log went in a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// The segment that records went to.
+    pub life: Life,
+    /// Where the last one ends.
+    pub end: u64,
+    /// The last batch.
+    pub lsn: Lsn,
+}
+
+impl Extent {
+    fn from_note(note: &[u8; NOTE_LEN]) -> Option<Self> {
+        let life = Life { id: FileId(u64_at(note, ID)?), salt: u64_at(note, SALT)? };
+        Some(Self { life, end: u64_at(note, END)?, lsn: Lsn(u64_at(note, LSN)?) })
+    }
+
+    fn put_into(&self, note: &mut [u8; NOTE_LEN]) {
+        put(note, SALT, &self.life.salt.to_le_bytes());
+        put(note, ID, &self.life.id.0.to_le_bytes());
+        put(note, END, &self.end.to_le_bytes());
+        put(note, LSN, &self.lsn.0.to_le_bytes());
+    }
+
+    /// Whether a batch of a segment is in it.
+    pub(crate) fn covers(&self, life: Life, lsn: Lsn) -> bool {
+        self.life == life && self.lsn >= lsn
+    }
+}
+
 /// How far the log was durable when the note was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Durable {
-    /// The segment that records went to.
-    pub life: Life,
-    /// Where its last durable record ends.
-    pub end: u64,
-    /// The last durable batch.
-    pub lsn: Lsn,
+    pub to: Extent,
     /// An incomplete write behind `end` has been reported to a user.
     pub dropped: bool,
 }
@@ -104,27 +136,35 @@ impl Notes {
 
     /// The last note on durability of this boot. Where boots can't be told apart there is none.
     pub(crate) fn durable(&self) -> Option<Durable> {
-        if self.boot_id == 0 {
-            return None;
-        }
-        let note = self.read(0, DURABLE_MAGIC)?;
-        Some(Durable {
-            life: Life { id: FileId(u64_at(&note, ID)?), salt: u64_at(&note, SALT)? },
-            end: u64_at(&note, END)?,
-            lsn: Lsn(u64_at(&note, LSN)?),
-            dropped: u32_at(&note, DROPPED)? != 0,
-        })
+        let note = self.read(0, DURABLE_MAGIC).filter(|_| self.are_kept())?;
+        Some(Durable { to: Extent::from_note(&note)?, dropped: u32_at(&note, DROPPED)? != 0 })
     }
 
-    /// Leaves a note on durability. Call it after the sync, with the lock held.
+    /// Leaves a note on durability. Call it after the sync.
     pub(crate) fn publish(&self, durable: &Durable) {
         let mut note = [0; NOTE_LEN];
         put(&mut note, DROPPED, &u32::from(durable.dropped).to_le_bytes());
-        put(&mut note, SALT, &durable.life.salt.to_le_bytes());
-        put(&mut note, ID, &durable.life.id.0.to_le_bytes());
-        put(&mut note, END, &durable.end.to_le_bytes());
-        put(&mut note, LSN, &durable.lsn.0.to_le_bytes());
+        durable.to.put_into(&mut note);
         self.write(0, DURABLE_MAGIC, note);
+    }
+
+    /// How far the log was written when the last note of that was left, in this boot: complete records, which a sync that begins
+    /// now covers. Where boots can't be told apart there is none.
+    pub(crate) fn written(&self) -> Option<Extent> {
+        let note = self.read(WRITTEN_OFFSET, WRITTEN_MAGIC).filter(|_| self.are_kept())?;
+        Extent::from_note(&note)
+    }
+
+    /// Leaves a note on what was written. Call it after the write, with the lock held.
+    pub(crate) fn publish_written(&self, written: &Extent) {
+        let mut note = [0; NOTE_LEN];
+        written.put_into(&mut note);
+        self.write(WRITTEN_OFFSET, WRITTEN_MAGIC, note);
+    }
+
+    /// Whether notes reach others.
+    pub(crate) const fn are_kept(&self) -> bool {
+        self.file.is_some() && self.boot_id != 0
     }
 
     /// What the clock said, in this boot or in an earlier one.
@@ -212,14 +252,15 @@ impl Notes {
     }
 }
 
-/// Gives changed bytes of a file of notes the checksums and the boot that a writer of now would have given them; the note on
-/// durability is about the segment `life`, if one is given.
+/// Gives changed bytes of a file of notes the checksums and the boot that a writer of now would have given them; the notes on the
+/// log are about the segment `life`, if one is given.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn reseal(bytes: &mut [u8], boot_id: u128, life: Option<Life>) {
-    for (note, magic) in bytes.chunks_exact_mut(NOTE_LEN).zip([DURABLE_MAGIC, HOLDER_MAGIC, CLOCK_MAGIC]) {
+    let magics = [DURABLE_MAGIC, HOLDER_MAGIC, CLOCK_MAGIC, WAITING_MAGIC, WRITTEN_MAGIC];
+    for (note, magic) in bytes.chunks_exact_mut(NOTE_LEN).zip(magics) {
         put(note, 0, &magic);
         put(note, BOOT, &boot_id.to_le_bytes());
-        if let Some(life) = life.filter(|_| magic == DURABLE_MAGIC) {
+        if let Some(life) = life.filter(|_| [DURABLE_MAGIC, WRITTEN_MAGIC].contains(&magic)) {
             put(note, SALT, &life.salt.to_le_bytes());
             put(note, ID, &life.id.0.to_le_bytes());
         }

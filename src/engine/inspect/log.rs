@@ -138,11 +138,11 @@ impl Walk<'_> {
         let survey = reader.survey()?;
         let path = reader.path().to_owned();
         let id = reader.life().id;
-        let note = self.gate.durable().filter(|note| note.life == reader.life() && note.lsn >= wanted);
+        let note = self.gate.durable().filter(|note| note.to.covers(reader.life(), wanted));
         let successor = self.successor_in_use(id)?;
         let why = match (survey.proof, &note, &successor) {
             (Some(proof), _, _) => format!("the record at offset {proof} says that LSN {wanted} was durable"),
-            (None, Some(note), _) => format!("LSNs {wanted} to {} were durable", note.lsn),
+            (None, Some(note), _) => format!("LSNs {wanted} to {} were durable", note.to.lsn),
             (None, None, Some(_)) => format!("segment {} continues the log", id.next()),
             (None, None, None) => {
                 if survey.stale_end > at.offset {
@@ -165,7 +165,7 @@ impl Walk<'_> {
             self.lsn = Some(reader.position().lsn);
             return Ok(None);
         }
-        let last = successor.map(|start| start.lsn.unwrap_or_default()).or(note.map(|note| note.lsn));
+        let last = successor.map(|start| start.lsn.unwrap_or_default()).or(note.map(|note| note.to.lsn));
         self.lose(fault, wanted, last);
         self.lsn = self.lsn.max(last);
         Ok(Some(successor.map_or(Next::End, |start| Next::Segment(start, Link::default()))))

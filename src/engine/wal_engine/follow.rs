@@ -7,6 +7,8 @@
 //! 4. What is not known to be durable is synced and read back from the device. If it is not there, start again; if it is,
 //!    write it once more, because a page that some process has mapped is read from memory. A manifest that brought in a batch is
 //!    the only trace of it: where nothing proves that it is durable, its directory is synced.
+//! 5. Where a note says that it is on its way to the device ([`relay`](super::relay)), wait for who syncs it. A turn does not
+//!    wait: its own write repeats what is not durable, so that its sync covers that too, and until then the memory is not shown.
 
 use std::io;
 use std::sync::Arc;
@@ -14,18 +16,30 @@ use std::sync::Arc;
 use super::chain::segment_name;
 use super::{Inner, Memory, Published, Tail, WalEngine, is_behind};
 use crate::error::{Error, Notice, Result};
-use crate::storage::fs::{File, LockKind, OpenMode, read_full_at, write_all_at};
+use crate::storage::fs::{File, LockKind, OpenMode, write_all_at};
 use crate::storage::manifest::{self, Manifest};
-use crate::storage::shm::Durable;
+use crate::storage::shm::{Durable, Extent};
 use crate::storage::totals::Totals;
 use crate::storage::wal::reader::{Mark, SegmentReader, Step};
 use crate::storage::wal::record::{self, Header, Kind, Record};
 use crate::storage::wal::segment;
 use crate::storage::{Life, Place};
-use crate::types::{FileId, Lsn, Op, Timestamp};
+use crate::types::{FileId, Lsn, Op, SyncMode, Timestamp};
 
 /// How often a reader starts again before it takes a missing file for a lost one.
 const MAX_RESTARTS: usize = 20;
+
+/// A turn repeats no more than this of what others have written and is not known to be durable.
+const MAX_REPEATED: u64 = 64 << 10;
+
+/// What somebody needs the log for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To show what is in it, or to replace it by files: all of it has to be durable.
+    Show,
+    /// To append a write that is synced: what is in it may be durable together with that.
+    Append,
+}
 
 /// A position in the log and what is known about it.
 pub(super) struct Follower {
@@ -147,7 +161,7 @@ impl Follower {
             let Some(taken) = step else {
                 return Err(self.corruption(format!("LSN {} is malformed", self.segment.position().lsn)));
             };
-            self.account(before, &taken);
+            self.account(before, &taken, note);
             if let Some(successor) = taken.successor {
                 if let Some(stop) = self.cross(before, successor, locked, note)? {
                     return Ok(stop);
@@ -158,12 +172,16 @@ impl Follower {
     }
 
     /// Draws the conclusions from a record that was read.
-    fn account(&mut self, before: Mark, taken: &Taken) {
+    fn account(&mut self, before: Mark, taken: &Taken, note: Option<&Durable>) {
         if taken.successor.is_none() {
             self.log_bytes += self.segment.position().offset - before.position.offset;
         }
         if taken.header.durable >= before.position.lsn {
             self.confirmed = before;
+        }
+        let is_noted = |note: &&Durable| note.to.covers(self.segment.life(), taken.header.lsn);
+        if taken.successor.is_none() && note.is_some_and(|note| is_noted(&note)) {
+            self.confirmed = self.segment.mark();
         }
         self.durable = self.durable.max(taken.header.durable);
         if taken.expires {
@@ -209,7 +227,7 @@ impl Follower {
             return Err(Error::corruption(next.path(), 0, "it does not follow the segment that names it"));
         }
         // A record in the next segment was written after the seal was durable; so was a note about it.
-        let seal_is_durable = next.has_next()? || note.is_some_and(|note| note.life == life);
+        let seal_is_durable = next.has_next()? || note.is_some_and(|note| note.to.life == life);
         if !seal_is_durable && !locked {
             self.segment.move_to(before);
             return Ok(Some(Stop::Zeros));
@@ -235,35 +253,32 @@ impl Follower {
     ///
     /// A sync that succeeds proves nothing where one before it failed, so the bytes are read back. But pages that some process
     /// has mapped are not read from the device: so what is still there is written once more and synced, like a record of this
-    /// handle. (A handle that can't write believes what it reads.)
-    fn confirm(&mut self) -> Result<bool> {
-        let end = self.segment.mark();
-        self.on_device(|file| file.sync_data().and_then(|()| file.drop_cache()))?;
-        self.segment.move_to(self.confirmed);
-        self.segment.refresh();
-        while self.segment.mark() != end {
-            if !matches!(self.segment.next()?, Step::Record(_)) {
-                return Ok(false);
-            }
+    /// handle. (A handle that can't write believes what it reads.) That proves it whatever the first sync said: it may have
+    /// reported the failure of another.
+    pub(super) fn confirm(&mut self) -> Result<bool> {
+        let synced = self.on_device(|file| file.sync_data());
+        if !self.writable {
+            synced?;
         }
+        self.on_device(|file| file.drop_cache())?;
+        self.write_again()
+    }
+
+    /// The same for what a handle that is alive has written and has not failed to sync.
+    pub(super) fn write_again(&mut self) -> Result<bool> {
+        let Some(bytes) = self.unconfirmed()? else { return Ok(false) };
         if self.writable {
-            self.write_again()?;
+            let start = self.confirmed.position.offset;
+            self.on_device(|file| write_all_at(file, &bytes, start).and_then(|()| file.sync_data()))?;
         }
-        self.confirmed = end;
+        self.confirmed = self.segment.mark();
         self.durable = self.segment.position().lsn;
         Ok(true)
     }
 
-    /// Writes the bytes between what is known to be durable and the position over themselves, and syncs them.
-    fn write_again(&self) -> Result<()> {
-        let start = self.confirmed.position.offset;
-        let len = usize::try_from(self.segment.position().offset - start).unwrap_or(usize::MAX);
-        self.on_device(|file| {
-            let mut bytes = vec![0; len];
-            read_full_at(file, &mut bytes, start)?;
-            write_all_at(file, &bytes, start)?;
-            file.sync_data()
-        })
+    /// The records between what is known to be durable and the position, read again; `None` when they are not what they were.
+    pub(super) fn unconfirmed(&mut self) -> Result<Option<Vec<u8>>> {
+        self.segment.reread(self.confirmed)
     }
 
     /// Works on the segment's file. An error leaves open what is on the device.
@@ -273,12 +288,32 @@ impl Follower {
         })
     }
 
-    /// Makes sure that everything that was to be synced is on the device; `false` when it is not.
-    fn make_durable(&mut self, note: Option<&Durable>) -> Result<bool> {
-        if let Some(note) = note.filter(|note| note.life == self.segment.life()) {
-            self.durable = self.durable.max(note.lsn.min(self.segment.position().lsn));
+    /// Takes up what a note says. Returns whether everything that was to be synced is on the device.
+    pub(super) fn heed(&mut self, note: Option<&Durable>) -> bool {
+        if let Some(note) = note.filter(|note| note.to.life == self.segment.life()) {
+            self.durable = self.durable.max(note.to.lsn.min(self.segment.position().lsn));
         }
-        if self.synced <= self.durable { Ok(true) } else { self.confirm() }
+        if self.durable == self.segment.position().lsn {
+            self.confirmed = self.segment.mark();
+        }
+        !self.is_pending()
+    }
+
+    /// Whether something that was to be synced is not known to be on the device.
+    pub(super) fn is_pending(&self) -> bool {
+        self.synced > self.durable
+    }
+
+    /// Whether a turn may write what is pending once more, together with what it appends: what others `wrote` and are about to
+    /// have synced.
+    fn may_repeat(&self, wrote: Option<&Extent>) -> bool {
+        let is_little = self.segment.position().offset - self.confirmed.position.offset <= MAX_REPEATED;
+        is_little && self.is_relayed(wrote)
+    }
+
+    /// Whether what is pending was written by handles that have it synced behind `LOCK`, as far as a note tells.
+    pub(super) fn is_relayed(&self, wrote: Option<&Extent>) -> bool {
+        wrote.is_some_and(|wrote| wrote.covers(self.segment.life(), self.segment.position().lsn))
     }
 
     /// Decides, with the lock held, whether the log ends where reading stopped. Returns whether an incomplete write lies there.
@@ -289,11 +324,11 @@ impl Follower {
     /// segment, nothing is looked for: holes are made by power losses and failed syncs, and who met one looked and noted it.
     fn settle(&mut self, stop: Stop, note: Option<&Durable>, suspicious: bool) -> Result<bool> {
         let end = self.segment.position();
-        let note_here = note.filter(|note| note.life == self.segment.life());
+        let note_here = note.filter(|note| note.to.life == self.segment.life());
         if let Some(note) = note_here
-            && note.lsn > end.lsn
+            && note.to.lsn > end.lsn
         {
-            return Err(self.lost(&format!("LSNs {} to {} were durable", end.lsn.next(), note.lsn)));
+            return Err(self.lost(&format!("LSNs {} to {} were durable", end.lsn.next(), note.to.lsn)));
         }
         if stop == Stop::Zeros && note_here.is_some_and(|note| !note.dropped) && !suspicious {
             self.stale_end = end.offset;
@@ -472,6 +507,22 @@ pub(super) fn read_manifest(place: &Place) -> Result<Manifest> {
 impl<M: Memory> WalEngine<M> {
     /// Takes `LOCK` and brings the memory up to date under it. After an error the lock is free again.
     pub(super) fn catch_up(&self, inner: &mut Inner, kind: LockKind, verb: &str) -> Result<()> {
+        self.catch_up_for(Purpose::Show, inner, kind, verb)
+    }
+
+    /// The same, for a turn: what others wrote may not be durable yet, and is not shown then.
+    pub(super) fn catch_up_to_append(&self, inner: &mut Inner, verb: &str) -> Result<()> {
+        let is_group = self.sync == SyncMode::Group && self.notes.are_kept();
+        let purpose = if is_group { Purpose::Append } else { Purpose::Show };
+        let (was_shown, before) = (self.published().tail.is_some(), inner.follower.segment.mark());
+        self.catch_up_for(purpose, inner, LockKind::Exclusive, verb)?;
+        let follower = &inner.follower;
+        let others_wrote = follower.is_pending() || (was_shown && follower.segment.mark() != before);
+        inner.groups.company.observe(is_group && others_wrote);
+        Ok(())
+    }
+
+    fn catch_up_for(&self, purpose: Purpose, inner: &mut Inner, kind: LockKind, verb: &str) -> Result<()> {
         if !self.is_up_to_date(inner) {
             self.read_ahead(inner);
         }
@@ -479,7 +530,7 @@ impl<M: Memory> WalEngine<M> {
         if self.is_up_to_date(inner) {
             return Ok(());
         }
-        let caught_up = self.catch_up_locked(inner);
+        let caught_up = self.catch_up_locked(purpose, inner);
         if let Err(error) = &caught_up {
             self.set_adrift(inner);
             self.lock.release();
@@ -526,7 +577,7 @@ impl<M: Memory> WalEngine<M> {
     }
 
     /// Steps 2 to 4.
-    fn catch_up_locked(&self, inner: &mut Inner) -> Result<()> {
+    fn catch_up_locked(&self, purpose: Purpose, inner: &mut Inner) -> Result<()> {
         let mut published = self.published_mut();
         let note = self.notes.durable();
         let mut suspicious = inner.adrift || !inner.follower.segment.last_is_unchanged()?;
@@ -537,7 +588,11 @@ impl<M: Memory> WalEngine<M> {
             let stop = inner.follower.replay(&mut published.memory, true, note.as_ref())?;
             if stop != Stop::Gone {
                 let dropped = inner.follower.settle(stop, note.as_ref(), suspicious)?;
-                if inner.follower.make_durable(note.as_ref())? {
+                let follower = &mut inner.follower;
+                let is_settled = follower.heed(note.as_ref())
+                    || (purpose == Purpose::Append && follower.may_repeat(self.notes.written().as_ref()))
+                    || self.settle_pending(follower)?;
+                if is_settled {
                     if std::mem::take(&mut inner.follower.crossed)
                         && !self.look_for_a_manifest(inner, &mut published)?
                     {
@@ -546,7 +601,9 @@ impl<M: Memory> WalEngine<M> {
                     }
                     self.prove_manifest(inner, note.as_ref())?;
                     self.report(inner, note.as_ref(), dropped);
-                    published.show(&inner.follower, inner.follower.tail()?);
+                    let is_durable = !inner.follower.is_pending();
+                    let tail = is_durable.then(|| inner.follower.tail()).transpose()?;
+                    published.show(&inner.follower, tail);
                     return Ok(());
                 }
             }
@@ -602,7 +659,7 @@ impl<M: Memory> WalEngine<M> {
     /// Makes sure that what the manifest brought in is durable. A note or a record behind it was written by somebody who had.
     fn prove_manifest(&self, inner: &mut Inner, note: Option<&Durable>) -> Result<()> {
         let Follower { unproven, ref segment, .. } = inner.follower;
-        let noted = note.map_or(Lsn::ZERO, |note| note.lsn);
+        let noted = note.map_or(Lsn::ZERO, |note| note.to.lsn);
         if unproven > noted && unproven >= segment.position().lsn {
             let Place { fs, dir } = &self.place;
             fs.sync_dir(dir)
@@ -641,7 +698,7 @@ impl<M: Memory> WalEngine<M> {
     /// Leaves a note for others, and tells the user of dropped bytes unless somebody did.
     fn report(&self, inner: &Inner, note: Option<&Durable>, dropped: bool) {
         let now = durable_note(inner, dropped);
-        if note == Some(&now) {
+        if note == Some(&now) || inner.follower.is_pending() && !dropped {
             return;
         }
         if dropped {
@@ -663,5 +720,6 @@ impl<M: Memory> WalEngine<M> {
 
 fn durable_note(inner: &Inner, dropped: bool) -> Durable {
     let segment = &inner.follower.segment;
-    Durable { life: segment.life(), end: segment.position().offset, lsn: inner.follower.durable(), dropped }
+    let to = Extent { life: segment.life(), end: segment.position().offset, lsn: inner.follower.durable() };
+    Durable { to, dropped }
 }

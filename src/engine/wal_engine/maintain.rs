@@ -171,7 +171,7 @@ impl<M: Memory> Maintenance<'_, M> {
         let rotated = engine.rotate(&mut inner, 0, Growth::Small, 0);
         let mut published = engine.published_mut();
         if rotated.is_ok() {
-            published.show(&inner.follower, inner.follower.own_tail());
+            published.show(&inner.follower, Some(inner.follower.own_tail()));
             engine.leave_note(&inner);
         }
         let view = view(&published.memory);
@@ -239,7 +239,7 @@ impl<M: Memory> Maintenance<'_, M> {
             let view = view(&engine.published().memory);
             let sealed = Sealed { first: inner.follower.segment.life(), lsn, log_bytes, view };
             let manifest = self.replace(&mut inner, |manifest| edit(manifest, sealed))?;
-            engine.published_mut().show(&inner.follower, inner.follower.own_tail());
+            engine.published_mut().show(&inner.follower, Some(inner.follower.own_tail()));
             engine.leave_note(&inner);
             Ok(manifest)
         });

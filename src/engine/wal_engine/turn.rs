@@ -25,13 +25,14 @@ use std::time::{Duration, Instant};
 
 use super::chain::{self, Growth};
 use super::follow::read_manifest;
+use super::relay::Company;
 use super::{Counters, Inner, Memory, WalEngine};
 use crate::error::{Error, Result, SYNC_LOG, WRITE_LOG};
-use crate::storage::Place;
-use crate::storage::fs::{File, LockKind, write_all_at};
+use crate::storage::fs::{File, write_all_at};
 use crate::storage::wal::reader::{Mark, Position};
 use crate::storage::wal::record::{self, Header, Kind};
 use crate::storage::wal::segment;
+use crate::storage::{Life, Place};
 use crate::types::{Batch, Entry, Key, Lsn, Op, SyncMode, Timestamp};
 
 /// A group takes nobody in beyond this, and `LOCK` is not handed on later than this: other processes wait too.
@@ -51,6 +52,8 @@ pub(super) struct Group {
     led: bool,
     /// How many other threads wait for its outcome.
     waiting: usize,
+    /// `LOCK` is given back before it is durable.
+    relayed: bool,
     outcome: Arc<Outcome>,
 }
 
@@ -65,7 +68,7 @@ impl Group {
     }
 }
 
-/// How the groups of a handle follow each other. While there is one, `LOCK` is held exclusive.
+/// How the groups of a handle follow each other. While there is one, `LOCK` is held exclusive, unless it is [relayed](super::relay).
 #[derive(Default)]
 pub(super) struct Groups {
     /// The one that turns join.
@@ -82,10 +85,15 @@ pub(super) struct Groups {
     lingers: bool,
     /// How many threads wait for the flight to end.
     waiting: usize,
+    pub(super) company: Company,
 }
 
 impl Groups {
     pub(super) fn hold_the_lock(&self) -> bool {
+        self.next.is_some() || self.flight.as_ref().is_some_and(|flight| !flight.relayed)
+    }
+
+    fn are_there(&self) -> bool {
         self.next.is_some() || self.is_flying()
     }
 
@@ -93,11 +101,12 @@ impl Groups {
         self.flight.is_some()
     }
 
-    /// Whether `LOCK` has to be given back before another turn begins.
+    /// Whether all have to be durable, and `LOCK` given back, before another turn begins.
     fn are_full(&self) -> bool {
         let is_full = |group: &Group| group.staged.is_full();
         let is_due = || self.flights > 1 && self.held_since.is_some_and(|since| since.elapsed() >= MAX_HOLD);
-        self.hold_the_lock() && (self.next.as_ref().is_some_and(is_full) || is_due())
+        let is_relayed = self.flight.as_ref().is_some_and(|flight| flight.relayed);
+        is_relayed || self.hold_the_lock() && (self.next.as_ref().is_some_and(is_full) || is_due())
     }
 
     /// How many batches are not in the log yet, as far as it is followed.
@@ -228,13 +237,15 @@ pub(crate) struct WalTurn<'a, M: Memory> {
 }
 
 /// Records on their way into the log.
-struct Write {
-    file: Arc<dyn File>,
-    path: PathBuf,
-    offset: u64,
-    bytes: Vec<u8>,
+pub(super) struct Write {
+    pub(super) file: Arc<dyn File>,
+    pub(super) path: PathBuf,
+    pub(super) life: Life,
+    pub(super) offset: u64,
+    pub(super) bytes: Vec<u8>,
     /// Where the log stands behind them.
-    end: Mark,
+    pub(super) end: Mark,
+    relayed: bool,
 }
 
 thread_local! {
@@ -255,11 +266,11 @@ impl<M: Memory> WalEngine<M> {
         self.check_writable()?;
         let mut inner = self.inner_in_flight();
         while inner.groups.are_full() {
-            inner = self.wait_while(inner, Groups::hold_the_lock);
+            inner = self.wait_while(inner, Groups::are_there);
         }
         inner.check_usable()?;
         if !inner.groups.hold_the_lock() {
-            self.catch_up(&mut inner, LockKind::Exclusive, verb)?;
+            self.catch_up_to_append(&mut inner, verb)?;
             (inner.groups.held_since, inner.groups.flights) = (Some(Instant::now()), 0);
             self.has_lock.store(true, Ordering::Release);
         }
@@ -268,6 +279,7 @@ impl<M: Memory> WalEngine<M> {
             turns: 0,
             led: false,
             waiting: 0,
+            relayed: false,
             outcome: Arc::default(),
         });
         self.in_turn.store(this_thread(), Ordering::Relaxed);
@@ -323,7 +335,11 @@ impl<M: Memory> WalEngine<M> {
 
     /// Ends a turn that has nothing to write, and waits for what it was told of.
     fn end_reading_turn(&self, mut inner: MutexGuard<'_, Inner>) -> Result<()> {
+        let is_unled = inner.groups.next.as_ref().is_some_and(|group| !group.led);
+        let settled =
+            if is_unled && !inner.groups.is_flying() { self.settle_turn(&mut inner) } else { Ok(()) };
         self.drop_unused_group(&mut inner);
+        settled?;
         wait_for_outcome(inner)
     }
 
@@ -334,7 +350,7 @@ impl<M: Memory> WalEngine<M> {
         }
     }
 
-    fn give_lock_back(&self) {
+    pub(super) fn give_lock_back(&self) {
         self.has_lock.store(false, Ordering::Release);
         self.lock.release();
     }
@@ -386,9 +402,10 @@ impl<M: Memory> WalEngine<M> {
 
     /// Sends the group on its way, if there is one.
     fn take_off(&self, inner: &mut Inner) -> Result<Option<Write>> {
-        let Some(group) = inner.groups.next.take() else { return Ok(None) };
+        let Some(mut group) = inner.groups.next.take() else { return Ok(None) };
         match self.prepare(inner, &group.staged) {
             Ok(write) => {
+                group.relayed = write.relayed;
                 inner.groups.flight = Some(group);
                 inner.groups.flights += 1;
                 Ok(Some(write))
@@ -407,12 +424,25 @@ impl<M: Memory> WalEngine<M> {
             self.begin_to_expire(inner)?;
         }
         if inner.follower.segment.room() < staged.len + record::SEAL_LEN as u64 {
+            self.settle_turn(inner)?;
             self.rotate(inner, staged.len, Growth::Larger, 0)?;
         }
-        let (bytes, end) = self.encode(inner, staged, self.sync == SyncMode::None);
+        let repeated = self.what_is_pending(inner)?;
+        let (mut bytes, end) = self.encode(inner, staged, self.sync == SyncMode::None);
         let segment = &inner.follower.segment;
-        let (file, path) = (Arc::clone(segment.file()), segment.path().to_owned());
-        Ok(Write { file, path, offset: segment.position().offset, bytes, end })
+        let offset = segment.position().offset - repeated.len() as u64;
+        bytes.splice(0..0, repeated);
+        let (file, path, life) = (Arc::clone(segment.file()), segment.path().to_owned(), segment.life());
+        Ok(Write { file, path, life, offset, bytes, end, relayed: inner.groups.company.is_there() })
+    }
+
+    /// The records at the end of the log that others wrote and that are not known to be durable.
+    fn what_is_pending(&self, inner: &mut Inner) -> Result<Vec<u8>> {
+        if !inner.follower.is_pending() {
+            return Ok(Vec::new());
+        }
+        let pending = inner.follower.unconfirmed()?;
+        pending.ok_or_else(|| self.lose_the_end(inner))
     }
 
     /// Gives the manifest a clock, and the format of a database in which something expires, durably. `LOCK` is held exclusive:
@@ -434,6 +464,9 @@ impl<M: Memory> WalEngine<M> {
 
     /// Writes and syncs; says how long the sync took.
     fn perform(&self, write: &Write) -> Result<Duration> {
+        if write.relayed {
+            return self.relay(write);
+        }
         let sync = self.sync != SyncMode::None;
         self.write_at(&*write.file, &write.path, write.offset, &write.bytes, sync)
     }
@@ -447,7 +480,7 @@ impl<M: Memory> WalEngine<M> {
             let sync = self.sync != SyncMode::None;
             inner.follower.wrote(write.end, sync);
             self.publish(inner, std::mem::take(&mut flight.staged));
-            if sync {
+            if sync && !flight.relayed {
                 self.leave_note(inner);
             }
         });
@@ -464,7 +497,7 @@ impl<M: Memory> WalEngine<M> {
 
     /// Gives `LOCK` back unless another group needs it, and tells those who wait.
     fn finish(&self, inner: &mut Inner, group: &Group, result: Result<()>) -> Result<()> {
-        if inner.groups.next.is_none() {
+        if inner.groups.next.is_none() && !group.relayed {
             self.give_lock_back();
         }
         group.decide(&result);
@@ -542,7 +575,7 @@ impl<M: Memory> WalEngine<M> {
                 published.memory.apply(lsn, op);
             }
         }
-        published.show(&inner.follower, inner.follower.own_tail());
+        published.show(&inner.follower, Some(inner.follower.own_tail()));
     }
 }
 

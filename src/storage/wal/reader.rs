@@ -158,12 +158,37 @@ impl SegmentReader {
     /// # Errors
     /// I/O.
     pub(crate) fn last_is_unchanged(&self) -> Result<bool> {
-        if self.last_offset == 0 {
+        Self::is_there(&*self.file, self.mark()).map_err(|error| self.read_error(error))
+    }
+
+    /// Whether the record before a mark is in its place.
+    ///
+    /// # Errors
+    /// The file's.
+    pub(crate) fn is_there(file: &dyn File, mark: Mark) -> std::io::Result<bool> {
+        if mark.last_offset == 0 {
             return Ok(true);
         }
         let mut bytes = [0; HEADER_LEN];
-        look_full_at(&*self.file, &mut bytes, self.last_offset).map_err(|error| self.read_error(error))?;
-        Ok(record::announced_crc(&bytes) == Some(self.position.link))
+        look_full_at(file, &mut bytes, mark.last_offset)?;
+        Ok(record::announced_crc(&bytes) == Some(mark.position.link))
+    }
+
+    /// The records between `start` and the position, read and verified again; `None` when they are not what they were.
+    ///
+    /// # Errors
+    /// I/O.
+    pub(crate) fn reread(&mut self, start: Mark) -> Result<Option<Vec<u8>>> {
+        let end = self.mark();
+        let len = end.position.offset - start.position.offset;
+        self.refresh();
+        let bytes = self.window.get(&*self.file, start.position.offset, len, len);
+        let bytes = bytes.map_err(|error| Error::io("read", &self.path, error))?.to_vec();
+        self.move_to(start);
+        while self.position.offset < end.position.offset && matches!(self.next()?, Step::Record(_)) {}
+        let is_same = self.mark() == end;
+        self.move_to(end);
+        Ok(is_same.then_some(bytes))
     }
 
     /// The record at the position, or why there is none.
