@@ -4,7 +4,8 @@
 //! What is assumed of a real file system:
 //!
 //! 1. A sync that returned success put the bytes on the device. A failed sync says nothing about them, and a second
-//!    try on the same pages proves nothing (Linux marks them clean); see [`File::drop_cache`].
+//!    try on the same pages proves nothing (Linux marks them clean); see [`File::drop_cache`]. Where notes are kept between
+//!    processes (on Linux), a failure is reported to everyone who had the file open, by the next sync of theirs.
 //! 2. A file's sync does not make its directory entry durable: [`Fs::sync_dir`] does.
 //! 3. `rename` within one directory is atomic: after a crash the name means the old file or the new one.
 //! 4. Overwriting bytes inside a file never changes other bytes of the file, beyond the 512-byte sectors touched.

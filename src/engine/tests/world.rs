@@ -60,6 +60,8 @@ pub(super) struct World {
     options: Vec<Options>,
     /// Calls are made to fail: errors are allowed, wrong answers are not.
     pub(super) faulty: bool,
+    /// How many syncs have told a handle of the failure of another's.
+    late_reports: u64,
 }
 
 impl World {
@@ -86,6 +88,7 @@ impl World {
             handles: options.iter().map(|_| None).collect(),
             options: options.into_iter().map(|options| options.lock_timeout(PATIENCE)).collect(),
             faulty: false,
+            late_reports: 0,
         }
     }
 
@@ -230,7 +233,9 @@ impl World {
         // The handle may have stopped on the kill before.
         let killed = error.to_string().contains("process was killed");
         let allowed = matches!(error, Error::Io { .. } | Error::Poisoned { .. });
-        if !(killed || self.faulty && allowed) {
+        let reports = self.disk.late_reports();
+        let is_late_report = std::mem::replace(&mut self.late_reports, reports) < reports;
+        if !(killed || (self.faulty || is_late_report) && allowed) {
             return Err(format!("unexpected error: {error}"));
         }
         self.stop_faults();

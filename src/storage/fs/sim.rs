@@ -18,6 +18,9 @@
 //!    of them. A rename happens whole or not at all. Syncing a file does nothing for its name.
 //! 3. Nobody holds a lock, and the boot id is another one.
 //!
+//! A sync that fails is reported once to every open file of the inode, as Linux does: to the others by their next sync, which writes
+//! what is dirty nevertheless.
+//!
 //! Paths start at the root whether they begin with `/` or not; there are no symbolic links. Only files can be opened,
 //! and a rename stays within one directory. Space is counted in blocks of 4096 bytes; names and directories are free.
 
@@ -147,6 +150,9 @@ pub(crate) struct SimFs(Arc<Mutex<State>>);
 struct State {
     disk: Disk,
     locks: BTreeMap<InodeId, BTreeMap<Holder, LockKind>>,
+    /// Who has a file open, and whether a sync of another has failed since the last one of theirs.
+    open: BTreeMap<InodeId, BTreeMap<Holder, bool>>,
+    late_reports: u64,
     killed: BTreeSet<u64>,
     processes: u64,
     opens: u64,
@@ -178,6 +184,8 @@ impl SimFs {
         Self(Arc::new(Mutex::new(State {
             disk,
             locks: BTreeMap::new(),
+            open: BTreeMap::new(),
+            late_reports: 0,
             killed: BTreeSet::new(),
             processes: 0,
             opens: 0,
@@ -307,6 +315,11 @@ impl SimFs {
         self.state().skips_sync = Box::new(skips);
     }
 
+    /// How many syncs reported the failure of another one so far.
+    pub(crate) fn late_reports(&self) -> u64 {
+        self.state().late_reports
+    }
+
     /// Has the cache keep everything from now on, as it does where some process has the pages mapped.
     pub(crate) fn keep_cache(&self) {
         self.state().keeps_cache = true;
@@ -379,6 +392,28 @@ impl State {
             holders.insert(holder, kind);
         }
         free
+    }
+
+    fn closed(&mut self, inode: InodeId, holder: Holder) {
+        self.unlock(inode, holder);
+        if let Some(holders) = self.open.get_mut(&inode) {
+            holders.remove(&holder);
+        }
+    }
+
+    /// A sync by `holder` has failed.
+    fn report_failure(&mut self, inode: InodeId, holder: Holder) {
+        let holders = self.open.entry(inode).or_default();
+        for (other, failed) in holders {
+            *failed |= *other != holder;
+        }
+    }
+
+    /// Whether a sync by another has failed, which `holder` was not told of.
+    fn take_failure(&mut self, inode: InodeId, holder: Holder) -> bool {
+        let failed = self.open.entry(inode).or_default().get_mut(&holder).is_some_and(std::mem::take);
+        self.late_reports += u64::from(failed);
+        failed
     }
 
     fn unlock(&mut self, inode: InodeId, holder: Holder) {

@@ -95,6 +95,7 @@ impl Fs for SimProcess {
             let inode = state.disk.open(path, mode)?;
             state.opens += 1;
             let holder = Holder { process: self.id, open: state.opens };
+            state.open.entry(inode).or_default().insert(holder, false);
             let (process, writable) = (self.clone(), mode != OpenMode::Read);
             Ok(Arc::new(SimFile { process, path: path.into(), inode, holder, writable }) as Arc<dyn File>)
         })
@@ -194,10 +195,11 @@ impl File for SimFile {
             if !(state.skips_sync)(&self.path) {
                 state.disk.file_mut(self.inode)?.sync();
             }
-            Ok(())
+            if state.take_failure(self.inode, self.holder) { Err(Errno::IO.into()) } else { Ok(()) }
         };
         self.process.perform_or(self.call(Op::SyncData), sync, |state| {
             state.disk.file_mut(self.inode).expect("only files are opened").abandon();
+            state.report_failure(self.inode, self.holder);
         })
     }
 
@@ -243,7 +245,7 @@ impl File for SimFile {
 impl Drop for SimFile {
     fn drop(&mut self) {
         let mut state = self.process.fs.state();
-        state.unlock(self.inode, self.holder);
+        state.closed(self.inode, self.holder);
         state.disk.close(self.inode);
     }
 }
