@@ -11,6 +11,7 @@ mod faults;
 mod figures;
 mod histories;
 mod locking;
+mod relay;
 mod repair;
 mod threads;
 

@@ -1,0 +1,149 @@
+//! Processes that write at the same time share syncs: what one was told is durable, whoever made it so, and whatever happens
+//! between any two calls of another.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::{open, open_as, report, try_open};
+use crate::db::Db;
+use crate::error::Result;
+use crate::options::Options;
+use crate::storage::fs::sim::{Fault, Op, SimFs};
+use crate::types::SetOptions;
+
+/// For those who wait for a process that is stopped.
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// What a process does between two calls of another that sets `own`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deed {
+    Set,
+    Get,
+    /// A turn that ends without a write, if `own` is there.
+    SetIfAbsent,
+    Compact,
+}
+
+const DEEDS: [Deed; 4] = [Deed::Set, Deed::Get, Deed::SetIfAbsent, Deed::Compact];
+
+impl Deed {
+    /// Returns the key that the process was told is there, if any.
+    fn perform(self, db: &Db) -> Result<Option<&'static str>> {
+        Ok(match self {
+            Self::Set => db.set("other", "v").map(|()| Some("other"))?,
+            Self::Get => db.get("own")?.map(|_| "own"),
+            Self::SetIfAbsent => {
+                db.set_with("own", "v", &SetOptions::new().if_absent()).map(|_| Some("own"))?
+            }
+            Self::Compact => db.compact().map(|_| None)?,
+        })
+    }
+}
+
+type Verdict<T> = std::result::Result<T, String>;
+
+/// What a race came to.
+#[derive(Default)]
+struct Race {
+    /// How many calls it took to set `own`.
+    calls: u64,
+    /// The call before which the deed was done, and what the process was told of it.
+    deed: Option<(Op, Result<Option<&'static str>>)>,
+}
+
+/// Two processes have written in turn, so that each knows of the other. One sets `own`; before its call `number` the other one does
+/// its deed, and its call `failing` fails.
+fn race(number: u64, deed: Deed, failing: Option<(u64, Fault)>, skips: fn(&Path) -> bool) -> Verdict<Race> {
+    let disk = SimFs::new();
+    let (process, options) = (disk.process(), Options::new().lock_timeout(PATIENCE));
+    let (db, other) = (open_as(&process, &options).unwrap(), open_as(&disk.process(), &options).unwrap());
+    for (db, key) in [(&other, "a"), (&db, "b"), (&other, "c")] {
+        db.set(key, "v").unwrap();
+    }
+    disk.skip_syncs(skips);
+    let (first, calls) = (process.id(), Arc::new(AtomicU64::new(0)));
+    let told = Arc::new(Mutex::new((None, Ok(()))));
+    let (counted, slot, acting) = (Arc::clone(&calls), Arc::clone(&told), other.clone());
+    disk.set_observer_of_all(Arc::new(move |call, disk| {
+        let count = counted.fetch_add(u64::from(call.process == first), Ordering::Relaxed) + 1;
+        if call.process == first && count == number {
+            let outcome = deed.perform(&acting);
+            let verdict = outcome.as_ref().map_or(Ok(()), |key| judge(disk, *key));
+            *slot.lock().unwrap() = (Some((call.op, outcome)), verdict);
+        }
+        let is_due = |(failing, _): &(u64, Fault)| call.process == first && count == *failing;
+        // A lock that is not given back would only be waited for.
+        if let Some((_, fault)) = failing.filter(is_due).filter(|_| call.op != Op::Unlock) {
+            disk.fail_at(call.number, fault);
+        }
+    }));
+    let set = db.set("own", "v");
+    disk.set_observer_of_all(Arc::new(|_, _| ()));
+    let (deed, verdict) = std::mem::replace(&mut *told.lock().unwrap(), (None, Ok(())));
+    verdict?;
+    let acknowledged = set.as_ref().ok().map(|()| "own");
+    let heard = deed.as_ref().and_then(|(_, told)| told.as_ref().ok().copied().flatten());
+    judge(&disk, acknowledged)?;
+    judge(&disk, heard)?;
+    for key in acknowledged.into_iter().chain(heard).chain(["a", "b", "c"]) {
+        for db in [&open(&disk), &other] {
+            // A handle may have been told that the sync of another has failed.
+            let is_there = db.get(key).map_or(failing.is_some(), |value| value.is_some());
+            if !is_there {
+                return Err(format!("{key} is gone"));
+            }
+        }
+    }
+    Ok(Race { calls: calls.load(Ordering::Relaxed), deed })
+}
+
+/// Whether a key that somebody was told of, and what was there before, survives a power loss now.
+fn judge(disk: &SimFs, key: Option<&'static str>) -> Verdict<()> {
+    let [nothing_kept, _] = disk.power_loss_extremes();
+    for loss in [nothing_kept, disk.power_loss(disk.calls())] {
+        let db = try_open(&loss, &Options::new()).map_err(|error| error.to_string())?;
+        for key in key.into_iter().chain(["a", "b", "c"]) {
+            match db.get(key) {
+                Ok(Some(_)) => {}
+                found => return Err(format!("{key} did not survive a power loss: {found:?}")),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Races with each deed, before each call; those that went wrong, how many there were, and in how many the deed was done while the
+/// other process synced.
+fn races(faults: &[Fault], skips: fn(&Path) -> bool) -> (Vec<String>, u64, u64) {
+    let (mut wrong, mut count, mut shared) = (Vec::new(), 0, 0);
+    let calls = race(0, Deed::Get, None, |_| false).unwrap().calls;
+    for (deed, number) in DEEDS.into_iter().flat_map(|deed| (1..=calls).map(move |number| (deed, number))) {
+        let failing = |fault: Fault| [number, number + 1, calls].map(|failing| Some((failing, fault)));
+        for failing in faults.iter().copied().flat_map(failing).chain([None]) {
+            count += 1;
+            match race(number, deed, failing, skips) {
+                Err(what) => wrong.push(format!("{deed:?} before call {number}, {failing:?}: {what}")),
+                Ok(Race { deed: Some((Op::SyncData, Ok(_))), .. }) => shared += 1,
+                Ok(_) => {}
+            }
+        }
+    }
+    (wrong, count, shared)
+}
+
+#[test]
+fn whatever_others_do_between_two_calls_what_they_were_told_is_durable() {
+    let (wrong, count, shared) = races(&[Fault::Eio, Fault::Kill], |_| false);
+    report("relay", &format!("{count} races, in {shared} of them while the other process synced"));
+    assert_eq!(wrong, [] as [String; 0]);
+    assert!(shared > 5, "{shared}");
+}
+
+#[test]
+fn a_log_that_is_not_synced_is_noticed() {
+    let (wrong, count, _) = races(&[], |path| path.extension().is_some_and(|extension| extension == "wal"));
+    report("relay", &format!("{} of {count} races go wrong without syncs of the log", wrong.len()));
+    assert!(wrong.len() > 20, "{}", wrong.len());
+}
