@@ -2,15 +2,15 @@
 //! between any two calls of another.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use super::{open, open_as, report, try_open};
 use crate::db::Db;
 use crate::error::Result;
 use crate::options::Options;
-use crate::storage::fs::sim::{Fault, Op, SimFs};
+use crate::storage::fs::sim::{Call, Fault, Op, SimFs};
 use crate::types::SetOptions;
 
 /// For those who wait for a process that is stopped.
@@ -139,6 +139,77 @@ fn whatever_others_do_between_two_calls_what_they_were_told_is_durable() {
     report("relay", &format!("{count} races, in {shared} of them while the other process synced"));
     assert_eq!(wrong, [] as [String; 0]);
     assert!(shared > 5, "{shared}");
+}
+
+/// Runs `act` once, when a process is about to sync the log.
+fn on_sync(disk: &SimFs, process: u64, act: impl Fn(&SimFs, &Call) + Send + Sync + 'static) {
+    let begun = AtomicBool::new(false);
+    disk.set_observer(Arc::new(move |call, disk| {
+        let is_log =
+            call.op == Op::SyncData && call.path.extension().is_some_and(|extension| extension == "wal");
+        if call.process == process && is_log && !begun.swap(true, Ordering::SeqCst) {
+            act(disk, call);
+        }
+    }));
+}
+
+/// The record of a process whose sync failed is on the way to the device with that of one that came later.
+#[test]
+fn what_others_failed_to_sync_is_repeated() {
+    let disk = SimFs::new();
+    let (process, other) = (disk.process(), open(&disk));
+    let db = open_as(&process, &Options::new()).unwrap();
+    for (db, key) in [(&other, "a"), (&db, "b"), (&other, "c")] {
+        db.set(key, "v").unwrap();
+    }
+    on_sync(&disk, process.id(), |disk, call| disk.fail_at(call.number, Fault::Eio));
+    // Larger than what another record shares with it on the device.
+    assert!(db.set("failed", vec![1; 5_000]).is_err());
+    let late = open(&disk);
+    late.set("own", "v").unwrap();
+    judge(&disk, Some("own")).unwrap();
+    judge(&disk, late.get("failed").unwrap().map(|_| "failed")).unwrap();
+}
+
+/// A turn goes on upon what another process is about to sync. Other threads of its process must not see that yet.
+#[test]
+fn threads_do_not_see_what_their_turn_found_before_it_is_durable() {
+    let (mut seen, mut unseen) = (0, 0);
+    for number in 1..25 {
+        let disk = SimFs::new();
+        let process = disk.process();
+        let (db, other) = (open(&disk), open_as(&process, &Options::new().lock_timeout(PATIENCE)).unwrap());
+        for (db, key) in [(&db, "a"), (&other, "b"), (&db, "c")] {
+            db.set(key, "v").unwrap();
+        }
+        let (calls, verdict) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(None)));
+        let (slot, reader) = (Arc::clone(&verdict), db.clone());
+        on_sync(&disk, process.id(), move |disk, _| {
+            let (counted, slot, reader) = (Arc::clone(&calls), Arc::clone(&slot), reader.clone());
+            disk.set_observer_of_all(Arc::new(move |_, disk| {
+                if counted.fetch_add(1, Ordering::SeqCst) + 1 == number {
+                    let (told, tells) = mpsc::channel();
+                    let reader = reader.clone();
+                    std::thread::spawn(move || told.send(reader.get("theirs").unwrap().is_some()));
+                    // It may have to wait for the turn, and that waits here.
+                    let is_seen = tells.recv_timeout(Duration::from_millis(20)).unwrap_or(false);
+                    *slot.lock().unwrap() = Some((is_seen, judge(&disk.clone_disk(), Some("theirs"))));
+                }
+            }));
+            db.set("own", "v").unwrap();
+            disk.set_observer_of_all(Arc::new(|_, _| ()));
+        });
+        other.set("theirs", "v").unwrap();
+        match verdict.lock().unwrap().take() {
+            Some((true, survives)) => {
+                survives.unwrap_or_else(|what| panic!("call {number}: {what}"));
+                seen += 1;
+            }
+            Some((false, _)) => unseen += 1,
+            None => {}
+        }
+    }
+    assert!(unseen > 5, "{seen} {unseen}");
 }
 
 #[test]
