@@ -5,6 +5,7 @@
 //!
 //! ```text
 //!  write   (TURN ─) LOCK exclusive ─ catch up ─ append in one write ─ sync ─ apply, leave a note ─ unlock ─ reply
+//!          beside others:   catch up ─ append in one write ─ unlock ─ one syncs for all, leaves a note ─ apply ─ reply
 //!  read    anything new behind my position? ── no, or it is my own ──► serve
 //!                       └─ yes: (TURN ─) LOCK shared ─ catch up ─ unlock ─ serve
 //! ```
@@ -13,10 +14,11 @@
 //!
 //! Invariants:
 //!
-//! 1. Only the holder of `LOCK` exclusive appends, and it never appends before what is already there is durable (or was
-//!    written without sync on request). So a record proves that everything before its own write was durable.
+//! 1. Only the holder of `LOCK` exclusive appends. What is already there is durable then (or was written without sync on
+//!    request), or its write repeats it. A record says how far the log was durable before it was written, and never too much.
 //! 2. A handle shows a record to its callers only after it is known to be durable (or was written without sync on request):
-//!    by a later record, by a note, or by syncing it, reading it back from the device and writing it over itself.
+//!    by a later record, by a note, or by syncing it, reading it back from the device and writing it over itself. A turn may be
+//!    decided upon what is not: it ends when that is durable too.
 //! 3. `LOCK` is held for one turn, never while idle. A process that dies loses it; whoever comes next finds either a complete
 //!    record, and makes it durable before showing it, or an incomplete one, and ends the log before it.
 //! 4. A turn is written with one write into one segment: if the segment has no room, a new one is made before anything of the
@@ -25,11 +27,12 @@
 //!    Others read the tail back from the device before they trust it.
 //! 6. A handle whose position no longer exists (the log was compacted meanwhile), or whose reading broke off on an error,
 //!    starts again from the manifest. Until it has caught up nothing of its memory is shown.
-//! 7. While a handle has `LOCK` exclusive and has caught up, nobody else can acknowledge anything: its threads read what it
-//!    shows without asking, also while its own records are behind that in the log, on their way to the device.
+//! 7. While a handle has `LOCK` exclusive and everything in the log was durable when it caught up, nobody else can acknowledge
+//!    anything: its threads read what it shows without asking, also while its own records are behind that in the log, on their
+//!    way to the device.
 //! 8. Before the first operation with an expiry is in the log, the manifest has a [`clock`].
 //!
-//! [`follow`] reads, [`turn`] writes, [`chain`] makes databases and segments, [`maintain`] replaces the log by other files,
+//! [`follow`] reads, [`turn`] writes, [`relay`] shares syncs with other processes, [`chain`] makes databases and segments, [`maintain`] replaces the log by other files,
 //! [`backup`] makes another directory of it, [`clock`] tells the time, [`figures`] counts.
 
 mod backup;

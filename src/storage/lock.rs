@@ -4,10 +4,11 @@
 //! |---------|----------------------------------------------------------------------------------------|
 //! | `TURN`  | exclusive, while waiting for `LOCK`: a turnstile that keeps a tight loop from starving others; passed by where nobody waits |
 //! | `LOCK`  | exclusive to commit, shared to catch up; for one command, never while idle             |
+//! | `*.wal` | exclusive, by the one of those who wrote to a segment that syncs it for all           |
 //! | `MAINT` | exclusive, by the one process that shortens the log                                    |
 //! | `MERGE` | exclusive, by the one process that merges runs                                         |
 //!
-//! Order: `MERGE` before `MAINT` before `TURN` before `LOCK`, never the reverse.
+//! Order: `MERGE` before `MAINT` before `TURN` before `LOCK` before a segment, never the reverse.
 
 #[cfg(target_os = "linux")]
 use std::num::NonZeroU64;

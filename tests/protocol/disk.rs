@@ -120,6 +120,8 @@ pub(crate) struct Disk {
     pub(crate) tables: Vec<Table>,
     /// `SHM`.
     pub(crate) note: Option<Note>,
+    /// In it too: how far the log was written by who has it synced behind `LOCK`.
+    pub(crate) written: Option<(Life, Lsn)>,
     /// Some process has the log mapped: the cache forgets nothing.
     pub(crate) mapped: bool,
     pub(crate) crcs: u8,
@@ -161,6 +163,7 @@ impl Disk {
             segments: vec![segment],
             tables,
             note: None,
+            written: None,
             mapped,
             crcs: 0,
             salts: 1,
@@ -231,7 +234,7 @@ impl Disk {
     /// Every disk that a power loss may leave.
     pub(crate) fn power_losses(&self) -> Vec<Self> {
         let mut calm = self.clone();
-        calm.note = None;
+        (calm.note, calm.written) = (None, None);
         let mut disks = vec![calm];
         for file in 0..self.segments.len() {
             for index in 0..self.segments[file].slots.len() {

@@ -6,6 +6,9 @@ use crate::disk::{Bytes, Content, Disk, HEADER, Life, Lsn, Manifest, Note, Recor
 /// What must never be said of a disk that only ever lost power: that something is damaged.
 pub(crate) type Result<T> = std::result::Result<T, &'static str>;
 
+/// Not damage: a sync has failed, and the handle ends.
+pub(crate) const POISONED: &str = "a sync failed";
+
 /// A place in a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Mark {
@@ -34,6 +37,16 @@ pub(crate) struct Handle {
     pub(crate) memory: Vec<Content>,
     /// What the tables should hold. No process looks at it.
     pub(crate) ghost: Vec<Content>,
+    /// The sync of another has failed since the file was opened: the next sync says so.
+    pub(crate) failure: bool,
+}
+
+/// What a process needs the log for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Show,
+    /// What is in it may be durable together with what is appended.
+    Append,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +85,7 @@ impl Handle {
             flushed: manifest.flushed,
             memory: Vec::new(),
             ghost: manifest.ghost.clone(),
+            failure: false,
         }))
     }
 
@@ -127,6 +141,10 @@ impl Handle {
             }
             self.durable = self.durable.max(record.durable);
             self.synced = record.lsn;
+            let is_noted = note.is_some_and(|note| note.life == self.life && note.lsn >= record.lsn);
+            if is_noted && matches!(record.what, What::Batch(_)) {
+                self.confirmed = self.at;
+            }
             match record.what {
                 What::Batch(content) => self.memory.push(content),
                 What::Seal(life) => {
@@ -176,7 +194,7 @@ impl Handle {
 
     /// Goes on in a segment whose predecessor is durable.
     pub(crate) fn move_to(&mut self, file: usize, life: Life, mark: Mark) {
-        (self.file, self.life, self.at) = (file, life, mark);
+        (self.file, self.life, self.at, self.failure) = (file, life, mark, false);
         self.durable = mark.lsn;
         self.confirmed = mark;
     }
@@ -189,6 +207,7 @@ impl Handle {
         }
         let end = self.at;
         disk.sync(self.file);
+        self.failure = false;
         if defect != Defect::SyncAskedAgain {
             disk.drop_cache(self.file);
         }
@@ -236,11 +255,53 @@ impl Handle {
         Ok((self.at.index..slots).any(|index| disk.slot(self.file, index) != Bytes::Zeros))
     }
 
-    fn make_durable(&mut self, disk: &mut Disk, note: Option<Note>, defect: Defect) -> bool {
+    /// Takes up what a note says. Returns whether everything is on the device.
+    fn heed(&mut self, note: Option<Note>) -> bool {
         if let Some(note) = note.filter(|note| note.life == self.life) {
             self.durable = self.durable.max(note.lsn.min(self.at.lsn));
         }
-        self.synced <= self.durable || self.confirm(disk, defect)
+        if self.durable == self.at.lsn {
+            self.confirmed = self.at;
+        }
+        !self.is_pending()
+    }
+
+    pub(crate) fn is_pending(&self) -> bool {
+        self.synced > self.durable
+    }
+
+    pub(crate) fn is_full(&self, room: usize) -> bool {
+        self.at.index >= room
+    }
+
+    /// What is pending was written by who has it synced behind `LOCK`.
+    fn is_relayed(&self, disk: &Disk) -> bool {
+        disk.written.is_some_and(|(life, lsn)| life == self.life && lsn >= self.at.lsn)
+    }
+
+    /// Waits for who syncs what is pending, or does it; `false` when it is not there.
+    fn settle_pending(&mut self, disk: &mut Disk, defect: Defect) -> Result<bool> {
+        if !self.is_relayed(disk) {
+            return Ok(self.confirm(disk, defect));
+        }
+        if self.heed(disk.note) {
+            return Ok(true);
+        }
+        self.repeat(disk);
+        disk.sync(self.file);
+        if std::mem::take(&mut self.failure) {
+            return Err(POISONED);
+        }
+        (self.confirmed, self.durable) = (self.at, self.at.lsn);
+        Ok(true)
+    }
+
+    /// Writes what is pending over itself.
+    pub(crate) fn repeat(&self, disk: &mut Disk) {
+        for index in self.confirmed.index..self.at.index {
+            let bytes = disk.slot(self.file, index);
+            disk.write(self.file, index, bytes);
+        }
     }
 
     /// Step 1: what can be read without the lock. Nothing is decided here.
@@ -260,7 +321,12 @@ impl Handle {
     }
 
     /// Steps 2 to 4, with `LOCK` held. Returns whether the handle had to begin again.
-    pub(crate) fn catch_up_locked(&mut self, disk: &mut Disk, defect: Defect) -> Result<Caught> {
+    pub(crate) fn catch_up_locked(
+        &mut self,
+        purpose: Purpose,
+        disk: &mut Disk,
+        defect: Defect,
+    ) -> Result<Caught> {
         let mut caught = Caught::default();
         if !self.adrift && !self.is_behind(disk) && self.last_is_unchanged(disk) {
             return Ok(caught);
@@ -278,7 +344,9 @@ impl Handle {
                 continue;
             }
             let dropped = self.settle(disk, stop, note, suspicious)?;
-            if !self.make_durable(disk, note, defect) {
+            let may_wait = purpose == Purpose::Append && self.is_relayed(disk);
+            let is_settled = self.heed(note) || may_wait || self.settle_pending(disk, defect)?;
+            if !is_settled {
                 continue;
             }
             if std::mem::take(&mut self.crossed) && disk.manifest.first != self.first {
@@ -286,8 +354,10 @@ impl Handle {
                 self.adopt(&manifest);
             }
             caught.dropped = dropped;
-            disk.note = Some(Note { life: self.life, lsn: self.durable, dropped });
-            self.tail = true;
+            self.tail = !self.is_pending();
+            if self.tail || dropped {
+                disk.note = Some(Note { life: self.life, lsn: self.durable, dropped });
+            }
             return Ok(caught);
         }
         Err("the log changes while it is locked")
@@ -327,6 +397,6 @@ pub(crate) fn recovered(disk: &Disk) -> Result<Vec<Content>> {
     let mut disk = disk.clone();
     let manifest = disk.manifest.clone();
     let mut handle = Handle::load(&disk, &manifest)?.ok_or("the manifest needs a segment that is missing")?;
-    handle.catch_up_locked(&mut disk, Defect::None)?;
+    handle.catch_up_locked(Purpose::Show, &mut disk, Defect::None)?;
     handle.contents(&disk)?.ok_or("the manifest needs a table that is missing")
 }

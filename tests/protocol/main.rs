@@ -15,8 +15,8 @@
 //!   segments are there, and nobody is told of damage.
 //! * *reads are current*, part of *nothing wrong*: a read sees what was acknowledged before it began, and all reads see one history.
 //!
-//! Not in it: the turnstile, which only orders those who wait; groups of threads, which are one writer here; bulks; values. A
-//! segment has room for one batch.
+//! Not in it: the turnstile, which only orders those who wait, and the lock of a segment, which only saves syncs; groups of threads,
+//! which are one writer here; bulks; values. A segment has room for one batch, or for two where writers share syncs.
 //!
 //! The model is checked by breaking it: each [`Defect`] must lead to a state in which something does not hold. `KVDB_DEEP=1 cargo
 //! test --release --test protocol -- --nocapture` tries more crashes and longer tasks; the default is for every run of the tests.
@@ -58,6 +58,12 @@ enum Defect {
     Recycled,
     /// Tables that another process is writing are swept.
     SweptTooMuch,
+    /// A turn appends to what is not durable without writing that once more.
+    NotRepeated,
+    /// A sync of all that was written is noted before it is done.
+    NotedEarly,
+    /// Nobody hears that the sync of another has failed.
+    FailureUnheard,
 }
 
 /// Counts something that the model should come across.
@@ -77,6 +83,8 @@ struct Sights {
     restarts: Count,
     dropped: Count,
     tables_gone: Count,
+    /// Writes that the sync of another made durable.
+    shared: Count,
 }
 
 /// Who does what, and how often something goes wrong.
@@ -88,6 +96,8 @@ struct Protocol {
     /// So many tables there are to begin with.
     tables: u8,
     mapped: bool,
+    room: usize,
+    relays: bool,
     defect: Defect,
     sights: Arc<Sights>,
 }
@@ -116,6 +126,8 @@ impl Model for Protocol {
             maint: None,
             merge: None,
             promised: disk.manifest.ghost.clone(),
+            room: self.room,
+            relays: self.relays,
             disk,
             crashes: self.crashes,
             failures: self.failures,
@@ -205,6 +217,8 @@ fn protocol(processes: &[&[Task]], crashes: u8, failures: u8) -> Protocol {
         failures,
         tables: 0,
         mapped: false,
+        room: 1,
+        relays: false,
         defect: Defect::None,
         sights: Arc::default(),
     }
@@ -240,6 +254,17 @@ fn failing(mapped: bool) -> Protocol {
     let (writes, reads) = (&[Write(1), Write(2)], &[Read, Read]);
     let few = 1 + usize::from(is_deep());
     Protocol { mapped, ..protocol(&[&writes[..few], &[Write(3)], &reads[..few]], 1, 1) }
+}
+
+/// Writers that share syncs, one of which may fail.
+fn relaying(failures: u8) -> Protocol {
+    let (writes, reads) = (&[Write(1), Write(2)], &[Read, Read]);
+    let few = 1 + usize::from(is_deep());
+    let mut tasks: Vec<&[Task]> = vec![&writes[..few], &[Write(3)], &[Write(4)]];
+    // A failure is trouble enough.
+    tasks.extend((failures == 0 || is_deep()).then_some(&reads[..few]));
+    let processes = protocol(&tasks, 1, failures);
+    Protocol { relays: true, room: 2, mapped: true, ..processes }
 }
 
 fn holds(name: &str, protocol: Protocol) -> Arc<Sights> {
@@ -312,6 +337,13 @@ fn syncs_that_fail() {
 }
 
 #[test]
+fn writers_that_share_syncs() {
+    let sights = holds("relay", relaying(0));
+    came_across(&[&sights.shared, &sights.rotations]);
+    holds("relay, failed syncs", relaying(1));
+}
+
+#[test]
 fn every_defect_is_noticed() {
     is_noticed(Defect::NotSynced, flushing());
     is_noticed(Defect::OrphanShown, flushing());
@@ -322,4 +354,7 @@ fn every_defect_is_noticed() {
     is_noticed(Defect::InstalledStale, merging());
     is_noticed(Defect::Recycled, flushing_twice());
     is_noticed(Defect::SweptTooMuch, merging());
+    is_noticed(Defect::NotRepeated, relaying(1));
+    is_noticed(Defect::NotedEarly, relaying(0));
+    is_noticed(Defect::FailureUnheard, relaying(1));
 }

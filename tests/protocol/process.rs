@@ -4,11 +4,8 @@
 use crate::disk::{
     Bytes, Content, Disk, HEADER, Life, Lsn, Manifest, Name, Note, Record, Segment, Table, What,
 };
-use crate::handle::{Caught, Handle, Mark, Result};
+use crate::handle::{Caught, Handle, Mark, POISONED, Purpose, Result};
 use crate::{Defect, Sights};
-
-/// Batches that a segment has room for; there is always room for a seal.
-const ROOM: usize = 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Task {
@@ -51,6 +48,11 @@ pub(crate) enum At {
     Ready,
     Written(Record),
     Synced(Record),
+    /// `LOCK` was given back.
+    Relayed(Record),
+    /// About to sync everything up to a batch.
+    Syncing(Record, Lsn),
+    SyncedFor(Record, Lsn),
     /// Has `MAINT` or `MERGE` from here on.
     Tabling(Job),
     TableWritten(Job),
@@ -80,6 +82,10 @@ pub(crate) struct State {
     pub(crate) merge: Option<usize>,
     /// The longest history that was acknowledged or shown to anybody.
     pub(crate) promised: Vec<Content>,
+    /// Batches that a segment has room for; there is always room for a seal.
+    pub(crate) room: usize,
+    /// Writers give `LOCK` back before they sync.
+    pub(crate) relays: bool,
     pub(crate) crashes: u8,
     pub(crate) failures: u8,
     pub(crate) wrong: Option<&'static str>,
@@ -110,6 +116,9 @@ impl Process {
             At::Ready => "write the record",
             At::Written(_) => "sync the record",
             At::Synced(_) => "leave a note, unlock and acknowledge",
+            At::Relayed(_) => "look for a note, or for what was written",
+            At::Syncing(..) => "sync for all",
+            At::SyncedFor(..) => "leave a note and acknowledge",
             At::Tabling(_) => "write a table",
             At::TableWritten(_) => "sync the table and its name",
             At::Installing(_) => "take LOCK and catch up to install",
@@ -146,6 +155,10 @@ impl State {
         let at = std::mem::replace(&mut self.processes[who].at, At::Idle);
         match self.try_step(who, at, defect, sights) {
             Ok(at) => self.processes[who].at = at,
+            Err(POISONED) => {
+                self.release(who);
+                self.processes[who].end();
+            }
             Err(wrong) => self.wrong = Some(wrong),
         }
     }
@@ -164,7 +177,7 @@ impl State {
             At::Locking => return self.locked(who, task, defect, sights),
             At::Serving => return self.serve(who, sights),
             At::TakingUp => {
-                sights.note(handle.catch_up_locked(&mut self.disk, defect)?);
+                sights.note(handle.catch_up_locked(Purpose::Show, &mut self.disk, defect)?);
                 handle.adopt(&self.disk.manifest.clone());
                 At::Serving
             }
@@ -174,12 +187,33 @@ impl State {
                 self.append(who, Bytes::Record(seal));
                 At::SealWritten(next)
             }
-            At::SealWritten(next) => self.go_on_in(who, next, task, sights),
+            At::SealWritten(next) => return self.go_on_in(who, next, task, sights),
             At::Ready => {
                 let Task::Write(content) = task else { return Err("only writes append") };
+                if defect != Defect::NotRepeated {
+                    handle.repeat(&mut self.disk);
+                }
                 let record = self.record(who, What::Batch(content));
                 self.append(who, Bytes::Record(record));
                 At::Written(record)
+            }
+            At::Written(record) if self.relays => {
+                self.disk.written = Some((handle.life, record.lsn));
+                self.lock = None;
+                At::Relayed(record)
+            }
+            At::Relayed(record) => return self.look_for_a_sync(who, record, defect, sights),
+            At::Syncing(record, up_to) => {
+                self.disk.sync(handle.file);
+                if std::mem::take(&mut handle.failure) && defect != Defect::FailureUnheard {
+                    return Err(POISONED);
+                }
+                At::SyncedFor(record, up_to)
+            }
+            At::SyncedFor(record, up_to) => {
+                let life = handle.life;
+                self.note_sync(life, up_to);
+                return self.acknowledge_relayed(who, record);
             }
             At::Written(record) => {
                 if defect != Defect::NotSynced {
@@ -201,7 +235,7 @@ impl State {
             }
             At::Installing(job) => {
                 self.lock = Some(who);
-                sights.note(handle.catch_up_locked(&mut self.disk, defect)?);
+                sights.note(handle.catch_up_locked(Purpose::Show, &mut self.disk, defect)?);
                 At::Replacing(job)
             }
             At::Replacing(job) => {
@@ -264,7 +298,12 @@ impl State {
 
     fn locked(&mut self, who: usize, task: Task, defect: Defect, sights: &Sights) -> Result<At> {
         let Some(handle) = &mut self.processes[who].handle else { return Ok(At::Idle) };
-        sights.note(handle.catch_up_locked(&mut self.disk, defect)?);
+        let may_append = self.relays && matches!(task, Task::Write(_)) && !handle.is_full(self.room);
+        let purpose = if may_append { Purpose::Append } else { Purpose::Show };
+        sights.note(handle.catch_up_locked(purpose, &mut self.disk, defect)?);
+        if handle.is_full(self.room) && handle.is_pending() {
+            sights.note(handle.catch_up_locked(Purpose::Show, &mut self.disk, defect)?);
+        }
         if task == Task::Read {
             return Ok(At::Serving);
         }
@@ -272,7 +311,7 @@ impl State {
             return Ok(self.done(who));
         }
         self.lock = Some(who);
-        Ok(if task == Task::Flush || handle.at.index >= ROOM { At::Full } else { At::Ready })
+        Ok(if task == Task::Flush || handle.is_full(self.room) { At::Full } else { At::Ready })
     }
 
     /// The task is done, and the rights that it took are given back.
@@ -350,22 +389,60 @@ impl State {
     }
 
     /// The seal is synced: the log goes on in the next segment.
-    fn go_on_in(&mut self, who: usize, next: usize, task: Task, sights: &Sights) -> At {
+    fn go_on_in(&mut self, who: usize, next: usize, task: Task, sights: &Sights) -> Result<At> {
         sights.rotations.add();
-        let Some(handle) = &mut self.processes[who].handle else { return At::Idle };
+        let Some(handle) = &mut self.processes[who].handle else { return Ok(At::Idle) };
         self.disk.sync(handle.file);
+        if self.relays && std::mem::take(&mut handle.failure) {
+            return Err(POISONED);
+        }
         let segment = &self.disk.segments[next];
         let mark = Mark { index: 0, link: HEADER, lsn: handle.at.lsn };
         handle.move_to(next, segment.life, mark);
         if task != Task::Flush {
-            return At::Ready;
+            return Ok(At::Ready);
         }
         handle.tail = true;
         self.disk.note = Some(Note { life: handle.life, lsn: handle.durable, dropped: false });
         self.lock = None;
         let manifest = self.disk.manifest.clone();
         let table = new_table(manifest.next_flushed, handle.flushed, handle.memory.clone());
-        At::Tabling(Job { table, first: handle.life, flushed: mark.lsn, merged: Vec::new(), manifest })
+        Ok(At::Tabling(Job { table, first: handle.life, flushed: mark.lsn, merged: Vec::new(), manifest }))
+    }
+
+    /// Whether a note says that the record is durable; else its process syncs.
+    fn look_for_a_sync(&mut self, who: usize, record: Record, defect: Defect, sights: &Sights) -> Result<At> {
+        let Some(handle) = &self.processes[who].handle else { return Ok(At::Idle) };
+        let life = handle.life;
+        if self.disk.note.is_some_and(|note| note.life == life && note.lsn >= record.lsn) {
+            if self.disk.slot(handle.file, handle.at.index) != Bytes::Record(record) {
+                return Err(POISONED);
+            }
+            sights.shared.add();
+            return self.acknowledge_relayed(who, record);
+        }
+        let written = self.disk.written.filter(|(written, lsn)| *written == life && *lsn >= record.lsn);
+        let up_to = written.map_or(record.lsn, |(_, lsn)| lsn);
+        if defect == Defect::NotedEarly {
+            self.note_sync(life, up_to);
+        }
+        Ok(At::Syncing(record, up_to))
+    }
+
+    fn note_sync(&mut self, life: Life, lsn: Lsn) {
+        if self.disk.note.is_none_or(|note| note.lsn < lsn) {
+            self.disk.note = Some(Note { life, lsn, dropped: false });
+        }
+    }
+
+    /// The record is durable, and `LOCK` is another's.
+    fn acknowledge_relayed(&mut self, who: usize, record: Record) -> Result<At> {
+        let Some(handle) = &mut self.processes[who].handle else { return Ok(At::Idle) };
+        handle.wrote(record);
+        handle.tail = true;
+        let history = [&handle.ghost[..], &handle.memory].concat();
+        self.promise(&history)?;
+        Ok(self.done(who))
     }
 
     fn acknowledge(&mut self, who: usize, record: Record) -> Result<At> {
@@ -428,13 +505,19 @@ impl State {
 
     /// Whether the next step is a sync of the log.
     pub(crate) fn syncs(&self, who: usize) -> bool {
-        matches!(self.processes[who].at, At::Written(_) | At::SealWritten(_))
+        match self.processes[who].at {
+            At::Written(_) => !self.relays,
+            At::SealWritten(_) | At::Syncing(..) => true,
+            _ => false,
+        }
     }
 
     /// The sync of a process fails: the handle is poisoned.
     pub(crate) fn fail_sync(&mut self, who: usize) {
-        if let Some(handle) = &self.processes[who].handle {
-            self.disk.fail_sync(handle.file);
+        if let Some(file) = self.processes[who].handle.as_ref().map(|handle| handle.file) {
+            self.disk.fail_sync(file);
+            let handles = self.processes.iter_mut().filter_map(|process| process.handle.as_mut());
+            handles.filter(|handle| handle.file == file).for_each(|handle| handle.failure = true);
         }
         self.release(who);
         self.processes[who].end();
