@@ -293,7 +293,7 @@ mod tests {
     /// One that differs from any other in each of its parts.
     fn durable(number: u64) -> Durable {
         let life = Life { id: FileId(number + 1), salt: number + 2 };
-        Durable { life, end: number + 3, lsn: Lsn(number + 4), dropped: false }
+        Durable { to: Extent { life, end: number + 3, lsn: Lsn(number + 4) }, dropped: false }
     }
 
     #[test]
@@ -323,9 +323,9 @@ mod tests {
             loop {
                 let is_last = is_done.load(Ordering::Acquire);
                 if let Some(note) = reader.durable() {
-                    assert_eq!(note, durable(note.end - 3));
-                    assert!(note.end >= seen, "{} after {seen}", note.end);
-                    seen = note.end;
+                    assert_eq!(note, durable(note.to.end - 3));
+                    assert!(note.to.end >= seen, "{} after {seen}", note.to.end);
+                    seen = note.to.end;
                 }
                 assert!(reader.holder().is_none_or(|holder| ["set", "delete"].contains(&&*holder.command)));
                 if is_last {
@@ -340,7 +340,7 @@ mod tests {
                 writer.publish(&durable(number));
             }
             is_done.store(true, Ordering::Release);
-            assert_eq!(reader.join().unwrap(), durable(99_999).end);
+            assert_eq!(reader.join().unwrap(), durable(99_999).to.end);
         });
     }
 }

@@ -17,6 +17,7 @@ pub(crate) struct Mark {
     pub(crate) lsn: Lsn,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "they are what the handle in the engine knows")]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Handle {
     /// The open file, and whose life it is to have.
