@@ -28,9 +28,9 @@ const RAW_LSN: Lsn = Lsn(1);
 /// Memory that a change takes beside the bytes of its key and value, about.
 const CHANGE_BYTES: u64 = 64;
 
-/// Changes that come out of order are put in order so many at a time: they stay in the processor's cache, and nobody notices
-/// the time it takes. To make one order of such pieces is a matter of a few looks at each change.
-const PIECE: usize = 8 << 10;
+/// Changes that come out of order are put in order so many at a time: nobody notices the time it takes. The pieces are merged as they
+/// are written, which can be interrupted.
+const PIECE: usize = 32 << 10;
 
 /// A value of more bytes is kept as it came.
 const MAX_COPIED_LEN: usize = 4 << 10;
@@ -132,28 +132,19 @@ impl Chunk {
         })
     }
 
-    /// Orders the changes, the last one of each key only.
-    fn sort(&mut self) {
-        if self.is_mixed {
-            let Self { bytes, changes, .. } = self;
-            sort(changes, bytes);
-            changes.dedup_by(|later, earlier| {
-                let is_same = later.key(bytes) == earlier.key(bytes);
-                if is_same {
-                    std::mem::swap(later, earlier);
-                }
-                is_same
-            });
-            self.is_mixed = false;
+    /// Puts in order what is not yet; walks over the pieces, the newest first.
+    fn walks(&mut self) -> Vec<ChunkWalk<'_>> {
+        let Self { bytes, changes, is_mixed, .. } = self;
+        if !*is_mixed {
+            return vec![ChunkWalk::new(bytes, changes)];
         }
+        let whole = changes.len() - changes.len() % PIECE;
+        sort(&mut changes[whole..], bytes);
+        changes.chunks(PIECE).rev().map(|piece| ChunkWalk::new(bytes, piece)).collect()
     }
 
     fn payload_bytes(&self) -> u64 {
         self.memory - self.changes.len() as u64 * CHANGE_BYTES
-    }
-
-    fn walk(&self) -> ChunkWalk<'_> {
-        ChunkWalk { bytes: &self.bytes, rest: self.changes.iter(), current: None }
     }
 }
 
@@ -162,16 +153,27 @@ fn sort(changes: &mut [Change], bytes: &[u8]) {
     changes.sort_by(|a, b| a.key(bytes).cmp(b.key(bytes)));
 }
 
-/// A walk over a sorted chunk.
+/// A walk over changes in order, the last one of each key only.
 struct ChunkWalk<'a> {
     bytes: &'a [u8],
     rest: std::slice::Iter<'a, Change>,
     current: Option<&'a Change>,
 }
 
+impl<'a> ChunkWalk<'a> {
+    fn new(bytes: &'a [u8], changes: &'a [Change]) -> Self {
+        Self { bytes, rest: changes.iter(), current: None }
+    }
+}
+
 impl Source for ChunkWalk<'_> {
     fn advance(&mut self) -> Result<bool> {
         self.current = self.rest.next();
+        while let (Some(current), Some(next)) = (self.current, self.rest.as_slice().first())
+            && current.key(self.bytes) == next.key(self.bytes)
+        {
+            self.current = self.rest.next();
+        }
         Ok(self.current.is_some())
     }
 
@@ -227,19 +229,19 @@ impl Loose {
         }
     }
 
-    /// Writes a chunk, which it sorts, to tables.
+    /// Writes a chunk to tables.
     ///
     /// # Errors
     /// `Interrupted` when `goes_on` says no; I/O.
     pub(crate) fn write(&mut self, chunk: &mut Chunk, goes_on: &dyn Fn() -> bool) -> Result<()> {
-        let user_bytes = chunk.payload_bytes();
-        chunk.sort();
-        let Some(smallest) = chunk.changes.first().map(|change| change.key(&chunk.bytes)) else {
+        if chunk.changes.is_empty() {
             return Ok(());
-        };
+        }
+        let user_bytes = chunk.payload_bytes();
+        let mut merge = Merge::new(chunk.walks(), Direction::Forward)?;
         let largest = self.runs.first().and_then(|run| run.last()).map(|table| &table.largest);
-        let is_behind = largest.is_some_and(|largest| &largest[..] < smallest);
-        let tables = self.write_tables(&mut chunk.walk(), goes_on)?;
+        let is_behind = largest.is_some_and(|largest| &largest[..] < merge.key());
+        let tables = self.write_tables(&mut merge, goes_on)?;
         self.user_bytes += user_bytes;
         match self.runs.first_mut() {
             Some(run) if is_behind => run.extend(tables),
@@ -338,15 +340,16 @@ mod tests {
         let mut expected: Vec<(Key, Option<Vec<u8>>)> = last.iter().map(set).collect();
         expected.push(("w".into(), Some(vec![7; MAX_COPIED_LEN + 1])));
         expected.push(("x".into(), None));
-        chunk.sort();
-        let sorted = chunk.ops().map(|op| match op {
-            Op::Set { key, value, .. } => (key, Some(value.to_vec())),
-            Op::Delete { key } => (key, None),
-        });
-        assert!(sorted.eq(expected));
-        let mut walk = chunk.walk();
-        assert!(walk.advance().unwrap());
-        assert_eq!((walk.key(), walk.value_len()), (&b"000000"[..], Some(last[&0].to_string().len() as u64)));
+        let mut merge = Merge::new(chunk.walks(), Direction::Forward).unwrap();
+        for (key, value) in expected {
+            assert!(merge.advance().unwrap());
+            let len = value.as_ref().map(|value| value.len() as u64);
+            assert_eq!(
+                (merge.key(), merge.value().unwrap(), merge.value_len()),
+                (&key[..], value.as_deref(), len)
+            );
+        }
+        assert!(!merge.advance().unwrap());
         chunk.clear();
         assert_eq!((chunk.memory(), chunk.ops().count()), (0, 0));
     }
