@@ -21,7 +21,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::follow::Follower;
@@ -30,7 +29,7 @@ use super::{Counters, Inner, Memory, WalEngine};
 use crate::error::{Error, Result, SYNC_LOG, WRITE_LOG};
 use crate::storage::Life;
 use crate::storage::fs::{File, LockKind, write_all_at};
-use crate::storage::lock::Punctual;
+use crate::storage::lock::{Punctual, rest};
 use crate::storage::shm::{Durable, Extent};
 use crate::storage::wal::reader::SegmentReader;
 use crate::types::Lsn;
@@ -40,7 +39,6 @@ const COMPANY: u8 = 16;
 
 /// Nobody waits longer than this for the sync of another process: it may have been stopped.
 const MAX_WAIT: Duration = Duration::from_millis(50);
-const PAUSE: Duration = Duration::from_micros(20);
 
 /// Whether others write to the log as well.
 #[derive(Debug, Default)]
@@ -125,10 +123,11 @@ impl<M: Memory> WalEngine<M> {
                 }
                 return Sync::Noted;
             }
-            if is_free || start.elapsed() >= limit {
+            let waited = start.elapsed();
+            if is_free || waited >= limit {
                 return Sync::Own(Syncing(Arc::clone(file)));
             }
-            thread::sleep(PAUSE);
+            rest(waited, limit);
         }
     }
 

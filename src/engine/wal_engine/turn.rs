@@ -28,7 +28,7 @@ use super::follow::read_manifest;
 use super::relay::Company;
 use super::{Counters, Inner, Memory, WalEngine};
 use crate::error::{Error, Result, SYNC_LOG, WRITE_LOG};
-use crate::storage::fs::{File, write_all_at};
+use crate::storage::fs::{File, put_all_at, write_all_at};
 use crate::storage::wal::reader::{Mark, Position};
 use crate::storage::wal::record::{self, Header, Kind};
 use crate::storage::wal::segment;
@@ -554,7 +554,9 @@ impl<M: Memory> WalEngine<M> {
         bytes: &[u8],
         sync: bool,
     ) -> Result<Duration> {
-        write_all_at(file, bytes, offset).map_err(|error| Error::io(WRITE_LOG, path, error))?;
+        // A sync has to find what was written: so it is not put there through a mapping.
+        let write = if sync { write_all_at } else { put_all_at };
+        write(file, bytes, offset).map_err(|error| Error::io(WRITE_LOG, path, error))?;
         if !sync {
             return Ok(Duration::ZERO);
         }
