@@ -554,7 +554,7 @@ impl<M: Memory> WalEngine<M> {
         bytes: &[u8],
         sync: bool,
     ) -> Result<Duration> {
-        // A sync has to find what was written: so it is not put there through a mapping.
+        // What is put through a mapping is lost without a word where the file was cut: nothing for what is to be durable.
         let write = if sync { write_all_at } else { put_all_at };
         write(file, bytes, offset).map_err(|error| Error::io(WRITE_LOG, path, error))?;
         if !sync {

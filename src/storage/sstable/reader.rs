@@ -363,11 +363,13 @@ impl Table {
         if start < *data_end {
             concerned.push(self.concerned_keys(start, end.min(*data_end)));
         }
+        // What is lost with records says enough.
+        let alone = |consequence| if start < *data_end { "" } else { consequence };
         if start < fences.start && end > hash.start {
-            concerned.push("the hash section: gets fail, scans do not need it".into());
+            concerned.push(format!("the hash section{}", alone(": gets fail, scans do not need it")));
         }
         if start < *sums && end > fences.start {
-            concerned.push("the fences: scans fail, gets do not need them".into());
+            concerned.push(format!("the fences{}", alone(": scans fail, gets do not need them")));
         }
         if end > *sums {
             let first = (start - sums) / SUM_LEN * BLOCK_LEN;
@@ -388,6 +390,9 @@ impl Table {
             _ => show(or),
         };
         let (from, to) = (bound(first, &self.meta.smallest), bound(behind, &self.meta.largest));
+        if from == to {
+            return format!("records or values of key {from}");
+        }
         format!("records or values of keys from {from} to {to}")
     }
 }
