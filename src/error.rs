@@ -275,6 +275,12 @@ pub(crate) fn shell_word(path: &Path) -> String {
     }
 }
 
+/// Whether the device failed.
+pub(crate) fn is_of_the_device(error: &Error) -> bool {
+    let failed = Some(rustix::io::Errno::IO.raw_os_error());
+    matches!(error, Error::Io { source, .. } if source.raw_os_error() == failed)
+}
+
 /// Whether the operating system denies access, rather than failing to do its work.
 pub(crate) fn is_refusal(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)

@@ -51,7 +51,7 @@ use std::time::Instant;
 
 use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard, ShardedLockWriteGuard};
 
-use crate::error::{Error, Notice, Result, is_refusal};
+use crate::error::{Error, Notice, Result, is_of_the_device, is_refusal};
 use crate::options::{Options, Pace};
 use crate::storage::Place;
 use crate::storage::codec::random_u64;
@@ -197,7 +197,7 @@ impl<M: Memory> WalEngine<M> {
         let open_lock = |name| LockFile::open(&*place.fs, &place.dir, name);
         let boot_id =
             place.fs.boot_id().map_err(|error| Error::io("read the boot id for", &place.dir, error))?;
-        let notes = Notes::new(open_notes(&place, read_only.is_some()), boot_id);
+        let notes = Notes::new(open_notes(&place, read_only.is_some())?, boot_id);
         let (totals, clock) = (manifest.totals, manifest.clock);
         let (follower, memory) = Follower::load(&place, read_only.is_none(), manifest)?;
         let engine = Self {
@@ -458,7 +458,11 @@ fn read_only_reason(place: &Place, options: &Options) -> Result<Option<String>> 
     }
 }
 
-fn open_notes(place: &Place, read_only: bool) -> Option<Arc<dyn File>> {
+/// The file of notes. To do without it is no harm, but a device that fails is not passed over: it may have the database's clock.
+fn open_notes(place: &Place, read_only: bool) -> Result<Option<Arc<dyn File>>> {
     let mode = if read_only { OpenMode::Read } else { OpenMode::OpenOrCreate };
-    place.open(chain::NOTES, mode).ok()
+    match place.open(chain::NOTES, mode) {
+        Err(error) if is_of_the_device(&error) => Err(error),
+        opened => Ok(opened.ok()),
+    }
 }

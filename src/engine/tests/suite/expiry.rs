@@ -6,7 +6,7 @@ use super::*;
 use crate::engine::tests::contents;
 use crate::engine::tests::world::value;
 use crate::error::Error;
-use crate::storage::fs::sim::Fault;
+use crate::storage::fs::sim::{self, Fault};
 use crate::storage::manifest::Manifest;
 use crate::types::{Batch, Direction, KeyRange, Op, SetOptions, Timestamp};
 
@@ -295,4 +295,20 @@ fn moments_behind_the_calendar_are_refused() {
     assert!(!is_there(&db, "k"));
     assert!(db.set_with("k", "v", &SetOptions::new().until(Timestamp::MAX)).unwrap());
     assert!(is_there(&db, "k"));
+}
+
+/// Without it the clock would be as far as the manifest says.
+#[test]
+fn a_clock_that_cannot_be_read_is_not_done_without() {
+    let disk = SimFs::new();
+    set(&open(&disk), "k", "v", HOUR);
+    disk.set_observer(Arc::new(|call, disk| {
+        if matches!(call.op, sim::Op::Open(_)) && call.path.ends_with("SHM") {
+            disk.fail_at(call.number, Fault::Eio);
+        }
+    }));
+    let opened = try_open(&disk, &Options::new());
+    assert!(matches!(opened, Err(Error::Io { action: "open", .. })));
+    disk.set_observer(Arc::new(|_, _| ()));
+    assert!(is_there(&open(&disk), "k"));
 }
