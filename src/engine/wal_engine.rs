@@ -32,8 +32,9 @@
 //!    way to the device.
 //! 8. Before the first operation with an expiry is in the log, the manifest has a [`clock`].
 //!
-//! [`follow`] reads, [`turn`] writes, [`relay`] shares syncs with other processes, [`chain`] makes databases and segments, [`maintain`] replaces the log by other files,
-//! [`backup`] makes another directory of it, [`clock`] tells the time, [`figures`] counts.
+//! [`follow`] reads, [`turn`] writes, [`relay`] shares syncs with other processes, [`chain`] makes databases and segments,
+//! [`maintain`] replaces the log by other files, [`backup`] makes another directory of it, [`clock`] tells the time, [`figures`]
+//! counts.
 
 mod backup;
 mod chain;

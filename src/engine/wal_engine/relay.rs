@@ -136,7 +136,8 @@ impl<M: Memory> WalEngine<M> {
     /// # Errors
     /// `Poisoned` when that failed.
     pub(super) fn settle_pending(&self, follower: &mut Follower) -> Result<bool> {
-        if !follower.is_relayed(self.notes.written().as_ref()) {
+        // Who can't write can't write it again either.
+        if self.read_only.is_some() || !follower.is_relayed(self.notes.written().as_ref()) {
             return follower.confirm();
         }
         let file = Arc::clone(follower.segment.file());
