@@ -297,16 +297,21 @@ impl SimFs {
     /// Has `observer` called before every mutating call, without a lock held. Calls that it makes through a process
     /// of the same disk are observed too.
     pub(crate) fn set_observer(&self, observer: Observer) {
-        let mut state = self.state();
-        state.observer = Some(observer);
-        state.observes_all = false;
+        self.observe(observer, false);
     }
 
     /// Has `observer` called before every call, also those that change nothing.
     pub(crate) fn set_observer_of_all(&self, observer: Observer) {
+        self.observe(observer, true);
+    }
+
+    fn observe(&self, observer: Observer, all: bool) {
         let mut state = self.state();
-        state.observer = Some(observer);
-        state.observes_all = true;
+        state.observes_all = all;
+        let before = state.observer.replace(observer);
+        drop(state);
+        // It may hold the last handle of a database, and closing that uses the disk.
+        drop(before);
     }
 
     /// Makes syncs of files and directories at these paths succeed without doing anything. `skips` must not use the

@@ -21,19 +21,21 @@ const PATIENCE: Duration = Duration::from_millis(1);
 enum Deed {
     Set,
     Get,
+    /// By a handle that can't write.
+    Look,
     /// A turn that ends without a write, if `own` is there.
     SetIfAbsent,
     Compact,
 }
 
-const DEEDS: [Deed; 4] = [Deed::Set, Deed::Get, Deed::SetIfAbsent, Deed::Compact];
+const DEEDS: [Deed; 5] = [Deed::Set, Deed::Get, Deed::Look, Deed::SetIfAbsent, Deed::Compact];
 
 impl Deed {
     /// Returns the key that the process was told is there, if any.
     fn perform(self, db: &Db) -> Result<Option<&'static str>> {
         Ok(match self {
             Self::Set => db.set("other", "v").map(|()| Some("other"))?,
-            Self::Get => db.get("own")?.map(|_| "own"),
+            Self::Get | Self::Look => db.get("own")?.map(|_| "own"),
             Self::SetIfAbsent => {
                 db.set_with("own", "v", &SetOptions::new().if_absent()).map(|_| Some("own"))?
             }
@@ -63,9 +65,13 @@ fn race(number: u64, deed: Deed, failing: Option<(u64, Fault)>, skips: fn(&Path)
         db.set(key, "v").unwrap();
     }
     disk.skip_syncs(skips);
+    let acting = match deed {
+        Deed::Look => open_as(&disk.process(), &options.clone().read_only(true)).unwrap(),
+        _ => other.clone(),
+    };
     let (first, calls) = (process.id(), Arc::new(AtomicU64::new(0)));
     let told = Arc::new(Mutex::new((None, Ok(()))));
-    let (counted, slot, acting) = (Arc::clone(&calls), Arc::clone(&told), other.clone());
+    let (counted, slot) = (Arc::clone(&calls), Arc::clone(&told));
     disk.set_observer_of_all(Arc::new(move |call, disk| {
         let count = counted.fetch_add(u64::from(call.process == first), Ordering::Relaxed) + 1;
         if call.process == first && count == number {
