@@ -111,7 +111,7 @@ impl KvEngine {
     /// The value of a key, given what was found.
     #[cold]
     fn get_expiring(&self, key: &[u8], found: Entry) -> Result<Option<Value>> {
-        if found.is_there(self.shared.log.now()) {
+        if found.is_there(self.shared.log.common_now()?) {
             return Ok(Some(found.value));
         }
         // What was found may be older than the time: it could have been made to stay in between.
@@ -347,7 +347,9 @@ impl Engine for KvEngine {
     }
 
     fn turn(&self, verb: &'static str) -> Result<Box<dyn Turn + '_>> {
-        Ok(Box::new(KvTurn { turn: self.shared.log.turn(verb)?, engine: self }))
+        let turn = self.shared.log.turn(verb)?;
+        self.shared.log.forget_the_time();
+        Ok(Box::new(KvTurn { turn, engine: self }))
     }
 
     fn bulk(&self) -> Result<Box<dyn Bulk + '_>> {
@@ -442,14 +444,16 @@ struct KvTurn<'a> {
 
 impl Turn for KvTurn<'_> {
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
-        match self.turn.entry(key) {
+        let found = match self.turn.entry(key) {
             // Another process merged the table since the handle last looked, and can't again during the turn.
             Err(error) if is_missing(&error) => {
                 self.turn.take_up_manifest()?;
                 self.turn.entry(key)
             }
             found => found,
-        }
+        };
+        self.engine.shared.log.vouch()?;
+        found
     }
 
     fn now(&self) -> Timestamp {
@@ -462,6 +466,7 @@ impl Turn for KvTurn<'_> {
 
     fn commit(self: Box<Self>) -> Result<()> {
         let Self { turn, engine } = *self;
+        engine.shared.log.vouch()?;
         turn.finish()?;
         engine.maintain();
         Ok(())

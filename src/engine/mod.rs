@@ -78,7 +78,8 @@ pub trait Engine: Send + Sync {
     fn bulk(&self) -> Result<Box<dyn Bulk + '_>>;
 
     /// The time by the database's own clock: the system's, but that it never goes back, for no process. What is written to expire
-    /// later than now is there until then.
+    /// later than now is there until then. Where the time can't be noted for other processes it is told all the same, but reads and
+    /// turns that go by it fail.
     fn now(&self) -> Timestamp;
 
     /// Figures about the database and this handle.

@@ -227,7 +227,9 @@ impl Engine for SimpleEngine {
     }
 
     fn turn(&self, verb: &'static str) -> Result<Box<dyn Turn + '_>> {
-        Ok(Box::new(SimpleTurn { turn: self.log.turn(verb)?, engine: self }))
+        let turn = self.log.turn(verb)?;
+        self.log.forget_the_time();
+        Ok(Box::new(SimpleTurn { turn, engine: self }))
     }
 
     fn bulk(&self) -> Result<Box<dyn Bulk + '_>> {
@@ -317,7 +319,9 @@ struct SimpleTurn<'a> {
 
 impl Turn for SimpleTurn<'_> {
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
-        self.turn.entry(key)
+        let found = self.turn.entry(key)?;
+        self.engine.log.vouch()?;
+        Ok(found)
     }
 
     fn now(&self) -> Timestamp {
@@ -330,6 +334,7 @@ impl Turn for SimpleTurn<'_> {
 
     fn commit(self: Box<Self>) -> Result<()> {
         let Self { turn, engine } = *self;
+        engine.log.vouch()?;
         turn.finish()?;
         engine.rebase_if_due();
         Ok(())

@@ -198,7 +198,9 @@ impl<M: Memory> WalEngine<M> {
         let open_lock = |name| LockFile::open(&*place.fs, &place.dir, name);
         let boot_id =
             place.fs.boot_id().map_err(|error| Error::io("read the boot id for", &place.dir, error))?;
-        let notes = Notes::new(open_notes(&place, read_only.is_some())?, boot_id);
+        let notes = open_notes(&place, read_only.is_some())?;
+        let notes =
+            if read_only.is_some() { Notes::of_others(notes, boot_id) } else { Notes::new(notes, boot_id) };
         let (totals, clock) = (manifest.totals, manifest.clock);
         let (follower, memory) = Follower::load(&place, read_only.is_none(), manifest)?;
         let engine = Self {
@@ -258,7 +260,7 @@ impl<M: Memory> WalEngine<M> {
     pub(crate) fn view<R>(&self, look: impl Fn(&M, Lsn, Timestamp) -> R) -> Result<R> {
         loop {
             let matters = self.clock.is_used();
-            let now = if matters { self.now() } else { clock::timestamp(self.place.fs.now().wall) };
+            let now = if matters { self.common_now()? } else { clock::timestamp(self.place.fs.now().wall) };
             let seen = self.read_published(|published| {
                 let now = published.clock.map_or(now, |clock| clock.max(now));
                 (matters || !published.expires).then(|| look(&published.memory, published.lsn, now))
@@ -270,9 +272,52 @@ impl<M: Memory> WalEngine<M> {
         }
     }
 
-    /// The time by the database's clock.
+    /// The time by the database's clock. Whether it is that of others too is for [`WalEngine::vouch`] to say.
     pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now(self.place.fs.now(), &self.notes)
+        self.read_clock().0
+    }
+
+    /// The time by the database's clock, by which all others go as well.
+    ///
+    /// # Errors
+    /// I/O: the file of notes.
+    pub(crate) fn common_now(&self) -> Result<Timestamp> {
+        let (now, is_common) = self.read_clock();
+        is_common.map(|()| now)
+    }
+
+    /// Whether all others go by the time that [`WalEngine::now`] told since [`WalEngine::forget_the_time`], if it matters.
+    ///
+    /// # Errors
+    /// As [`WalEngine::common_now`].
+    pub(crate) fn vouch(&self) -> Result<()> {
+        let is_at_stake = self.clock.is_private() && (self.clock.is_used() || self.published().expires);
+        if is_at_stake { self.common_now().map(drop) } else { Ok(()) }
+    }
+
+    /// Nothing that is told or done from here on relies on a time that was read before.
+    pub(crate) fn forget_the_time(&self) {
+        self.clock.forget();
+    }
+
+    fn read_clock(&self) -> (Timestamp, Result<()>) {
+        let have_notes = self.have_notes();
+        let (now, is_common) = self.clock.now(self.place.fs.now(), &self.notes);
+        let failed = |error| Error::io("keep the time in", &self.place.path(chain::NOTES), error);
+        (now, have_notes.and(is_common.map_err(failed)))
+    }
+
+    /// Sees to it that there is a file of notes, though there was none when the database was opened.
+    fn have_notes(&self) -> Result<()> {
+        if self.notes.have_file() {
+            return Ok(());
+        }
+        if self.read_only.is_none() {
+            self.notes.begin(self.place.open(chain::NOTES, OpenMode::OpenOrCreate)?);
+        } else if let Some(file) = open_notes(&self.place, true)? {
+            self.notes.begin(file);
+        }
+        Ok(())
     }
 
     /// The clock goes on from that of a manifest.
@@ -459,7 +504,8 @@ fn read_only_reason(place: &Place, options: &Options) -> Result<Option<String>> 
     }
 }
 
-/// The file of notes. To do without it is no harm, but a device that fails is not passed over: it may have the database's clock.
+/// The file of notes. To do without it is no harm before the time matters, but a device that fails is not passed over: it may have
+/// the database's clock.
 fn open_notes(place: &Place, read_only: bool) -> Result<Option<Arc<dyn File>>> {
     let mode = if read_only { OpenMode::Read } else { OpenMode::OpenOrCreate };
     match place.open(chain::NOTES, mode) {

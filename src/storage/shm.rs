@@ -37,9 +37,11 @@
 //!
 //! Notes are read and left without system calls where `SHM` can be mapped, so that one may be read while it is written, and one
 //! of a process that was killed may stay half written: neither verifies. The clock's is written by a call, which a kill can't
-//! split: it says what was told to somebody.
+//! split: it says what was told to somebody. It is also the only one that has to be there: who can't leave it, or can't look
+//! whether there is one, is told.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Life;
@@ -123,15 +125,33 @@ pub(crate) struct ClockNote {
 /// The notes of one database, as seen by one handle.
 #[derive(Debug)]
 pub(crate) struct Notes {
-    file: Option<Arc<dyn File>>,
+    file: OnceLock<Arc<dyn File>>,
+    /// Whether it leaves any.
+    is_silent: bool,
     boot_id: u128,
     pid: u32,
 }
 
 impl Notes {
-    /// Notes in `file`; without a file nothing is ever found or kept.
+    /// Notes in `file`; without a file nothing is found or kept.
     pub(crate) fn new(file: Option<Arc<dyn File>>, boot_id: u128) -> Self {
-        Self { file, boot_id, pid: std::process::id() }
+        let file = file.map_or_else(OnceLock::new, OnceLock::from);
+        Self { file, is_silent: false, boot_id, pid: std::process::id() }
+    }
+
+    /// The same, for who only reads them.
+    pub(crate) fn of_others(file: Option<Arc<dyn File>>, boot_id: u128) -> Self {
+        Self { is_silent: true, ..Self::new(file, boot_id) }
+    }
+
+    /// Whether there is a file for them.
+    pub(crate) fn have_file(&self) -> bool {
+        self.file.get().is_some()
+    }
+
+    /// From now on they are in this file, if there was none.
+    pub(crate) fn begin(&self, file: Arc<dyn File>) {
+        self.file.get_or_init(|| file);
     }
 
     /// The last note on durability of this boot. Where boots can't be told apart there is none.
@@ -163,27 +183,36 @@ impl Notes {
     }
 
     /// Whether notes reach others.
-    pub(crate) const fn are_kept(&self) -> bool {
-        self.file.is_some() && self.boot_id != 0
+    pub(crate) fn are_kept(&self) -> bool {
+        self.have_file() && self.boot_id != 0
     }
 
     /// What the clock said, in this boot or in an earlier one.
-    pub(crate) fn clock(&self) -> Option<ClockNote> {
-        let note = self.read_of_any_boot(CLOCK_OFFSET, CLOCK_MAGIC)?;
-        let nanos = |at| u64_at(&note, at).map(Duration::from_nanos);
-        let is_of_this_boot = self.boot_id != 0 && u128_at(&note, BOOT)? == self.boot_id;
-        Some(ClockNote { clock: nanos(CLOCK)?, uptime: nanos(UPTIME).filter(|_| is_of_this_boot) })
+    ///
+    /// # Errors
+    /// I/O: there may be a note.
+    pub(crate) fn clock(&self) -> io::Result<Option<ClockNote>> {
+        Ok(self.verified(CLOCK_OFFSET, CLOCK_MAGIC)?.and_then(|note| {
+            let nanos = |at| u64_at(&note, at).map(Duration::from_nanos);
+            let is_of_this_boot = self.boot_id != 0 && u128_at(&note, BOOT)? == self.boot_id;
+            Some(ClockNote { clock: nanos(CLOCK)?, uptime: nanos(UPTIME).filter(|_| is_of_this_boot) })
+        }))
     }
 
     /// Says what the clock says. Call it before anybody is told.
-    pub(crate) fn publish_clock(&self, clock: Duration, uptime: Duration) {
+    ///
+    /// # Errors
+    /// I/O, `NotFound` without a file: others do not know it. None for who leaves no notes.
+    pub(crate) fn publish_clock(&self, clock: Duration, uptime: Duration) -> io::Result<()> {
+        if self.is_silent {
+            return Ok(());
+        }
         let mut note = [0; NOTE_LEN];
         let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).to_le_bytes();
         put(&mut note, CLOCK, &nanos(clock));
         put(&mut note, UPTIME, &nanos(uptime));
-        if let Some(file) = &self.file {
-            drop(write_all_at(&**file, &self.sealed(CLOCK_MAGIC, note), CLOCK_OFFSET));
-        }
+        let file = self.file.get().ok_or(io::ErrorKind::NotFound)?;
+        write_all_at(&**file, &self.sealed(CLOCK_MAGIC, note), CLOCK_OFFSET)
     }
 
     /// Who took the lock last.
@@ -224,20 +253,22 @@ impl Notes {
     }
 
     fn read(&self, offset: u64, magic: [u8; 4]) -> Option<[u8; NOTE_LEN]> {
-        let note = self.read_of_any_boot(offset, magic)?;
+        let note = self.verified(offset, magic).ok()??;
         (u128_at(&note, BOOT)? == self.boot_id).then_some(note)
     }
 
-    fn read_of_any_boot(&self, offset: u64, magic: [u8; 4]) -> Option<[u8; NOTE_LEN]> {
+    /// The note of any boot, if one verifies.
+    fn verified(&self, offset: u64, magic: [u8; 4]) -> io::Result<Option<[u8; NOTE_LEN]>> {
+        let Some(file) = self.file.get() else { return Ok(None) };
         let mut note = [0; NOTE_LEN];
-        let len = look_full_at(&**self.file.as_ref()?, &mut note, offset).ok()?;
-        let valid = len == NOTE_LEN && note.starts_with(&magic) && u32_at(&note, CRC)? == checksum(&note);
-        valid.then_some(note)
+        let len = look_full_at(&**file, &mut note, offset)?;
+        let is_whole = len == NOTE_LEN && note.starts_with(&magic);
+        Ok((is_whole && u32_at(&note, CRC) == Some(checksum(&note))).then_some(note))
     }
 
-    /// A note that can't be written is a note that does not exist: nothing depends on it.
+    /// A note that can't be written is a note that does not exist: nothing depends on one that is left so.
     fn write(&self, offset: u64, magic: [u8; 4], note: [u8; NOTE_LEN]) {
-        if let Some(file) = &self.file {
+        if let Some(file) = self.file.get().filter(|_| !self.is_silent) {
             drop(put_all_at(&**file, &self.sealed(magic, note), offset));
         }
     }

@@ -35,7 +35,12 @@ impl Gate {
         let open = |name| LockFile::open(&*place.fs, &place.dir, name).ok();
         let notes = place.open(NOTES, OpenMode::Read).ok();
         let boot_id = place.fs.boot_id().unwrap_or(0);
-        Self { turnstile: open(TURNSTILE), lock: open(LOCK), notes: Notes::new(notes, boot_id), patience }
+        Self {
+            turnstile: open(TURNSTILE),
+            lock: open(LOCK),
+            notes: Notes::of_others(notes, boot_id),
+            patience,
+        }
     }
 
     /// Keeps writers out, and lets readers in.
@@ -63,7 +68,7 @@ impl Gate {
 
     /// What the clock of the database said when a process last left a note of it.
     pub(in crate::engine) fn clock(&self) -> Option<Timestamp> {
-        let clock = self.notes.clock()?.clock;
+        let clock = self.notes.clock().ok()??.clock;
         Timestamp::from_unix_millis(u64::try_from(clock.as_millis()).ok()?)
     }
 

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! 1. A handle never reads an earlier time than it did before. Neither does any process of the same boot than another did: a
-//!    reading that is ahead of the note is noted before it is used.
+//!    reading that is ahead of the note is noted before it is used. Where it can't be noted, or the note can't be read, nothing
+//!    is told or done by it: that is an error. Only who may not write goes by a time that others do not know.
 //! 2. Set back, the system's clock changes nothing: the database's goes on from where it was, at its pace. Set forward, it takes
 //!    the database's with it, for good.
 //! 3. What was left out of tables because it had expired has expired by the clock of the manifest that names them, and no
@@ -19,6 +20,7 @@
 //!
 //! Where nothing ever expired no time is asked for but the system's, and no note is left.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -36,6 +38,8 @@ pub(super) struct Clock {
     /// Something in the database expires, or did.
     is_used: AtomicBool,
     last: Mutex<Reading>,
+    /// The last reading may be ahead of what others read, or behind it.
+    is_private: AtomicBool,
 }
 
 /// A time that was read, and when.
@@ -63,6 +67,16 @@ impl Clock {
         self.is_used.load(Ordering::Relaxed)
     }
 
+    /// Whether the last reading may not be the time that others go by, unless that was [forgotten](Self::forget).
+    pub(super) fn is_private(&self) -> bool {
+        self.is_private.load(Ordering::Relaxed)
+    }
+
+    /// Nobody goes by earlier readings any more.
+    pub(super) fn forget(&self) {
+        self.is_private.store(false, Ordering::Relaxed);
+    }
+
     /// No time before this is read any more.
     pub(super) fn keep_up_with(&self, manifest: Timestamp, moment: Moment) {
         self.begin();
@@ -71,23 +85,45 @@ impl Clock {
         *last = Reading { clock, uptime: moment.uptime };
     }
 
-    /// The time.
-    pub(super) fn now(&self, moment: Moment, notes: &Notes) -> Timestamp {
+    /// The time, and whether all others go by it too: an error when it could not be compared with theirs, or noted for them.
+    pub(super) fn now(&self, moment: Moment, notes: &Notes) -> (Timestamp, io::Result<()>) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let own = last.at(moment.uptime).max(moment.wall);
-        let note = notes.clock().map(|note| match note {
-            ClockNote { clock, uptime: Some(uptime) } => (clock, Reading { clock, uptime }.at(moment.uptime)),
-            ClockNote { clock, uptime: None } => (Duration::ZERO, clock),
-        });
-        let (written, said) = note.unwrap_or_default();
-        let clock = own.max(said);
-        // Times are told apart by the millisecond.
-        if said.as_millis() < clock.as_millis() || clock > written + NOTE_AGE {
-            notes.publish_clock(clock, moment.uptime);
-        }
+        let (clock, is_common) = match notes.clock() {
+            Ok(note) => agree(own, note, moment, notes),
+            // What is not known is not overwritten either.
+            Err(error) => (own, Err(error)),
+        };
         *last = Reading { clock, uptime: moment.uptime };
-        timestamp(clock)
+        self.is_private.store(is_common.is_err(), Ordering::Relaxed);
+        (timestamp(clock), is_common)
     }
+}
+
+/// The later one of a reading and of what a note comes to, which is noted if that says less.
+fn agree(
+    own: Duration,
+    note: Option<ClockNote>,
+    moment: Moment,
+    notes: &Notes,
+) -> (Duration, io::Result<()>) {
+    let (written, said) = match note {
+        Some(ClockNote { clock, uptime: Some(uptime) }) => {
+            (clock, Reading { clock, uptime }.at(moment.uptime))
+        }
+        Some(ClockNote { clock, uptime: None }) => (Duration::ZERO, clock),
+        None => Default::default(),
+    };
+    let clock = own.max(said);
+    // Times are told apart by the millisecond.
+    let is_ahead = said.as_millis() < clock.as_millis();
+    let published = if is_ahead || clock > written + NOTE_AGE {
+        notes.publish_clock(clock, moment.uptime)
+    } else {
+        Ok(())
+    };
+    // To renew a note is for the sake of the next boot only.
+    (clock, published.or_else(|error| if is_ahead { Err(error) } else { Ok(()) }))
 }
 
 /// The moment so long after 1970 began, or the nearest there is.
@@ -112,7 +148,7 @@ mod tests {
         Notes::new(Some(file), boot_id)
     }
 
-    fn seconds(now: Timestamp) -> u64 {
+    fn seconds((now, _): (Timestamp, io::Result<()>)) -> u64 {
         now.unix_millis() / 1_000
     }
 
@@ -137,12 +173,12 @@ mod tests {
     #[test]
     fn after_a_boot_the_note_stands_where_it_was() {
         let disk = SimFs::new();
-        Clock::default().now(moment(1_000, 500), &notes(&disk, 1));
-        Clock::default().now(moment(1_059, 559), &notes(&disk, 1));
+        seconds(Clock::default().now(moment(1_000, 500), &notes(&disk, 1)));
+        seconds(Clock::default().now(moment(1_059, 559), &notes(&disk, 1)));
         assert_eq!(seconds(Clock::default().now(moment(300, 5), &notes(&disk, 2))), 1_000);
         assert_eq!(seconds(Clock::default().now(moment(310, 15), &notes(&disk, 2))), 1_010);
-        Clock::default().now(moment(2_000, 500), &notes(&disk, 2));
-        Clock::default().now(moment(2_061, 561), &notes(&disk, 2));
+        seconds(Clock::default().now(moment(2_000, 500), &notes(&disk, 2)));
+        seconds(Clock::default().now(moment(2_061, 561), &notes(&disk, 2)));
         assert_eq!(seconds(Clock::default().now(moment(300, 5), &notes(&disk, 3))), 2_061);
     }
 

@@ -6,7 +6,8 @@ use super::*;
 use crate::engine::tests::contents;
 use crate::engine::tests::world::value;
 use crate::error::Error;
-use crate::storage::fs::sim::{self, Fault};
+use crate::storage::fs::Fs as _;
+use crate::storage::fs::sim::{self, Call, Fault};
 use crate::storage::manifest::Manifest;
 use crate::types::{Batch, Direction, KeyRange, Op, SetOptions, Timestamp};
 
@@ -311,4 +312,139 @@ fn a_clock_that_cannot_be_read_is_not_done_without() {
     assert!(matches!(opened, Err(Error::Io { action: "open", .. })));
     disk.set_observer(Arc::new(|_, _| ()));
     assert!(is_there(&open(&disk), "k"));
+}
+
+/// Makes calls on the file of notes fail, until [`mend`].
+fn fail_notes(disk: &SimFs, is_failing: fn(&Call) -> bool, fault: Fault) {
+    disk.set_observer_of_all(Arc::new(move |call, disk| {
+        if call.path.ends_with("SHM") && is_failing(call) {
+            disk.fail_at(call.number, fault);
+        }
+    }));
+}
+
+fn mend(disk: &SimFs) {
+    disk.set_observer(Arc::new(|_, _| ()));
+}
+
+fn is_write(call: &Call) -> bool {
+    call.op == sim::Op::Write
+}
+
+fn is_read(call: &Call) -> bool {
+    call.op == sim::Op::Read
+}
+
+/// Fails because the time in `SHM` could not be read or written.
+#[track_caller]
+fn is_about_the_time<T>(answer: crate::error::Result<T>) {
+    match answer {
+        Err(Error::Io { action: "keep the time in" | "open", path, .. }) => assert!(path.ends_with("SHM")),
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("an answer by a time that others do not know"),
+    }
+}
+
+/// Nobody is told anything by the time of `db`.
+fn nothing_is_told(db: &Db) {
+    is_about_the_time(db.get("k"));
+    is_about_the_time(db.entry("k"));
+    is_about_the_time(db.snapshot());
+    is_about_the_time(db.begin());
+    is_about_the_time(db.stats());
+    is_about_the_time(db.turn("test").unwrap().entry(b"k"));
+    is_about_the_time(db.set_with("k", "w", &SetOptions::new().if_absent()));
+    is_about_the_time(db.set_with("new", "v", &lasting(SECOND)));
+    let turn = db.turn("test").unwrap();
+    for _ in 0..2 {
+        is_about_the_time(turn.entry(b"k"));
+    }
+    is_about_the_time(turn.commit());
+}
+
+/// A database with a key that expires in a minute and one that stays; and then the clock is set forward.
+fn expired_by_a_clock_that_was_set_forward(disk: &SimFs) -> Db {
+    let db = open(disk);
+    set(&db, "k", "v", 60 * SECOND);
+    db.set("stays", "v").unwrap();
+    disk.set_wall_clock(disk.now().wall + HOUR);
+    db
+}
+
+/// Set back, the clock contradicts nobody. Who saw it when it was set forward takes the others along as soon as that is possible.
+fn nothing_was_told(disk: &SimFs, db: &Db) {
+    set_back(disk, HOUR);
+    let other = open(disk);
+    assert!(is_there(&other, "k") && other.get("new").unwrap().is_none());
+    for db in [db, &other, &open(disk)] {
+        assert!(!is_there(db, "k") && is_there(db, "stays"));
+    }
+}
+
+#[test]
+fn nothing_is_told_by_a_time_that_can_not_be_noted_for_others() {
+    let disk = SimFs::new();
+    let db = expired_by_a_clock_that_was_set_forward(&disk);
+    for fault in [Fault::Eio, Fault::Enospc] {
+        fail_notes(&disk, is_write, fault);
+        for db in [&db, &open(&disk)] {
+            nothing_is_told(db);
+            db.set("stays", "still").unwrap();
+            assert_eq!(db.get("stays").unwrap().unwrap(), b"still");
+        }
+    }
+    mend(&disk);
+    nothing_was_told(&disk, &db);
+}
+
+/// Nor is a note that can't be read replaced by an earlier one.
+#[test]
+fn nothing_is_told_by_a_time_that_may_be_behind_that_of_others() {
+    let disk = SimFs::new();
+    let db = expired_by_a_clock_that_was_set_forward(&disk);
+    let other = open(&disk);
+    assert!(db.get("k").unwrap().is_none());
+    set_back(&disk, HOUR);
+    fail_notes(&disk, is_read, Fault::Eio);
+    nothing_is_told(&other);
+    mend(&disk);
+    assert!(!is_there(&other, "k") && !is_there(&open(&disk), "k"));
+}
+
+/// A full disk has no room for a file of notes. Once it has, the handle goes on.
+#[test]
+fn nothing_is_told_without_a_file_of_notes() {
+    let disk = SimFs::new();
+    drop(expired_by_a_clock_that_was_set_forward(&disk));
+    disk.process().remove_file(format!("{DIR}/SHM").as_ref()).unwrap();
+    fail_notes(&disk, |call| matches!(call.op, sim::Op::Open(_)), Fault::Enospc);
+    let db = open(&disk);
+    nothing_is_told(&db);
+    db.set("stays", "still").unwrap();
+    mend(&disk);
+    nothing_was_told(&disk, &db);
+}
+
+/// Who may not write leaves no notes, and has to answer all the same.
+#[test]
+fn who_can_only_read_tells_what_is_there_by_its_own_time() {
+    let disk = SimFs::new();
+    let db = expired_by_a_clock_that_was_set_forward(&disk);
+    let reader = try_open(&disk, &Options::new().read_only(true)).unwrap();
+    assert!(reader.get("k").unwrap().is_none() && reader.get("stays").unwrap().is_some());
+    set_back(&disk, HOUR);
+    assert!(reader.get("k").unwrap().is_none() && db.get("k").unwrap().is_some());
+}
+
+/// A clock that nothing depends on need not be kept.
+#[test]
+fn where_nothing_expires_notes_of_the_time_may_fail() {
+    let disk = SimFs::new();
+    let db = open(&disk);
+    fail_notes(&disk, is_write, Fault::Eio);
+    let mut transaction = db.begin().unwrap();
+    transaction.set("a", "1");
+    transaction.commit().unwrap();
+    assert!(db.set_with("b", "2", &SetOptions::new().if_absent()).unwrap());
+    assert_eq!(contents(&db).len(), 2);
 }
