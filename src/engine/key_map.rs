@@ -41,7 +41,7 @@ impl<V> KeyMap<V> {
     }
 
     /// Takes the value of a key out.
-    pub(crate) fn remove(&mut self, key: &Key) -> Option<V> {
+    pub(crate) fn remove(&mut self, key: &[u8]) -> Option<V> {
         if let Some(order) = self.order.get_mut() {
             order.remove(key);
         }

@@ -23,8 +23,9 @@ use super::{
 use crate::error::{Error, Notice, Result};
 use crate::options::Options;
 use crate::storage::manifest::Manifest;
+use crate::storage::wal::record::OpRef;
 use crate::storage::{Life, Place};
-use crate::types::{Batch, Direction, EngineKind, Entry, FileId, Key, KeyRange, Lsn, Op, Timestamp, Value};
+use crate::types::{Batch, Direction, EngineKind, Entry, FileId, Key, KeyRange, Lsn, Timestamp, Value};
 use base::BaseWriter;
 
 /// A log smaller than this is never rebased of its own accord.
@@ -56,12 +57,20 @@ impl Contents {
         }
     }
 
-    fn delete(&mut self, key: &Key) {
+    fn apply(&mut self, op: OpRef<'_>) {
+        let OpRef { key, value, lsn, expires, .. } = op;
+        match value {
+            Some(value) => self.set(key.into(), Entry { value: value.into(), lsn, expires }),
+            None => self.delete(key),
+        }
+    }
+
+    fn delete(&mut self, key: &[u8]) {
         self.user_bytes += key.len() as u64;
         self.remove(key);
     }
 
-    fn remove(&mut self, key: &Key) {
+    fn remove(&mut self, key: &[u8]) {
         if let Some(old) = self.map.remove(key) {
             self.forget(key.len(), &old);
         }
@@ -98,7 +107,7 @@ impl Memory for Arc<Contents> {
 
     fn load(place: &Place, manifest: &Manifest) -> Result<Self> {
         let mut contents = Self::default();
-        base::load(place, manifest, |lsn, op| contents.apply(lsn, op))?;
+        base::load(place, manifest, |op| Self::make_mut(&mut contents).apply(op))?;
         Self::make_mut(&mut contents).user_bytes = manifest.totals.user_bytes;
         Ok(contents)
     }
@@ -112,12 +121,8 @@ impl Memory for Arc<Contents> {
         Ok(())
     }
 
-    fn apply(&mut self, lsn: Lsn, op: Op) {
-        let contents = Self::make_mut(self);
-        match op {
-            Op::Set { key, value, expires } => contents.set(key, Entry { value, lsn, expires }),
-            Op::Delete { key } => contents.delete(&key),
-        }
+    fn apply(&mut self, op: OpRef<'_>, _bytes: &Arc<[u8]>) {
+        Self::make_mut(self).apply(op);
     }
 
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {

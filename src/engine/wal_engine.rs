@@ -61,8 +61,8 @@ use crate::storage::lock::{LockFile, Patience};
 use crate::storage::manifest::{self, Manifest};
 use crate::storage::shm::Notes;
 use crate::storage::totals::Totals;
-use crate::storage::wal::record::HEADER_LEN;
-use crate::types::{Entry, FileId, Lsn, Op, SyncMode, Timestamp};
+use crate::storage::wal::record::{HEADER_LEN, OpRef};
+use crate::types::{Entry, FileId, Lsn, SyncMode, Timestamp};
 use clock::Clock;
 use figures::Counters;
 use follow::Follower;
@@ -98,8 +98,11 @@ pub(crate) trait Memory: Send + Sync + Sized {
     /// As [`Memory::load`].
     fn adopt(&mut self, place: &Place, manifest: &Manifest) -> Result<()>;
 
-    /// Takes in one operation of the batch `lsn`.
-    fn apply(&mut self, lsn: Lsn, op: Op);
+    /// Operations on this key and others will be taken in soon: a good time to start loading what that needs.
+    fn prefetch(&self, _key: &[u8]) {}
+
+    /// Takes in one operation, which lies in `bytes`. These stay as they are for as long as somebody holds them.
+    fn apply(&mut self, op: OpRef<'_>, bytes: &Arc<[u8]>);
 
     /// The newest version of `key`.
     ///

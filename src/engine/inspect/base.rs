@@ -34,11 +34,11 @@ fn entries(mut reader: SegmentReader, mends: bool, sink: &mut dyn Sink) -> Resul
     loop {
         let at = reader.position();
         match reader.next()? {
-            Step::Record(record) if record.header.kind == Kind::Seal => return Ok(()),
-            Step::Record(record) => {
+            Step::Record(record, _) if record.header.kind == Kind::Seal => return Ok(()),
+            Step::Record(record, _) => {
                 let count = u64::from(record.header.count);
                 if record.header.kind != Kind::Base
-                    || record::for_each_op(&record, |lsn, op| sink.change(lsn, op)).is_none()
+                    || record::for_each_op(&record, |op| sink.change(op.lsn, op.to_op())).is_none()
                 {
                     let what = "a record verifies and makes no sense";
                     sink.fault(Fault::new(reader.path().to_owned(), at.offset, what), Loss::Records);

@@ -93,7 +93,7 @@ impl Walk<'_> {
             let before = reader.position();
             let sink = &mut *self.sink;
             let taken = match reader.next()? {
-                Step::Record(record) => Some(take_in(&record, sink)),
+                Step::Record(record, _) => Some(take_in(&record, sink)),
                 Step::Zeros | Step::Broken => None,
             };
             match taken {
@@ -223,7 +223,7 @@ fn take_in(record: &Record<'_>, sink: &mut dyn Sink) -> Taken {
     sink.log_record();
     match record.header.kind {
         Kind::Seal => Taken::Seal(record::decode_successor(record.payload)),
-        Kind::Batch => match record::for_each_op(record, |lsn, op| sink.change(lsn, op)) {
+        Kind::Batch => match record::for_each_op(record, |op| sink.change(op.lsn, op.to_op())) {
             Some(()) => Taken::Batch,
             None => Taken::Nonsense,
         },

@@ -4,12 +4,16 @@
 //! snapshot is the memtable and the number of changes that it had: it is made at once, costs later writes nothing, and is
 //! read without a lock while they go on. Deletions are kept as tombstones: they hide what older memtables and tables hold.
 //!
+//! A change is a place in the log's own bytes: those that were written to the segment, or read from it. Keys and values are not
+//! copied again, and records that were read together are kept together.
+//!
 //! ```text
 //!  index    hash of key ─► the key's first change
 //!                                  │ newest
 //!  changes  0   1   2   3   4   5  │ 6   7        appended by one thread at a time
 //!           a   b   c   a₂  d   b₂ ▼ a₃  e
-//!                        ▲───older───┘
+//!           │            ▲───older───┘
+//!  bytes    ▼ record of a, b │ record of c, a₂, d │ …
 //!  order    a b c d e: the keys' first changes, sorted as far as a walk has asked for it
 //! ```
 
@@ -25,12 +29,14 @@ use super::merge::Source;
 use crate::error::Result;
 use crate::storage::prefetch::prefetch;
 use crate::storage::sstable::{Change, KeyHash};
-use crate::types::{Direction, Entry, Key, KeyRange, Lsn, Op, Timestamp, Value};
+use crate::storage::wal::record::OpRef;
+use crate::types::{Direction, Entry, Key, KeyRange, Lsn, Timestamp};
 use arena::Arena;
 use index::Index;
 use order::{Keys, Order, Position, Sorted};
 
-/// Memory that a slot takes beside the bytes of its key and value, about.
+/// Memory that a change takes beside the bytes of its key and value, about: its slot, its entry in the index, and what its record
+/// has beside them.
 const SLOT_BYTES: u64 = 96;
 
 pub(super) use order::head;
@@ -38,15 +44,21 @@ pub(super) use order::head;
 /// No change.
 const NONE: u32 = u32::MAX;
 
-/// One change to one key.
+/// In place of the length of a value: there is none.
+const TOMBSTONE: u32 = u32::MAX;
+
+/// One change to one key: where it lies in the log's own bytes.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    key: Key,
+    /// Records, shared with other changes.
+    bytes: Arc<[u8]>,
+    /// Where the key begins in them. The value is right behind.
+    at: usize,
     /// The batch that made it.
     pub(crate) lsn: Lsn,
-    /// `None` is a tombstone.
-    pub(crate) value: Option<Value>,
     expires: Option<Timestamp>,
+    value_len: u32,
+    key_len: u16,
     /// The change to the same key before this one.
     older: u32,
     /// In the first change to a key: the newest.
@@ -54,14 +66,39 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    #[inline]
+    fn key(&self) -> &[u8] {
+        &self.bytes[self.at..self.at + usize::from(self.key_len)]
+    }
+
+    /// `None` is a tombstone.
+    #[inline]
+    pub(crate) fn value(&self) -> Option<&[u8]> {
+        let start = self.at + usize::from(self.key_len);
+        (self.value_len != TOMBSTONE).then(|| &self.bytes[start..start + self.value_len as usize])
+    }
+
+    /// How many bytes the value has.
+    #[inline]
+    fn value_len(&self) -> Option<u64> {
+        (self.value_len != TOMBSTONE).then_some(self.value_len.into())
+    }
+
+    /// Starts loading the key and what follows.
+    #[inline]
+    fn prefetch(&self) {
+        prefetch(&self.bytes, self.at);
+        prefetch(&self.bytes, self.at + usize::from(self.key_len));
+    }
+
     /// What a reader sees of it as long as it has not expired: nothing of a tombstone.
     pub(crate) fn entry(&self) -> Option<Entry> {
-        self.value.clone().map(|value| Entry { value, lsn: self.lsn, expires: self.expires })
+        self.value().map(|value| Entry { value: value.into(), lsn: self.lsn, expires: self.expires })
     }
 }
 
 /// Changes by key.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Memtable {
     /// What keys are hashed with.
     seed: u64,
@@ -80,23 +117,37 @@ pub(crate) struct Frozen {
 }
 
 impl Memtable {
-    /// An empty memtable that hashes keys with `seed`.
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { seed, ..Self::default() }
+    /// An empty memtable that hashes keys with `seed`, for about so many of them.
+    pub(crate) fn new(seed: u64, expected: u64) -> Self {
+        Self {
+            seed,
+            changes: Arena::default(),
+            index: Index::for_about(expected),
+            order: Order::default(),
+            keys: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
     }
 
-    /// Takes in one operation of the batch `lsn`. Nobody else does so at the same time.
-    pub(crate) fn apply(&self, lsn: Lsn, op: Op) {
-        let (key, value, expires) = match op {
-            Op::Set { key, value, expires } => (key, Some(value), expires),
-            Op::Delete { key } => (key, None, None),
-        };
-        let bytes = (key.len() + value.as_ref().map_or(0, |value| value.len())) as u64;
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        let hash = KeyHash::new(&key, self.seed).of(&key, self.seed);
-        let first = self.first(hash, &key);
+    /// Starts loading what [`Memtable::apply`] needs first for `key`.
+    pub(crate) fn prefetch(&self, key: &[u8]) {
+        self.index.prefetch(KeyHash::new(key, self.seed).of(key, self.seed));
+    }
+
+    /// Takes in one operation, which lies in `bytes`. Nobody else does so at the same time.
+    pub(crate) fn apply(&self, op: OpRef<'_>, bytes: &Arc<[u8]>) {
+        let OpRef { lsn, at, key, value, expires } = op;
+        self.bytes.fetch_add((key.len() + value.map_or(0, <[u8]>::len)) as u64, Ordering::Relaxed);
+        let hash = KeyHash::new(key, self.seed).of(key, self.seed);
+        let first = self.first(hash, key);
         let older = first.map_or(NONE, |first| first.newest.load(Ordering::Relaxed));
-        let slot = |number| Slot { key, lsn, value, expires, older, newest: AtomicU32::new(number) };
+        // Both lengths come from fields of these widths.
+        let key_len = u16::try_from(key.len()).unwrap_or(u16::MAX);
+        let value_len = value.map_or(TOMBSTONE, |value| u32::try_from(value.len()).unwrap_or(TOMBSTONE));
+        let slot = |number| {
+            let (bytes, newest) = (Arc::clone(bytes), AtomicU32::new(number));
+            Slot { bytes, at, lsn, expires, value_len, key_len, older, newest }
+        };
         self.changes.push(slot, |number| {
             if let Some(first) = first {
                 first.newest.store(number, Ordering::Release);
@@ -105,6 +156,17 @@ impl Memtable {
                 self.index.insert(hash, number);
             }
         });
+    }
+
+    /// Takes in one operation, in bytes of its own.
+    #[cfg(test)]
+    pub(super) fn put(&self, lsn: Lsn, op: crate::types::Op) {
+        use crate::storage::wal::record;
+
+        let mut bytes = vec![0; record::HEADER_LEN];
+        record::encode_op(&mut bytes, &op);
+        let bytes = bytes.into();
+        record::laid_out(&[op], lsn, 0).for_each(|op| self.apply(op, &bytes));
     }
 
     /// The newest change to `key`.
@@ -125,7 +187,7 @@ impl Memtable {
     /// The first change to `key`.
     #[inline]
     fn first(&self, hash: u64, key: &[u8]) -> Option<&Slot> {
-        let is_it = |number| self.changes.get(number).is_some_and(|slot| slot.key[..] == *key);
+        let is_it = |number| self.changes.get(number).is_some_and(|slot| slot.key() == key);
         self.changes.get(self.index.get(hash, is_it)?)
     }
 
@@ -168,7 +230,7 @@ impl Memtable {
 impl Keys for Memtable {
     #[inline]
     fn key(&self, number: u32) -> Option<&[u8]> {
-        self.changes.get(number).filter(|slot| slot.older == NONE).map(|slot| &slot.key[..])
+        self.changes.get(number).filter(|slot| slot.older == NONE).map(Slot::key)
     }
 }
 
@@ -250,8 +312,7 @@ impl<'a> MemtableWalk<'a> {
         let Some((number, first)) = next else { return };
         let newest = first.newest.load(Ordering::Relaxed);
         if newest == number {
-            prefetch(&first.key, 0);
-            first.value.iter().for_each(|value| prefetch(value, 0));
+            first.prefetch();
         } else {
             changes.prefetch(newest);
         }
@@ -263,8 +324,8 @@ impl<'a> MemtableWalk<'a> {
     /// Moves to the next change and hands it out.
     #[inline]
     pub(crate) fn next_change(&mut self) -> Option<Change<'a>> {
-        let Slot { key, value, lsn, expires, .. } = self.next_slot()?;
-        Some(Change { key, value: value.as_deref(), lsn: *lsn, expires: *expires })
+        let slot = self.next_slot()?;
+        Some(Change { key: slot.key(), value: slot.value(), lsn: slot.lsn, expires: slot.expires })
     }
 
     #[inline]
@@ -312,12 +373,12 @@ impl Source for MemtableWalk<'_> {
 
     #[inline]
     fn key(&self) -> &[u8] {
-        self.current.map_or(&[], |slot| &slot.key)
+        self.current.map_or(&[], Slot::key)
     }
 
     #[inline]
     fn value(&self) -> Result<Option<&[u8]>> {
-        Ok(self.current.and_then(|slot| slot.value.as_deref()))
+        Ok(self.current.and_then(Slot::value))
     }
 
     #[inline]
@@ -327,7 +388,7 @@ impl Source for MemtableWalk<'_> {
 
     #[inline]
     fn value_len(&self) -> Option<u64> {
-        self.current.and_then(|slot| slot.value.as_ref()).map(|value| value.len() as u64)
+        self.current.and_then(Slot::value_len)
     }
 
     #[inline]
@@ -341,6 +402,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::types::Op;
 
     fn set(key: &str, value: &str) -> Op {
         Op::Set { key: key.into(), value: value.into(), expires: None }
@@ -360,11 +422,11 @@ mod tests {
 
     #[test]
     fn the_order_follows_changes_made_after_it_was_first_asked_for() {
-        let memtable = Memtable::default();
-        memtable.apply(Lsn(1), set("b", "1"));
+        let memtable = Memtable::new(0, 0);
+        memtable.put(Lsn(1), set("b", "1"));
         assert_eq!(walked(&memtable, Direction::Forward).len(), 1);
-        memtable.apply(Lsn(2), set("a", "2"));
-        memtable.apply(Lsn(3), Op::Delete { key: "b".into() });
+        memtable.put(Lsn(2), set("a", "2"));
+        memtable.put(Lsn(3), Op::Delete { key: "b".into() });
         let expected = [(b"a".to_vec(), Some(b"2".to_vec()), 2), (b"b".to_vec(), None, 3)];
         assert_eq!(walked(&memtable, Direction::Forward), expected);
         let mut reversed = walked(&memtable, Direction::Reverse);
@@ -374,9 +436,9 @@ mod tests {
 
     #[test]
     fn ranges_bound_a_walk() {
-        let memtable = Memtable::default();
+        let memtable = Memtable::new(0, 0);
         for key in ["a", "b", "c", "d"] {
-            memtable.apply(Lsn(1), set(key, ""));
+            memtable.put(Lsn(1), set(key, ""));
         }
         let mut walk = memtable.walk(&KeyRange::from("b".."d"), Direction::Reverse);
         assert!(walk.advance().unwrap());
@@ -389,7 +451,7 @@ mod tests {
     /// A frozen memtable answers as a map that was copied at the time, whatever is written and walked over later.
     #[test]
     fn frozen_memtables_do_not_change() {
-        let (memtable, mut model) = (Arc::new(Memtable::new(7)), BTreeMap::new());
+        let (memtable, mut model) = (Arc::new(Memtable::new(7, 0)), BTreeMap::new());
         let mut frozen = Vec::new();
         let mut random = 1_u64;
         for lsn in 1..3_000 {
@@ -400,7 +462,7 @@ mod tests {
                 Some(value) => set(&key, value),
                 None => Op::Delete { key: key.as_str().into() },
             };
-            memtable.apply(Lsn(lsn), op);
+            memtable.put(Lsn(lsn), op);
             model.insert(key.into_bytes(), (value.map(String::into_bytes), lsn));
             if lsn % 170 == 0 {
                 frozen.push((Frozen::of(&memtable).unwrap(), model.clone()));
@@ -425,19 +487,19 @@ mod tests {
         for number in 0..700 {
             let key = format!("{number}").into_bytes();
             let slot = frozen.get(KeyHash::new(&key, 7), &key);
-            let found = slot.map(|slot| (slot.value.as_deref().map(<[u8]>::to_vec), slot.lsn.0));
+            let found = slot.map(|slot| (slot.value().map(<[u8]>::to_vec), slot.lsn.0));
             assert_eq!(found.as_ref(), model.get(&key), "{number}");
         }
     }
 
     #[test]
     fn snapshots_are_read_while_a_thread_writes() {
-        let memtable = Arc::new(Memtable::new(3));
+        let memtable = Arc::new(Memtable::new(3, 0));
         let (done, len) = (AtomicU32::new(0), 4_000);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for lsn in 1..=len {
-                    memtable.apply(Lsn(lsn), set(&format!("{}", lsn % 1_000), &lsn.to_string()));
+                    memtable.put(Lsn(lsn), set(&format!("{}", lsn % 1_000), &lsn.to_string()));
                 }
                 done.store(1, Ordering::Release);
             });

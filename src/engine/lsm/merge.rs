@@ -212,14 +212,14 @@ mod tests {
     use crate::types::{KeyRange, Op};
 
     fn memtable(lsn: u64, changes: &[(&str, Option<&str>)]) -> Memtable {
-        let memtable = Memtable::default();
+        let memtable = Memtable::new(0, 0);
         for (key, value) in changes {
             let key = (*key).into();
             let op = match value {
                 Some(value) => Op::Set { key, value: (*value).into(), expires: None },
                 None => Op::Delete { key },
             };
-            memtable.apply(Lsn(lsn), op);
+            memtable.put(Lsn(lsn), op);
         }
         memtable
     }
@@ -256,6 +256,6 @@ mod tests {
     #[test]
     fn no_source_and_empty_sources_yield_nothing() {
         assert!(seen(&[], Direction::Forward).is_empty());
-        assert!(seen(&[Memtable::default(), Memtable::default()], Direction::Forward).is_empty());
+        assert!(seen(&[Memtable::new(0, 0), Memtable::new(0, 0)], Direction::Forward).is_empty());
     }
 }

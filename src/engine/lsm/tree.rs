@@ -9,7 +9,8 @@ use crate::error::Result;
 use crate::storage::Place;
 use crate::storage::manifest::Manifest;
 use crate::storage::sstable::KeyHash;
-use crate::types::{Entry, FileId, Lsn, Op};
+use crate::storage::wal::record::OpRef;
+use crate::types::{Entry, FileId};
 
 /// What the log and the tables add up to.
 pub(crate) struct Tree {
@@ -29,14 +30,15 @@ impl Memory for Tree {
         Ok(Self {
             version: Arc::new(version),
             sealed: Vec::new(),
-            active: Arc::new(Memtable::new(manifest.seed)),
+            active: Arc::new(Memtable::new(manifest.seed, 0)),
             segment: manifest.first.id,
         })
     }
 
     fn segment_begins(&mut self, id: FileId) {
         if self.active.len() > 0 {
-            let next = Arc::new(Memtable::new(self.version.seed));
+            // Segments are alike.
+            let next = Arc::new(Memtable::new(self.version.seed, self.active.keys()));
             self.sealed.push((self.segment, std::mem::replace(&mut self.active, next)));
         }
         self.segment = id;
@@ -48,8 +50,12 @@ impl Memory for Tree {
         Ok(())
     }
 
-    fn apply(&mut self, lsn: Lsn, op: Op) {
-        self.active.apply(lsn, op);
+    fn prefetch(&self, key: &[u8]) {
+        self.active.prefetch(key);
+    }
+
+    fn apply(&mut self, op: OpRef<'_>, bytes: &Arc<[u8]>) {
+        self.active.apply(op, bytes);
     }
 
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {

@@ -12,10 +12,10 @@ use crate::storage::codec::random_u64;
 use crate::storage::fs::{File, OpenMode, remove_if_present, write_all_at};
 use crate::storage::manifest::Manifest;
 use crate::storage::wal::reader::{Position, SegmentReader, Step};
-use crate::storage::wal::record::{self, Header, Kind};
+use crate::storage::wal::record::{self, Header, Kind, OpRef};
 use crate::storage::wal::segment::{self, Link, SegmentHeader};
 use crate::storage::{FORMAT, Life, Place};
-use crate::types::{Entry, FileId, Lsn, Op};
+use crate::types::{Entry, FileId, Lsn};
 
 /// Bytes of entries per record.
 const RECORD_BYTES: usize = 256 << 10;
@@ -130,7 +130,7 @@ pub(super) fn len(place: &Place, base: Option<Life>) -> u64 {
 ///
 /// # Errors
 /// Corruption; I/O, `NotFound` when another process replaced it meanwhile.
-pub(super) fn load(place: &Place, manifest: &Manifest, mut apply: impl FnMut(Lsn, Op)) -> Result<()> {
+pub(super) fn load(place: &Place, manifest: &Manifest, mut apply: impl FnMut(OpRef<'_>)) -> Result<()> {
     let Some(life) = manifest.base else { return Ok(()) };
     let file = place.open(file_name(life.id), OpenMode::Read)?;
     let path = place.path(file_name(life.id));
@@ -138,7 +138,7 @@ pub(super) fn load(place: &Place, manifest: &Manifest, mut apply: impl FnMut(Lsn
     loop {
         let offset = base.position().offset;
         let damaged = |what: &str| Error::corruption(&path, offset, what);
-        let Step::Record(record) = base.next()? else {
+        let Step::Record(record, _) = base.next()? else {
             return Err(damaged("the base breaks off here: entries behind this place can't be read"));
         };
         match record.header.kind {

@@ -20,11 +20,11 @@ use crate::storage::fs::{File, LockKind, OpenMode, write_all_at};
 use crate::storage::manifest::{self, Manifest};
 use crate::storage::shm::{Durable, Extent};
 use crate::storage::totals::Totals;
-use crate::storage::wal::reader::{Mark, SegmentReader, Step};
-use crate::storage::wal::record::{self, Header, Kind, Record};
+use crate::storage::wal::reader::{Held, Mark, SegmentReader, Step};
+use crate::storage::wal::record::{self, Header, Kind, OpRef, Record};
 use crate::storage::wal::segment;
 use crate::storage::{Life, Place};
-use crate::types::{FileId, Lsn, Op, SyncMode, Timestamp};
+use crate::types::{FileId, Lsn, SyncMode, Timestamp};
 
 /// How often a reader starts again before it takes a missing file for a lost one.
 const MAX_RESTARTS: usize = 20;
@@ -156,7 +156,7 @@ impl Follower {
             let step = match self.segment.next()? {
                 Step::Zeros => return Ok(Stop::Zeros),
                 Step::Broken => return Ok(Stop::Broken),
-                Step::Record(record) => take_in(&record, memory),
+                Step::Record(record, held) => take_in(&record, held, memory),
             };
             let Some(taken) = step else {
                 return Err(self.corruption(format!("LSN {} is malformed", self.segment.position().lsn)));
@@ -479,15 +479,20 @@ struct Taken {
 }
 
 /// Applies a batch, or reads a seal; `None` when it is neither.
-fn take_in<M: Memory>(record: &Record<'_>, memory: &mut M) -> Option<Taken> {
+fn take_in<M: Memory>(record: &Record<'_>, held: Held<'_>, memory: &mut M) -> Option<Taken> {
     let (mut successor, mut expires) = (None, false);
-    let mut apply = |lsn, op: Op| {
-        expires |= op.expires().is_some();
-        memory.apply(lsn, op);
-    };
     match record.header.kind {
         Kind::Seal => successor = Some(record::decode_successor(record.payload)?),
-        Kind::Batch => record::for_each_op(record, &mut apply)?,
+        Kind::Batch => {
+            let (bytes, start) = held.keep(record);
+            if record.header.count > 1 {
+                record::for_each_op(record, |op| memory.prefetch(op.key))?;
+            }
+            record::for_each_op(record, |op| {
+                expires |= op.expires.is_some();
+                memory.apply(OpRef { at: start + op.at, ..op }, &bytes);
+            })?;
+        }
         Kind::Base => return None,
     }
     Some(Taken { header: record.header, successor, expires })

@@ -248,6 +248,14 @@ pub(super) struct Write {
     relayed: bool,
 }
 
+impl Write {
+    /// The records from an offset of the log on, for who keeps them.
+    fn records_from(&self, offset: u64) -> Arc<[u8]> {
+        let place = |offset: u64| usize::try_from(offset - self.offset).unwrap_or(usize::MAX);
+        self.bytes[place(offset)..place(self.end.position.offset)].into()
+    }
+}
+
 thread_local! {
     static HERE: u8 = const { 0 };
 }
@@ -473,13 +481,14 @@ impl<M: Memory> WalEngine<M> {
 
     /// Draws the conclusions from a group's arrival at the device. After an error the handle is poisoned.
     fn land(&self, inner: &mut Inner, write: &Write, written: Result<Duration>) -> Result<()> {
-        let Some(mut flight) = inner.groups.flight.take() else { return Ok(()) };
+        let Some(flight) = inner.groups.flight.take() else { return Ok(()) };
         let result = written.map(|sync_time| {
             inner.groups.last_sync = sync_time;
             inner.groups.last_turns = flight.turns + inner.groups.next.as_ref().map_or(0, |next| next.turns);
             let sync = self.sync != SyncMode::None;
+            let records = write.records_from(inner.follower.segment.position().offset);
             inner.follower.wrote(write.end, sync);
-            self.publish(inner, std::mem::take(&mut flight.staged));
+            self.publish(inner, &flight.staged, &records);
             if sync && !flight.relayed {
                 self.leave_note(inner);
             }
@@ -569,13 +578,16 @@ impl<M: Memory> WalEngine<M> {
     }
 
     /// Shows what was committed to readers.
-    fn publish(&self, inner: &Inner, staged: Staged) {
+    fn publish(&self, inner: &Inner, staged: &Staged, records: &Arc<[u8]>) {
         let mut published = self.published_mut();
         Counters::add(&self.counters.commits, staged.batches.len() as u64);
-        for (lsn, batch) in staged.batches {
-            for op in batch.into_ops() {
-                published.memory.apply(lsn, op);
+        let mut start = 0;
+        for (lsn, batch) in &staged.batches {
+            batch.ops().iter().for_each(|op| published.memory.prefetch(op.key()));
+            for op in record::laid_out(batch.ops(), *lsn, start) {
+                published.memory.apply(op, records);
             }
+            start += usize::try_from(record::encoded_len(batch.ops())).unwrap_or(usize::MAX);
         }
         published.show(&inner.follower, Some(inner.follower.own_tail()));
     }

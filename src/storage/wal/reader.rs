@@ -1,5 +1,6 @@
 //! The walk over one segment, record by record, and the evidence needed where it stops.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,12 +44,32 @@ pub(crate) struct Survey {
 /// What the reader found at its position.
 #[derive(Debug)]
 pub(crate) enum Step<'a> {
-    /// A record that verifies and links; the position is behind it now.
-    Record(Record<'a>),
+    /// A record that verifies and links, and what it was read into; the position is behind it now.
+    Record(Record<'a>, Held<'a>),
     /// Zeros: nothing was ever written here, as far as these bytes tell.
     Zeros,
     /// Something that is not the next record.
     Broken,
+}
+
+/// What a record was read into.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held<'a> {
+    bytes: &'a Arc<[u8]>,
+    /// Where the payload begins in them.
+    at: usize,
+}
+
+impl Held<'_> {
+    /// Bytes that have the record's payload and stay, and where it begins in them: shared by the records that were read together,
+    /// if they are many.
+    pub(crate) fn keep(&self, record: &Record<'_>) -> (Arc<[u8]>, usize) {
+        if self.bytes.len() >= SHARED_WINDOW {
+            (Arc::clone(self.bytes), self.at)
+        } else {
+            (record.payload.into(), 0)
+        }
+    }
 }
 
 /// Reads one segment. It never writes and never moves past what does not verify.
@@ -147,7 +168,7 @@ impl SegmentReader {
     /// I/O.
     pub(crate) fn has_next(&mut self) -> Result<bool> {
         let mark = self.mark();
-        let found = matches!(self.next()?, Step::Record(_));
+        let found = matches!(self.next()?, Step::Record(..));
         self.move_to(mark);
         Ok(found)
     }
@@ -185,7 +206,7 @@ impl SegmentReader {
         let bytes = self.window.get(&*self.file, start.position.offset, len, len);
         let bytes = bytes.map_err(|error| Error::io("read", &self.path, error))?.to_vec();
         self.move_to(start);
-        while self.position.offset < end.position.offset && matches!(self.next()?, Step::Record(_)) {}
+        while self.position.offset < end.position.offset && matches!(self.next()?, Step::Record(..)) {}
         let is_same = self.mark() == end;
         self.move_to(end);
         Ok(is_same.then_some(bytes))
@@ -200,22 +221,26 @@ impl SegmentReader {
         let room = self.room();
         let (file, path) = (&*self.file, &self.path);
         let read_error = |error| Error::io("read", path, error);
-        let head = self.window.get(file, offset, HEADER_LEN as u64, room).map_err(read_error)?;
-        if head.iter().all(|&byte| byte == 0) {
+        let header = self.window.get(file, offset, HEADER_LEN as u64, room).map_err(read_error)?;
+        if header.iter().all(|&byte| byte == 0) {
             return Ok(Step::Zeros);
         }
-        let Some(len) = record::announced_len(head).filter(|&len| len as u64 <= room) else {
+        let Some(len) = record::announced_len(header).filter(|&len| len as u64 <= room) else {
             return Ok(Step::Broken);
         };
-        let bytes = self.window.get(file, offset, len as u64, room).map_err(read_error)?;
-        let Some(record) = record::decode(bytes, self.header.life, offset) else { return Ok(Step::Broken) };
+        self.window.get(file, offset, len as u64, room).map_err(read_error)?;
+        let (place, bytes) = (self.window.place(offset, len as u64), &self.window.bytes);
+        let held = Held { bytes, at: place.start + HEADER_LEN };
+        let Some(record) = record::decode(&bytes[place], self.header.life, offset) else {
+            return Ok(Step::Broken);
+        };
         if record.header.link != self.position.link || !follows(&record.header, self.position.lsn) {
             return Ok(Step::Broken);
         }
         let lsn = record.header.lsn;
         self.position = Position { offset: offset + record::padded(len) as u64, link: record.crc, lsn };
         self.last_offset = offset;
-        Ok(Step::Record(record))
+        Ok(Step::Record(record, held))
     }
 
     /// Looks at everything behind the position. A record of this life that says that the next LSN was durable before it proves
@@ -303,42 +328,135 @@ const fn plausible(found: Lsn, lsn: Lsn, room: u64) -> bool {
 #[derive(Debug, Default)]
 struct Window {
     start: u64,
-    bytes: Vec<u8>,
+    bytes: Arc<[u8]>,
+    /// How many of them were read.
+    len: usize,
     next_len: u64,
 }
 
 const WINDOW_MIN: u64 = 4 << 10;
 const WINDOW_MAX: u64 = 1 << 20;
 
+/// A window of so many bytes is kept whole by who keeps a record of it: smaller ones were read for a few records, and the rest of
+/// them would take memory for nothing.
+const SHARED_WINDOW: usize = 64 << 10;
+
 impl Window {
     fn clear(&mut self) {
-        self.bytes.clear();
+        self.len = 0;
         self.next_len = WINDOW_MIN;
     }
 
     /// `len` bytes at `offset`, fewer at the end of the file; reads ahead within `room`.
     fn get(&mut self, file: &dyn File, offset: u64, len: u64, room: u64) -> std::io::Result<&[u8]> {
-        self.get_mut(file, offset, len, room).map(|bytes| &*bytes)
-    }
-
-    fn get_mut(&mut self, file: &dyn File, offset: u64, len: u64, room: u64) -> std::io::Result<&mut [u8]> {
-        let held = self.start..=self.start + self.bytes.len() as u64;
+        let held = self.start..=self.start + self.len as u64;
         if !(held.contains(&offset) && held.contains(&(offset + len))) {
             let ahead = self.next_len.max(WINDOW_MIN);
             self.next_len = (ahead * 4).min(WINDOW_MAX);
             self.load(file, offset, len.max(ahead).min(room.max(len)))?;
         }
-        let from = usize::try_from(offset - self.start).unwrap_or(usize::MAX).min(self.bytes.len());
-        let to = from.saturating_add(usize::try_from(len).unwrap_or(usize::MAX)).min(self.bytes.len());
-        Ok(&mut self.bytes[from..to])
+        Ok(&self.bytes[self.place(offset, len)])
+    }
+
+    /// As [`Window::get`], for who is going to change them.
+    fn get_mut(&mut self, file: &dyn File, offset: u64, len: u64, room: u64) -> std::io::Result<&mut [u8]> {
+        self.get(file, offset, len, room)?;
+        let place = self.place(offset, len);
+        Ok(&mut Arc::make_mut(&mut self.bytes)[place])
+    }
+
+    /// Where bytes that were read lie, as many as there are.
+    fn place(&self, offset: u64, len: u64) -> Range<usize> {
+        let from = usize::try_from(offset - self.start).unwrap_or(usize::MAX).min(self.len);
+        from..from.saturating_add(usize::try_from(len).unwrap_or(usize::MAX)).min(self.len)
     }
 
     fn load(&mut self, file: &dyn File, offset: u64, len: u64) -> std::io::Result<()> {
         let len = usize::try_from(len).map_err(|_| std::io::ErrorKind::OutOfMemory)?;
-        self.start = offset;
-        self.bytes.resize(len, 0);
-        let read = read_full_at(file, &mut self.bytes, offset)?;
-        self.bytes.truncate(read);
+        (self.start, self.len) = (offset, 0);
+        if self.bytes.len() != len || Arc::get_mut(&mut self.bytes).is_none() {
+            self.bytes = std::iter::repeat_n(0, len).collect();
+        }
+        self.len = read_full_at(file, Arc::make_mut(&mut self.bytes), offset)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::FORMAT;
+    use crate::storage::fs::sim::SimFs;
+    use crate::storage::fs::{Fs, OpenMode, write_all_at};
+    use crate::storage::wal::segment::SegmentHeader;
+    use crate::types::{FileId, Op};
+
+    /// A reader of a segment that holds these values, each in a record of its own, under the key `k`.
+    fn segment(values: &[Vec<u8>]) -> SegmentReader {
+        let (life, capacity) = (Life { id: FileId(1), salt: 5 }, 4 << 20);
+        let header =
+            SegmentHeader { format: FORMAT, life, capacity, first_lsn: Lsn(1), previous: Link::default() };
+        let (mut bytes, mut link) = (header.encode().to_vec(), header.link());
+        for (lsn, value) in (1..).zip(values) {
+            let (kind, durable) = (Kind::Batch, Lsn::ZERO);
+            let fields =
+                record::Header { kind, lsn: Lsn(lsn), durable, link, nonce: 1, unsynced: false, count: 1 };
+            let (offset, value) = (bytes.len() as u64, value.as_slice().into());
+            let op = Op::Set { key: "k".into(), value, expires: None };
+            link = record::encode(&mut bytes, life, offset, &fields, |out| record::encode_op(out, &op));
+        }
+        let path = PathBuf::from("/segment");
+        let file = SimFs::new().process().open(&path, OpenMode::CreateNew).unwrap();
+        file.allocate(capacity).unwrap();
+        write_all_at(&*file, &bytes, 0).unwrap();
+        SegmentReader::open(file, path, life).unwrap()
+    }
+
+    /// Where the values of all records lie, as somebody holds on to them.
+    fn kept(reader: &mut SegmentReader) -> Vec<(Arc<[u8]>, Range<usize>)> {
+        let mut kept = Vec::new();
+        while let Step::Record(record, held) = reader.next().unwrap() {
+            let (bytes, start) = held.keep(&record);
+            record::for_each_op(&record, |op| {
+                let start = start + op.at + op.key.len();
+                kept.push((Arc::clone(&bytes), start..start + op.value.unwrap_or_default().len()));
+            });
+        }
+        kept
+    }
+
+    #[test]
+    fn what_is_kept_stays_as_it_is_while_the_reader_goes_on() {
+        let values: Vec<Vec<u8>> = (0..3_000_u32).map(|number| number.to_le_bytes().repeat(200)).collect();
+        let mut reader = segment(&values);
+        let kept = kept(&mut reader);
+        assert!(values.iter().eq(kept.iter().map(|(bytes, place)| &bytes[place.clone()])));
+        let buffers = kept.chunk_by(|(one, _), (other, _)| Arc::ptr_eq(one, other)).count();
+        assert!(buffers < values.len() / 5, "{buffers} buffers for {} records", values.len());
+        let held: usize =
+            kept.chunk_by(|(one, _), (other, _)| Arc::ptr_eq(one, other)).map(|chunk| chunk[0].0.len()).sum();
+        assert!(held < 2 * 3_000 * 800, "{held} bytes are held");
+    }
+
+    #[test]
+    fn a_record_read_alone_is_kept_alone() {
+        let mut reader = segment(&[vec![7; 100]]);
+        let kept = kept(&mut reader);
+        assert!(kept[0].0.len() < 128, "{}", kept[0].0.len());
+    }
+
+    #[test]
+    fn setting_a_bit_right_leaves_alone_what_is_kept() {
+        let mut reader = segment(&vec![vec![7; 5_000]; 60]);
+        let (at, mut byte) = (5_048 * 40, [0]);
+        read_full_at(&**reader.file(), &mut byte, at).unwrap();
+        write_all_at(&**reader.file(), &[byte[0] ^ 1], at).unwrap();
+        let kept = kept(&mut reader);
+        let last = &kept.last().unwrap().0;
+        let before = last.to_vec();
+        assert_eq!(reader.mend().unwrap(), Some(at));
+        let Step::Record(record, held) = reader.next().unwrap() else { panic!("it was set right") };
+        assert!(!Arc::ptr_eq(&held.keep(&record).0, last));
+        assert_eq!(**last, before);
     }
 }

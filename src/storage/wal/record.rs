@@ -56,6 +56,9 @@ pub(crate) const SEAL_LEN: usize = HEADER_LEN + 16;
 /// Bytes of an operation without its optional fields, key and value.
 const OP_HEADER_LEN: usize = 8;
 
+/// Bytes of the LSN of an operation that has one of its own.
+const LSN_LEN: usize = 8;
+
 /// Bytes of an expiry.
 const EXPIRY_LEN: usize = 8;
 
@@ -340,42 +343,80 @@ pub(crate) fn check(op: &Op) -> Result<()> {
     }
 }
 
+/// An operation where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OpRef<'a> {
+    /// The batch that made it.
+    pub lsn: Lsn,
+    /// Where its key begins in what it lies in: the record's payload, or what that is a part of. The value is right behind.
+    pub at: usize,
+    pub key: &'a [u8],
+    /// `None` deletes the key.
+    pub value: Option<&'a [u8]>,
+    pub expires: Option<Timestamp>,
+}
+
+impl OpRef<'_> {
+    pub(crate) fn to_op(self) -> Op {
+        let key = Key::from(self.key);
+        match self.value {
+            Some(value) => Op::Set { key, value: Value::from(value), expires: self.expires },
+            None => Op::Delete { key },
+        }
+    }
+}
+
 /// Hands out the operations of a record that verified, each with the LSN that wrote it. `None` when the payload is not made of
 /// operations: it verified, so its writer was at fault.
-pub(crate) fn for_each_op(record: &Record<'_>, mut each: impl FnMut(Lsn, Op)) -> Option<()> {
-    let mut rest = record.payload;
+pub(crate) fn for_each_op<'a>(record: &Record<'a>, mut each: impl FnMut(OpRef<'a>)) -> Option<()> {
+    let mut at = 0;
     for _ in 0..record.header.count {
-        let (lsn, op, behind) = decode_op(rest)?;
-        each(lsn.unwrap_or(record.header.lsn), op);
-        rest = behind;
+        let (op, end) = decode_op(record.payload, at, record.header.lsn)?;
+        each(op);
+        at = end;
     }
     Some(())
 }
 
-fn decode_op(bytes: &[u8]) -> Option<(Option<Lsn>, Op, &[u8])> {
+/// The operation at `at` of a payload, made by `lsn` unless it says otherwise, and where it ends.
+fn decode_op(payload: &[u8], at: usize, lsn: Lsn) -> Option<(OpRef<'_>, usize)> {
+    let bytes = payload.get(at..)?;
     let (tag, flags) = (*bytes.first()?, *bytes.get(1)?);
     let key_len = usize::from(u16_at(bytes, 2)?);
     let value_len = u32_at(bytes, 4)? as usize;
-    let mut rest = &bytes[OP_HEADER_LEN..];
-    let mut lsn = None;
+    let mut fields = OP_HEADER_LEN;
+    let mut own_lsn = None;
     if flags & OP_FLAG_LSN != 0 {
-        lsn = Some(Lsn(u64_at(rest, 0)?));
-        rest = &rest[8..];
+        own_lsn = Some(Lsn(u64_at(bytes, fields)?));
+        fields += LSN_LEN;
     }
     let mut expires = None;
     if tag == OP_SET_UNTIL {
-        expires = Some(Timestamp::from_unix_millis(u64_at(rest, 0)?)?);
-        rest = &rest[EXPIRY_LEN..];
+        expires = Some(Timestamp::from_unix_millis(u64_at(bytes, fields)?)?);
+        fields += EXPIRY_LEN;
     }
-    let (key, rest) = rest.split_at_checked(key_len)?;
-    let (value, rest) = rest.split_at_checked(value_len)?;
-    let key = Key::from(key);
-    let op = match tag {
-        OP_SET | OP_SET_UNTIL => Op::Set { key, value: Value::from(value), expires },
-        OP_DELETE => Op::Delete { key },
+    let (key, rest) = bytes.get(fields..)?.split_at_checked(key_len)?;
+    let value = match tag {
+        OP_SET | OP_SET_UNTIL => Some(rest.get(..value_len)?),
+        OP_DELETE if value_len == 0 => None,
         _ => return None,
     };
-    Some((lsn, op, rest))
+    let op = OpRef { lsn: own_lsn.unwrap_or(lsn), at: at + fields, key, value, expires };
+    Some((op, op.at + key_len + value_len))
+}
+
+/// The operations of the batch `lsn`, as they lie in what its record was encoded to at `start`.
+pub(crate) fn laid_out(ops: &[Op], lsn: Lsn, start: usize) -> impl Iterator<Item = OpRef<'_>> {
+    let mut end = start + HEADER_LEN;
+    ops.iter().map(move |op| {
+        end += op_len(op);
+        let (value, expires) = match op {
+            Op::Set { value, expires, .. } => (Some(&value[..]), *expires),
+            Op::Delete { .. } => (None, None),
+        };
+        let key = &op.key()[..];
+        OpRef { lsn, at: end - key.len() - value.map_or(0, <[u8]>::len), key, value, expires }
+    })
 }
 
 #[cfg(test)]
@@ -407,7 +448,7 @@ mod tests {
 
     fn ops_of(record: &Record<'_>) -> Vec<(Lsn, Op)> {
         let mut ops = Vec::new();
-        for_each_op(record, |lsn, op| ops.push((lsn, op))).unwrap();
+        for_each_op(record, |op| ops.push((op.lsn, op.to_op()))).unwrap();
         ops
     }
 
@@ -419,6 +460,22 @@ mod tests {
         assert_eq!(record.header, header(5));
         let expected: Vec<_> = sample().into_iter().map(|op| (Lsn(9), op)).collect();
         assert_eq!(ops_of(&record), expected);
+    }
+
+    #[test]
+    fn operations_lie_where_they_are_said_to() {
+        let (ops, mut bytes) = (sample(), vec![1; 24]);
+        encode(&mut bytes, LIFE, 64, &header(5), |out| ops.iter().for_each(|op| encode_op(out, op)));
+        let mut decoded = Vec::new();
+        for_each_op(&decode(&bytes[24..], LIFE, 64).unwrap(), |op| {
+            decoded.push(OpRef { at: 24 + HEADER_LEN + op.at, ..op });
+        })
+        .unwrap();
+        assert_eq!(laid_out(&ops, Lsn(9), 24).collect::<Vec<_>>(), decoded);
+        for OpRef { at, key, value, .. } in decoded {
+            let both = [key, value.unwrap_or_default()].concat();
+            assert_eq!(bytes[at..at + both.len()], both);
+        }
     }
 
     #[test]
@@ -464,7 +521,7 @@ mod tests {
             out.extend_from_slice(&[0; EXPIRY_LEN]);
             out.push(b'k');
         });
-        assert!(for_each_op(&decode(&bytes, LIFE, 64).unwrap(), |_, _| ()).is_none());
+        assert!(for_each_op(&decode(&bytes, LIFE, 64).unwrap(), |_| ()).is_none());
     }
 
     #[test]

@@ -1,7 +1,12 @@
 //! A list that only grows, and whose elements stay where they are: one thread at a time appends, any number read meanwhile.
 //!
-//! Elements lie in chunks, each twice as long as the one before, so nothing is ever moved and a number leads to its element
-//! in two steps.
+//! Elements lie in chunks, so that nothing is ever moved and a number leads to its element in two steps. Four chunks are of one
+//! length, the next four are twice as long: at most a fifth of the memory waits for elements.
+//!
+//! ```text
+//!  chunk    0      1      2      3      4           5           6           7           8
+//!  number   0 ‥ 7  8 ‥ 15 …             32 ‥ 47     48 ‥ 63     …                       96 ‥ 127
+//! ```
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,10 +14,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::storage::prefetch::prefetch_all;
 
 /// The first chunk has two to the power of so many elements.
-const FIRST_BITS: u32 = 5;
+const FIRST_BITS: u32 = 3;
+
+/// Two to the power of so many chunks are of one length.
+const EQUAL_BITS: u32 = 2;
 
 /// With so many chunks every `u32` but the last few has its place.
-const CHUNKS: usize = (u32::BITS - FIRST_BITS) as usize;
+const CHUNKS: usize = ((u32::BITS - FIRST_BITS - EQUAL_BITS) as usize) << EQUAL_BITS;
 
 type Chunk<T> = Box<[OnceLock<T>]>;
 
@@ -57,7 +65,7 @@ impl<T> Arena<T> {
     pub(super) fn push(&self, make: impl FnOnce(u32) -> T, before: impl FnOnce(u32)) {
         let number = self.len.load(Ordering::Relaxed);
         let (chunk, at) = place(number);
-        let empty = || (0..1_usize << (FIRST_BITS as usize + chunk)).map(|_| OnceLock::new()).collect();
+        let empty = || (0..chunk_len(chunk)).map(|_| OnceLock::new()).collect();
         self.chunks[chunk].get_or_init(empty)[at].get_or_init(|| make(number));
         before(number);
         self.len.store(number + 1, Ordering::Release);
@@ -67,9 +75,17 @@ impl<T> Arena<T> {
 /// The chunk of an element, and its place there.
 #[inline]
 fn place(number: u32) -> (usize, usize) {
-    let shifted = number as usize + (1 << FIRST_BITS);
-    let bits = shifted.ilog2();
-    ((bits - FIRST_BITS) as usize, shifted - (1 << bits))
+    let shifted = number as usize + (1 << (FIRST_BITS + EQUAL_BITS));
+    let chunk_bits = shifted.ilog2() - EQUAL_BITS;
+    // Chunks of one length have this in their upper bits: 4, 5, 6 and 7.
+    let upper = shifted >> chunk_bits;
+    let shorter = ((chunk_bits - FIRST_BITS) as usize) << EQUAL_BITS;
+    (shorter + upper - (1 << EQUAL_BITS), shifted - (upper << chunk_bits))
+}
+
+/// How many elements a chunk has.
+fn chunk_len(chunk: usize) -> usize {
+    1 << (FIRST_BITS as usize + (chunk >> EQUAL_BITS))
 }
 
 #[cfg(test)]
@@ -89,8 +105,11 @@ mod tests {
 
     #[test]
     fn every_number_has_a_place_of_its_own() {
-        assert_eq!((place(0), place(31), place(32)), ((0, 0), (0, 31), (1, 0)));
-        assert_eq!((place(95), place(96)), ((1, 63), (2, 0)));
+        let mut next = (0, 0);
+        for number in 0..10_000 {
+            assert_eq!(place(number), next);
+            next = if next.1 + 1 < chunk_len(next.0) { (next.0, next.1 + 1) } else { (next.0 + 1, 0) };
+        }
         assert!(place(u32::MAX - 32).0 < CHUNKS);
         assert_eq!(Arena::<u8>::default().get(u32::MAX), None);
     }

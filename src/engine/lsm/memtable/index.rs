@@ -16,6 +16,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use crate::storage::prefetch::prefetch_all;
+
 /// The first table has two to the power of so many places.
 const FIRST_BITS: usize = 5;
 
@@ -31,16 +33,19 @@ pub(super) struct Index {
     /// How many tables there are: the last one has everything.
     count: AtomicUsize,
     used: AtomicUsize,
-}
-
-impl Default for Index {
-    fn default() -> Self {
-        let (count, used) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { tables: [const { OnceLock::new() }; TABLES], count, used }
-    }
+    /// The first table that is made.
+    first: usize,
 }
 
 impl Index {
+    /// An empty index, which has room for so many numbers at once. It takes no memory yet.
+    pub(super) fn for_about(expected: u64) -> Self {
+        let (count, used) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let bits = (2 * expected).checked_next_power_of_two().map_or(0, u64::ilog2) as usize;
+        let first = bits.saturating_sub(FIRST_BITS).min(TABLES - 1);
+        Self { tables: [const { OnceLock::new() }; TABLES], count, used, first }
+    }
+
     /// The number that was put under a hash and which `is_it` confirms.
     #[inline]
     pub(super) fn get(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
@@ -62,6 +67,14 @@ impl Index {
         }
     }
 
+    /// Starts loading the place of a hash.
+    #[inline]
+    pub(super) fn prefetch(&self, hash: u64) {
+        let last = self.count.load(Ordering::Relaxed).checked_sub(1);
+        let place = last.and_then(|last| self.tables.get(last)?.get()?.get(home(hash, last)));
+        place.into_iter().for_each(prefetch_all);
+    }
+
     /// Puts a number under a hash. Nobody else does so at the same time.
     pub(super) fn insert(&self, hash: u64, number: u32) {
         let count = self.count.load(Ordering::Relaxed);
@@ -71,6 +84,7 @@ impl Index {
         match table {
             Some((last, table)) if 2 * used < table.len() => put(table, last, entry),
             before => {
+                let count = count.max(self.first);
                 let next = self.tables[count].get_or_init(|| empty(count));
                 let entries = before.iter().flat_map(|(_, table)| table.iter());
                 for entry in entries.map(|entry| entry.load(Ordering::Relaxed)).filter(|entry| *entry != 0) {
@@ -114,7 +128,7 @@ mod tests {
 
     #[test]
     fn what_was_put_is_found_and_nothing_else() {
-        let index = Index::default();
+        let index = Index::for_about(0);
         for number in 0..3_000 {
             assert_eq!(index.get(mixed(number), |_| true), None);
             index.insert(mixed(number), u32::try_from(number).unwrap());
@@ -126,8 +140,8 @@ mod tests {
 
     #[test]
     fn equal_hashes_are_told_apart_by_who_asks() {
-        for hash in [0, u64::MAX, 7] {
-            let index = Index::default();
+        for (hash, expected) in [(0, 0), (u64::MAX, 1), (7, 30)] {
+            let index = Index::for_about(expected);
             for number in 0..100 {
                 index.insert(hash, number);
             }
