@@ -12,6 +12,7 @@
 //! 5. `flock` locks belong to the open file description and are released by the kernel when its process dies.
 
 mod lost;
+mod mapping;
 mod real;
 mod shared;
 #[cfg(any(test, fuzzing))]
@@ -21,11 +22,11 @@ pub(crate) mod sim;
 
 use std::fmt;
 use std::io;
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use mapping::Mapping;
 pub use real::RealFs;
 
 /// How [`Fs::open`] opens a file. No mode follows a symbolic link at the end of the path.
@@ -128,67 +129,12 @@ pub trait File: Send + Sync + fmt::Debug {
     /// The operating system's.
     fn drop_cache(&self) -> io::Result<()>;
 
-    /// The file's bytes in memory, as long as it is now. Only for files that nobody writes to any more. Pages that can't be read,
+    /// The file's bytes in memory, as long as it is now, for walks and for picks. Only for files that nobody writes to any more. Pages that can't be read,
     /// because somebody cut the file or the device fails, are zeros: see [`Mapping::lost_pages`].
     ///
     /// # Errors
     /// The operating system's, for instance where the file system cannot map files.
     fn map(&self) -> io::Result<Mapping>;
-}
-
-/// A finished file's bytes in memory. They stay readable when the file is closed or its name removed.
-pub struct Mapping(Bytes);
-
-enum Bytes {
-    Mapped(real::Mapped),
-    Copied(Vec<u8>),
-}
-
-impl Mapping {
-    /// Bytes that stand for a file's, for who has to read them otherwise than they are in the file.
-    pub(crate) const fn copied(bytes: Vec<u8>) -> Self {
-        Self(Bytes::Copied(bytes))
-    }
-}
-
-impl Deref for Mapping {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        match &self.0 {
-            Bytes::Mapped(mapped) => &mapped.map,
-            Bytes::Copied(copied) => copied,
-        }
-    }
-}
-
-impl Mapping {
-    /// How many pages could not be read so far: they are zeros now. What was read between two calls that return the same is what
-    /// the file holds.
-    #[inline]
-    #[must_use]
-    pub fn lost_pages(&self) -> usize {
-        match &self.0 {
-            Bytes::Mapped(mapped) => mapped.watch.lost_pages(),
-            Bytes::Copied(_) => 0,
-        }
-    }
-
-    /// Where the page begins that was lost last, in bytes.
-    #[must_use]
-    pub fn last_lost(&self) -> usize {
-        match &self.0 {
-            Bytes::Mapped(mapped) => mapped.watch.last_lost(),
-            Bytes::Copied(_) => 0,
-        }
-    }
-}
-
-impl fmt::Debug for Mapping {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mapping").field("len", &self.len()).finish()
-    }
 }
 
 /// What the system's clocks say at one moment.

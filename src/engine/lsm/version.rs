@@ -115,6 +115,11 @@ impl Run {
         self.0.get(at).filter(|table| table.covers(key))
     }
 
+    /// The same, if somebody has opened it.
+    fn open_table_for(&self, key: &[u8]) -> Option<&Table> {
+        self.table_for(key)?.table.get()
+    }
+
     /// About how many records it has.
     pub(crate) fn entries(&self) -> u64 {
         self.0.iter().map(|table| table.listed.entries()).sum()
@@ -216,11 +221,13 @@ impl Version {
     /// # Errors
     /// As [`LazyTable::open`].
     pub(crate) fn entry(&self, hash: KeyHash, key: &[u8]) -> Result<Option<Entry>> {
-        // With one run there is nothing to overlap.
-        for run in self.runs.iter().filter(|_| self.runs.len() > 1) {
-            if let Some(table) = run.table_for(key).and_then(|table| table.table.get()) {
-                table.prefetch(hash);
-            }
+        // With one run there is nothing to overlap. The oldest has most of the keys, so that its table finds its own way.
+        if let [newer @ .., oldest] = &self.runs[..]
+            && !newer.is_empty()
+        {
+            let newer = newer.iter().filter_map(|run| run.open_table_for(key));
+            newer.for_each(|table| table.prefetch_or_ask(hash));
+            oldest.open_table_for(key).into_iter().for_each(|table| table.prefetch(hash));
         }
         for run in &self.runs {
             if let Some(table) = run.table_for(key)

@@ -98,6 +98,14 @@ static WATCHED: Chunk = Chunk::new();
 /// Losses in this process, whatever the file.
 static LOSSES: AtomicUsize = AtomicUsize::new(0);
 
+/// Whether this process has lost any page of any file.
+#[inline]
+pub(super) fn are_any() -> bool {
+    // What was read before this call was read before the counter is.
+    fence(Ordering::Acquire);
+    LOSSES.load(Ordering::Relaxed) != 0
+}
+
 fn slots() -> impl Iterator<Item = &'static Slot> {
     std::iter::successors(Some(&WATCHED), |chunk| chunk.next.get().map(|next| &**next))
         .flat_map(|chunk| &chunk.slots)
@@ -126,9 +134,7 @@ impl Watch {
     /// How many of its pages could not be read so far.
     #[inline]
     pub(super) fn lost_pages(&self) -> usize {
-        // What was read before this call was read before the counter is.
-        fence(Ordering::Acquire);
-        if LOSSES.load(Ordering::Relaxed) == 0 { 0 } else { self.0.lost.load(Ordering::Acquire) }
+        if are_any() { self.0.lost.load(Ordering::Acquire) } else { 0 }
     }
 
     /// Where the last of them begins, in bytes.

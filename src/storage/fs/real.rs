@@ -21,9 +21,9 @@ use rustix::fs::OFlags;
 use rustix::io::{Errno, retry_on_intr};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::lost::{Access, Watch};
+use super::lost::Access;
 use super::shared::Shared;
-use super::{Bytes, File, Fs, LockKind, Mapping, Moment, OpenMode};
+use super::{File, Fs, LockKind, Mapping, Moment, OpenMode};
 
 /// The operating system's file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -238,17 +238,8 @@ impl File for RealFile {
         // tables are written once, under a number that is never used again, by a process that maps them afterwards if
         // at all, and then only ever unlinked, which leaves mapped pages alone. If somebody else cuts the file all the same, the
         // pages that it loses become zeros under the mapping: who reads asks `Mapping::lost_pages` before it believes them.
-        let map = unsafe { memmap2::Mmap::map(&self.file) }?;
-        let watch = Watch::over(map.as_ptr(), map.len(), Access::Read)?;
-        Ok(Mapping(Bytes::Mapped(Mapped { watch, map })))
+        Mapping::of(|| unsafe { memmap2::Mmap::map(&self.file) })
     }
-}
-
-/// A file's bytes in memory, watched as long as they are there.
-pub(super) struct Mapped {
-    // Dropped before the memory is given back.
-    pub(super) watch: Watch,
-    pub(super) map: memmap2::Mmap,
 }
 
 #[cfg(test)]

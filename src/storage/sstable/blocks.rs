@@ -86,7 +86,7 @@ impl Checks {
         self.check_leaf(bytes, block * SUM_LEN / BLOCK_LEN)?;
         let start = block * BLOCK_LEN;
         verify(bytes, start, (start + BLOCK_LEN).min(self.covered), sum_at)?;
-        self.blocks.set(block);
+        self.blocks.insert(block);
         Ok(())
     }
 
@@ -97,7 +97,7 @@ impl Checks {
         let roots = self.covered + sums_len(self.covered);
         let start = self.covered + leaf * BLOCK_LEN;
         verify(bytes, start, (start + BLOCK_LEN).min(roots), roots + leaf * SUM_LEN)?;
-        self.leaves.set(leaf);
+        self.leaves.insert(leaf);
         Ok(())
     }
 }
@@ -139,7 +139,23 @@ impl<'t> Body<'t> {
         self.checks.check_each(self.bytes, start, end)
     }
 
-    /// The bytes from `start` on that lie in one block for certain, because `start` is a multiple of `N`, a power of two.
+    /// Whether the bytes `start..end` have verified already: reading them now needs no look at the leaves.
+    #[inline]
+    pub(super) fn has_verified(self, start: usize, end: usize) -> bool {
+        (start / BLOCK_LEN..end.div_ceil(BLOCK_LEN)).all(|block| self.checks.blocks.has(block))
+    }
+
+    /// The bytes from `start` on that lie in one block for certain, because `start` is a multiple of `N`, a power of two; `None`
+    /// where they have not verified yet.
+    #[inline]
+    pub(super) fn verified<const N: usize>(self, start: usize) -> Option<&'t [u8; N]> {
+        if !self.checks.blocks.has(start / BLOCK_LEN) {
+            return None;
+        }
+        self.bytes.get(start..).and_then(<[u8]>::first_chunk)
+    }
+
+    /// The same, but they are verified if they were not yet.
     #[inline]
     pub(super) fn aligned<const N: usize>(self, start: usize) -> Checked<&'t [u8; N]> {
         if !self.checks.blocks.has(start / BLOCK_LEN) {
@@ -180,10 +196,10 @@ impl<'t> Body<'t> {
 
 /// A set of small numbers that only grows. Threads may see a number late, never one that was not set.
 #[derive(Debug)]
-struct Bits(Box<[AtomicU64]>);
+pub(super) struct Bits(Box<[AtomicU64]>);
 
 impl Bits {
-    fn new(count: usize) -> Self {
+    pub(super) fn new(count: usize) -> Self {
         Self((0..count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect())
     }
 
@@ -192,10 +208,10 @@ impl Bits {
         self.0.get(index / 64).is_some_and(|word| word.load(Ordering::Relaxed) >> (index % 64) & 1 == 1)
     }
 
-    fn set(&self, index: usize) {
-        if let Some(word) = self.0.get(index / 64) {
-            word.fetch_or(1 << (index % 64), Ordering::Relaxed);
-        }
+    /// Adds a number; `false` when it was there, or can't be.
+    pub(super) fn insert(&self, index: usize) -> bool {
+        let bit = 1 << (index % 64);
+        self.0.get(index / 64).is_some_and(|word| word.fetch_or(bit, Ordering::Relaxed) & bit == 0)
     }
 }
 

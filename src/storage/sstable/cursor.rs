@@ -222,7 +222,7 @@ impl<'t> TableCursor<'t> {
     }
 
     fn enter(&mut self, page: usize) -> Checked<()> {
-        self.page = self.table.page(page)?;
+        self.page = self.table.page(self.body, page)?;
         (self.next, self.end) = (0, self.page.count());
         Ok(())
     }

@@ -223,10 +223,10 @@ pub(super) struct HashSection {
 }
 
 impl HashSection {
-    /// Starts loading the bucket that a lookup reads first.
+    /// Where the bucket lies that a lookup reads first.
     #[inline]
-    pub(super) fn prefetch(&self, bytes: &[u8], hash: u64) {
-        prefetch(bytes, self.start + home(hash, self.homes) * BUCKET_LEN);
+    pub(super) fn place(&self, hash: u64) -> usize {
+        self.start + home(hash, self.homes) * BUCKET_LEN
     }
 
     /// Hands the place of every record that may be the one to `probe`, until it has something to say.
@@ -235,17 +235,27 @@ impl HashSection {
         &self,
         body: Body<'_>,
         hash: u64,
+        probe: impl FnMut(usize) -> Checked<Option<T>>,
+    ) -> Checked<Lookup<T>> {
+        self.lookup_from(body.aligned(self.place(hash))?, body, hash, probe)
+    }
+
+    /// The same, given the bucket that is read first.
+    #[inline]
+    pub(super) fn lookup_from<T>(
+        &self,
+        bucket: &[u8; BUCKET_LEN],
+        body: Body<'_>,
+        hash: u64,
         mut probe: impl FnMut(usize) -> Checked<Option<T>>,
     ) -> Checked<Lookup<T>> {
-        let home = home(hash, self.homes);
-        let bucket = self.bucket(body, home)?;
         if let Some(found) = search(bucket, hash, &mut probe)? {
             return Ok(Lookup::Found(found));
         }
         if meta(bucket) & (passed_bit(hash) | LEFT_OUT) == 0 {
             return Ok(Lookup::Absent);
         }
-        self.lookup_behind(body, hash, home, probe)
+        self.lookup_behind(body, hash, home(hash, self.homes), probe)
     }
 
     /// The rest of a lookup in whose home there was no room for some key.

@@ -29,7 +29,7 @@ const OFFSETS: usize = COUNT + 4;
 const OFFSET_LEN: usize = 2;
 
 /// Bytes that a page of several records has at most.
-const TARGET_LEN: usize = 8 << 10;
+pub(super) const TARGET_LEN: usize = 8 << 10;
 
 /// The page that a table is being written through.
 #[derive(Debug, Default)]

@@ -1,5 +1,8 @@
 //! Reading a table: opening it, and finding one key.
 //!
+//! A get picks what it needs, so that a page which is not in memory is read alone; a walk has the system read ahead: see
+//! [`Mapping`]. While the buckets are not in memory a get may go by the fences: see [`Thaw`].
+//!
 //! The file is mapped, and a page that verified can be gone later, when somebody cuts the file or the device fails: then it
 //! is zeros, and counted ([`Mapping::lost_pages`]). So whatever reads compares that count from before with that from behind its
 //! reading. If they differ it reads again, and from then on nothing of the table is taken as verified: what is lost does not
@@ -10,11 +13,12 @@ use std::path::{Path, PathBuf};
 use super::blocks::{BLOCK_LEN, Body, Checks, SUM_LEN, block_end};
 use super::cursor::TableCursor;
 use super::footer::{Footer, Layout, Refusal};
-use super::hash::{KeyHash, Lookup};
+use super::hash::{BUCKET_LEN, KeyHash, Lookup};
 use super::mend::mend;
-use super::page::Page;
-use super::record::{self, Content, MAX_HEADER_LEN, Record};
+use super::page::{Page, TARGET_LEN};
+use super::record::{self, Content, Extent, MAX_HEADER_LEN, Record};
 use super::salvage::Salvage;
+use super::thaw::{self, Thaw, Way};
 use super::verify::{self, Flaw, Inspection};
 use super::{Checked, Damage, TableMeta, file_name, partition_point};
 use crate::error::{Error, Result, key_text, keys_text};
@@ -25,6 +29,9 @@ use crate::types::{Direction, FileId, Key, KeyRange, Lsn, Timestamp};
 
 /// Bytes of a cache line, for fetching what follows a record's first one.
 const CACHE_LINE_LEN: usize = 64;
+
+/// Bytes of the longest distant value that a get picks page by page once it is gone from memory again.
+const MAX_PICKED_LEN: usize = 16 << 10;
 
 /// Bytes of a key that an error message shows.
 const SHOWN_KEY_LEN: usize = 48;
@@ -39,6 +46,7 @@ pub struct Table {
     checks: Checks,
     /// In force once pages were lost.
     no_checks: Checks,
+    thaw: Thaw,
     mapping: Mapping,
 }
 
@@ -71,7 +79,8 @@ impl Table {
     /// The table of these bytes, which must be the `listed` one. Of one that nobody has listed, the footer says what there is to
     /// know, but for the keys.
     fn over(path: PathBuf, mapping: Mapping, listed: Option<&TableMeta>) -> Result<Self> {
-        let (footer, checksum) = Footer::decode(&mapping).map_err(|refusal| match refusal {
+        mapping.ask_for(thaw::tail(mapping.len()));
+        let (footer, checksum) = Footer::decode(mapping.picked()).map_err(|refusal| match refusal {
             Refusal::Damaged => Error::corruption(
                 &path,
                 mapping.len() as u64,
@@ -92,7 +101,8 @@ impl Table {
         }
         let (seed, layout) = (footer.seed, footer.layout);
         let (checks, no_checks) = (Checks::new(layout.sums), Checks::forgetful(layout.sums));
-        Ok(Self { path, meta, seed, layout, checks, no_checks, mapping })
+        let thaw = Thaw::new(&layout, mapping.len());
+        Ok(Self { path, meta, seed, layout, checks, no_checks, thaw, mapping })
     }
 
     /// Opens the table file of number `id` in `dir` for what can be read of it, whether it has its length or not and whoever
@@ -171,7 +181,19 @@ impl Table {
     /// makes their cache misses overlap. Useful only for a hash of this table's seed.
     #[inline]
     pub fn prefetch(&self, hash: KeyHash) {
-        self.layout.hash.prefetch(&self.mapping, hash.raw());
+        prefetch(self.mapping.picked(), self.layout.hash.place(hash.raw()));
+    }
+
+    /// The same, of a table that will be searched though it may not have the key: what is not in memory yet is asked for, so that
+    /// the device reads it for all such tables at once.
+    #[inline]
+    pub fn prefetch_or_ask(&self, hash: KeyHash) {
+        let at = self.layout.hash.place(hash.raw());
+        if self.picked().has_verified(at, at + BUCKET_LEN) {
+            prefetch(self.mapping.picked(), at);
+        } else if self.thaw.asks_for_bucket(at) {
+            self.mapping.ask_for(at..at + BUCKET_LEN);
+        }
     }
 
     /// The records of a range, before the first of them.
@@ -206,7 +228,7 @@ impl Table {
         let per_page = (limit / pages.max(1)).max(1);
         let mut keys = Vec::new();
         for index in (0..pages).step_by(pages.div_ceil(limit.max(1)).max(1)) {
-            let page = self.page(index)?;
+            let page = self.page(self.body(), index)?;
             for position in (0..page.count()).step_by(page.count().div_ceil(per_page)) {
                 keys.push(page.record(position)?.key);
             }
@@ -288,10 +310,21 @@ impl Table {
         Damage::new(self.mapping.last_lost(), "a page is gone")
     }
 
+    /// The bytes for a walk.
     #[inline]
     pub(super) fn body(&self) -> Body<'_> {
-        let checks = if self.lost_pages() == 0 { &self.checks } else { &self.no_checks };
-        Body::new(&self.mapping, checks)
+        Body::new(&self.mapping, self.checks())
+    }
+
+    /// The bytes for a get.
+    #[inline]
+    fn picked(&self) -> Body<'_> {
+        Body::new(self.mapping.picked(), self.checks())
+    }
+
+    #[inline]
+    fn checks(&self) -> &Checks {
+        if self.lost_pages() == 0 { &self.checks } else { &self.no_checks }
     }
 
     pub(super) fn layout(&self) -> &Layout {
@@ -300,17 +333,51 @@ impl Table {
 
     #[inline]
     fn find(&self, hash: u64, key: &[u8]) -> Checked<Option<Found<'_>>> {
-        let body = self.body();
-        match self.layout.hash.lookup(body, hash, |place| self.probe(body, place, key))? {
+        let body = self.picked();
+        match body.verified(self.layout.hash.place(hash)) {
+            Some(bucket) => self.find_from(bucket, body, hash, key),
+            None => self.find_cold(body, hash, key),
+        }
+    }
+
+    /// What the table knows of a key, given its first bucket.
+    #[inline]
+    fn find_from<'t>(
+        &'t self,
+        bucket: &[u8; BUCKET_LEN],
+        body: Body<'t>,
+        hash: u64,
+        key: &[u8],
+    ) -> Checked<Option<Found<'t>>> {
+        match self.layout.hash.lookup_from(bucket, body, hash, |place| self.probe(body, place, key))? {
             Lookup::Found(found) => Ok(Some(found)),
             Lookup::Absent => Ok(None),
-            Lookup::Unknown => self.seek(key),
+            Lookup::Unknown => self.seek(body, key),
         }
+    }
+
+    /// What the table knows of a key whose bucket has not verified: see [`Thaw`].
+    #[cold]
+    #[inline(never)]
+    fn find_cold<'t>(&'t self, body: Body<'t>, hash: u64, key: &[u8]) -> Checked<Option<Found<'t>>> {
+        let at = self.layout.hash.place(hash);
+        let ask = |range| self.mapping.ask_for(range);
+        let way = if self.lost_pages() == 0 { self.thaw.way(at, ask) } else { Way::Buckets };
+        if way != Way::Buckets {
+            let found = self.seek(body, key);
+            if way == Way::FencesThenAsk {
+                ask(at..at + BUCKET_LEN);
+            }
+            if found.is_ok() {
+                return found;
+            }
+        }
+        self.find_from(body.aligned(at)?, body, hash, key)
     }
 
     /// What the record at `place` says of `key`, if it is one of that key.
     #[inline]
-    fn probe<'t>(&self, body: Body<'t>, place: usize, key: &[u8]) -> Checked<Option<Found<'t>>> {
+    fn probe<'t>(&'t self, body: Body<'t>, place: usize, key: &[u8]) -> Checked<Option<Found<'t>>> {
         prefetch(body.bytes(), place + CACHE_LINE_LEN);
         prefetch(body.bytes(), place + 2 * CACHE_LINE_LEN);
         body.check(place, place + MAX_HEADER_LEN)?;
@@ -319,27 +386,50 @@ impl Table {
         if record.end > block_end(place) {
             body.check(place, record.end)?;
         }
-        if record.key == key { found(body, &record).map(Some) } else { Ok(None) }
+        if record.key == key { self.found(body, &record).map(Some) } else { Ok(None) }
     }
 
     /// What the table knows of `key`, found without the hash section.
     #[cold]
-    fn seek(&self, key: &[u8]) -> Checked<Option<Found<'_>>> {
-        let body = self.body();
-        let count = self.layout.fences.count_up_to(body, key, self.layout.data_end)?;
-        let Some(index) = count.checked_sub(1) else { return Ok(None) };
-        let page = self.page(index)?;
+    fn seek<'t>(&'t self, body: Body<'t>, key: &[u8]) -> Checked<Option<Found<'t>>> {
+        let Layout { fences, data_end, .. } = &self.layout;
+        let Some(index) = fences.count_up_to(body, key, *data_end)?.checked_sub(1) else { return Ok(None) };
+        let start = fences.page(body, index)?;
+        self.ask_for(body, start, (start + TARGET_LEN).min(*data_end));
+        let page = Page::open(body, start, *data_end)?;
         let position = page.position(key, false)?;
         if position == page.count() {
             return Ok(None);
         }
         let record = page.record(position)?;
-        if record.key == key { found(body, &record).map(Some) } else { Ok(None) }
+        if record.key == key { self.found(body, &record).map(Some) } else { Ok(None) }
+    }
+
+    #[inline]
+    fn found<'t>(&'t self, body: Body<'t>, record: &Record<'t>) -> Checked<Found<'t>> {
+        let body = match record.content {
+            Content::Distant(extent) => self.body_of_distant(body, extent),
+            _ => body,
+        };
+        Ok(Found { value: value(body, record.content)?, lsn: record.lsn, expires: record.expires })
+    }
+
+    /// The bytes to read a distant value from.
+    fn body_of_distant<'t>(&'t self, body: Body<'t>, extent: Extent) -> Body<'t> {
+        let (start, len) = (extent.offset as usize, extent.len as usize);
+        self.ask_for(body, start, start + len);
+        if len > MAX_PICKED_LEN { self.body() } else { body }
+    }
+
+    /// Starts reading `start..end` at once, unless it has verified: touched page by page, each would be waited for.
+    fn ask_for(&self, body: Body<'_>, start: usize, end: usize) {
+        if !body.has_verified(start, end) {
+            self.mapping.ask_for(start..end);
+        }
     }
 
     /// Page `index`, verified.
-    pub(super) fn page(&self, index: usize) -> Checked<Page<'_>> {
-        let body = self.body();
+    pub(super) fn page<'t>(&'t self, body: Body<'t>, index: usize) -> Checked<Page<'t>> {
         Page::open(body, self.layout.fences.page(body, index)?, self.layout.data_end)
     }
 
@@ -400,11 +490,6 @@ impl Table {
 fn show(key: &[u8]) -> String {
     let more = if key.len() > SHOWN_KEY_LEN { "…" } else { "" };
     format!("{}{more}", key_text(&key[..key.len().min(SHOWN_KEY_LEN)]))
-}
-
-#[inline]
-fn found<'t>(body: Body<'t>, record: &Record<'t>) -> Checked<Found<'t>> {
-    Ok(Found { value: value(body, record.content)?, lsn: record.lsn, expires: record.expires })
 }
 
 /// A record's value, verified wherever it lies; `None` for a tombstone.

@@ -3,6 +3,7 @@
 mod damage;
 mod model;
 mod seeks;
+mod thawing;
 
 use std::collections::BTreeMap;
 use std::path::Path;

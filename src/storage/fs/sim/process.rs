@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::super::{Bytes, File, Fs, LockKind, Mapping, Moment, OpenMode};
+use super::super::{File, Fs, LockKind, Mapping, Moment, OpenMode};
 use super::image::index;
 use super::inode::InodeId;
 use super::{Call, Fault, Holder, Killed, Op, SimFs, State};
@@ -237,7 +237,7 @@ impl File for SimFile {
             let file = state.disk.file(self.inode)?;
             let mut bytes = vec![0; index(file.len())];
             file.read(&mut bytes, 0);
-            Ok(Mapping(Bytes::Copied(bytes)))
+            Ok(Mapping::copied(bytes))
         })
     }
 }
