@@ -114,6 +114,7 @@ impl Thaw {
 mod tests {
     use super::super::fences::FenceSection;
     use super::super::hash::{HashSection, section_len};
+    use super::Way::{Buckets, Fences, FencesThenAsk};
     use super::*;
 
     const HOMES: usize = 1000;
@@ -145,7 +146,7 @@ mod tests {
             let (thaw, at, fences) = table(fences_len);
             let len = fences + fences_len + 100;
             let (ways, asked) = ways(&thaw, &[at; 9]);
-            let by_buckets = ways.iter().take_while(|&&way| way == Way::Buckets).count();
+            let by_buckets = ways.iter().take_while(|&&way| way == Buckets).count();
             assert_eq!(by_buckets, 1 + asked.len(), "the first one asks for nothing");
             let mut end = tail(len).start.max(fences);
             for range in asked {
@@ -163,7 +164,6 @@ mod tests {
         ways(&thaw, &[at]);
         let last = fences - 64;
         let (seen, asked) = ways(&thaw, &[at, last, last, at, at, last, at + 64]);
-        use Way::{Buckets, Fences, FencesThenAsk};
         assert_eq!(seen, [Fences, Fences, FencesThenAsk, FencesThenAsk, Buckets, Buckets, Buckets]);
         assert!(asked.is_empty());
     }
@@ -174,6 +174,6 @@ mod tests {
         ways(&thaw, &[at]);
         assert!(thaw.asks_for_bucket(at));
         assert!(!thaw.asks_for_bucket(at + 64), "once is enough");
-        assert_eq!(ways(&thaw, &[at]).0, [Way::Buckets]);
+        assert_eq!(ways(&thaw, &[at]).0, [Buckets]);
     }
 }
