@@ -25,7 +25,6 @@ mod bulk;
 #[cfg(test)]
 mod tests;
 
-use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,17 +38,14 @@ use super::lsm::memtable::Memtable;
 use super::lsm::plan::{plan, plan_at_leisure};
 use super::lsm::tree::Tree;
 use super::lsm::view::View;
-use super::wal_engine::{Maintenance, Memory, WalEngine, WalTurn};
+use super::wal_engine::{Maintenance, WalEngine, WalTurn, is_missing, lost};
 use super::{Backup, Bulk, Check, Compaction, Engine, Progress, Snapshot, Stats, Turn, check};
-use crate::error::{Error, Notice, Result};
+use crate::error::{Notice, Result};
 use crate::options::{Options, Pace};
 use crate::storage::manifest::Manifest;
 use crate::storage::{Place, RunTable};
 use crate::types::{Batch, EngineKind, Entry, FileId, Lsn, Timestamp, Value};
 use bulk::KvBulk;
-
-/// How often a reader looks again before it takes a missing table for a lost one.
-const MAX_RESTARTS: usize = 20;
 
 /// With more runs than this a writer merges itself, if nobody else does: so that reads look at a bounded number.
 const MAX_RUNS: usize = 40;
@@ -108,19 +104,8 @@ impl KvEngine {
         Ok(engine)
     }
 
-    /// The value of a key, given what was found.
-    #[cold]
-    fn get_expiring(&self, key: &[u8], found: Entry) -> Result<Option<Value>> {
-        if found.is_there(self.shared.log.common_now()?) {
-            return Ok(Some(found.value));
-        }
-        // What was found may be older than the time: it could have been made to stay in between.
-        let entry = self.shared.view(|tree, _, now| Ok(tree.entry(key)?.filter(|entry| entry.is_there(now))));
-        Ok(entry?.map(|entry| entry.value))
-    }
-
     fn view(&self) -> Result<View> {
-        self.shared.view(View::of)
+        self.shared.log.lasting_view(View::of)
     }
 
     /// Sees to it that what is due is done, in the background or, when that falls behind, here. The write that led here is
@@ -284,58 +269,15 @@ impl Shared {
             }
         }
     }
-
-    /// Runs `read` on the tree once it holds everything that was acknowledged before the call. A table that another process
-    /// removed meanwhile makes it take up the manifest and look again.
-    fn read<R>(&self, read: impl Fn(&Tree, Lsn) -> Result<R>) -> Result<R> {
-        self.retry(|| self.log.read(&read))
-    }
-
-    /// The same, with a time by which to judge what is in the tree: see [`WalEngine::view`].
-    fn view<R>(&self, look: impl Fn(&Tree, Lsn, Timestamp) -> Result<R>) -> Result<R> {
-        self.retry(|| self.log.view(&look))
-    }
-
-    fn retry<R>(&self, read: impl Fn() -> Result<Result<R>>) -> Result<R> {
-        let mut restarts = 0;
-        loop {
-            match read()? {
-                Err(error) if is_missing(&error) && restarts < MAX_RESTARTS => {
-                    self.log.take_up_manifest()?;
-                    restarts += 1;
-                }
-                done => return done.map_err(lost),
-            }
-        }
-    }
 }
 
 fn sealed_memtables(tree: &Tree) -> Vec<(FileId, Arc<Memtable>)> {
     tree.sealed.clone()
 }
 
-/// What it means that a table can't be found where nobody else may remove it.
-fn lost(error: Error) -> Error {
-    match error {
-        Error::Io { path, .. }
-            if is_missing(&error) && path.extension().is_some_and(|name| name == "sst") =>
-        {
-            Error::corruption(&path, 0, "the table is missing, and the manifest needs it")
-        }
-        error => error,
-    }
-}
-
-fn is_missing(error: &Error) -> bool {
-    matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
-}
-
 impl Engine for KvEngine {
     fn get(&self, key: &[u8]) -> Result<Option<Value>> {
-        match self.shared.read(|tree, _| tree.entry(key))? {
-            Some(entry) if entry.expires.is_some() => self.get_expiring(key, entry),
-            found => Ok(found.map(|entry| entry.value)),
-        }
+        self.shared.log.get(key)
     }
 
     fn now(&self) -> Timestamp {

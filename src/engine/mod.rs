@@ -19,6 +19,7 @@
 mod check;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod glance;
 mod inspect;
 mod key_map;
 mod kv_engine;
@@ -41,11 +42,12 @@ use crate::storage::Place;
 use crate::storage::fs::{Fs, RealFs};
 use crate::storage::lock::Patience;
 use crate::storage::wal::record;
-use crate::types::{Batch, Direction, EngineKind, Entry, KeyRange, Lsn, Op, Timestamp, Value};
+use crate::types::{Batch, Direction, EngineKind, Entry, Key, KeyRange, Lsn, Op, Timestamp, Value};
 use kv_engine::KvEngine;
 use simple_engine::SimpleEngine;
 
 pub use check::Check;
+pub(crate) use glance::Glance;
 pub use repair::{Lost, Repair};
 pub use stats::{Level, Rewrite, Stats};
 
@@ -354,4 +356,12 @@ pub(crate) fn open_on(fs: Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<
         EngineKind::Simple => Arc::new(SimpleEngine::open(place, manifest, options)?),
         EngineKind::Kv => Arc::new(KvEngine::open(place, manifest, options)?),
     })
+}
+
+/// Opens the database in `dir` for a look at a few keys, where that is less work: see [`Glance`].
+///
+/// # Errors
+/// As [`Options::open`].
+pub(crate) fn glance(dir: &Path, options: &Options, keys: &[Key]) -> Result<Option<Glance>> {
+    glance::glance(Arc::new(RealFs), dir, options, keys)
 }

@@ -32,15 +32,16 @@
 //!    way to the device.
 //! 8. Before the first operation with an expiry is in the log, the manifest has a [`clock`].
 //!
-//! [`follow`] reads, [`turn`] writes, [`relay`] shares syncs with other processes, [`chain`] makes databases and segments,
-//! [`maintain`] replaces the log by other files, [`backup`] makes another directory of it, [`clock`] tells the time, [`figures`]
-//! counts.
+//! [`follow`] reads the log, [`look`] the memory, [`turn`] writes, [`relay`] shares syncs with other processes, [`chain`] makes
+//! databases and segments, [`maintain`] replaces the log by other files, [`backup`] makes another directory of it, [`clock`]
+//! tells the time, [`figures`] counts.
 
 mod backup;
 mod chain;
 mod clock;
 mod figures;
 mod follow;
+mod look;
 mod maintain;
 mod relay;
 mod turn;
@@ -71,6 +72,7 @@ use turn::Groups;
 
 pub(crate) use backup::{Report, Supply, own_number};
 pub(crate) use chain::{LOCK, MAINTENANCE, MERGING, NOTES, TURNSTILE, find_or_create};
+pub(crate) use look::{is_missing, lost};
 pub(crate) use maintain::{Maintenance, Sealed};
 pub(crate) use turn::WalTurn;
 
@@ -88,6 +90,14 @@ pub(crate) trait Memory: Send + Sync + Sized {
     /// # Errors
     /// Corruption; I/O, `NotFound` when another process replaced a file meanwhile.
     fn load(place: &Place, manifest: &Manifest) -> Result<Self>;
+
+    /// The same for who has this memory already, and goes on with another manifest.
+    ///
+    /// # Errors
+    /// As [`Memory::load`].
+    fn load_again(&self, place: &Place, manifest: &Manifest) -> Result<Self> {
+        Self::load(place, manifest)
+    }
 
     /// The log goes on in the segment `id`.
     fn segment_begins(&mut self, id: FileId);
@@ -110,6 +120,9 @@ pub(crate) trait Memory: Send + Sync + Sized {
     /// Corruption and I/O errors, if the memory reaches to disk.
     fn entry(&self, key: &[u8]) -> Result<Option<Entry>>;
 }
+
+/// How a memory is loaded: see [`Memory::load`].
+type Load<'a, M> = &'a dyn Fn(&Place, &Manifest) -> Result<M>;
 
 /// A handle on the shared log of one database.
 pub(crate) struct WalEngine<M> {
@@ -197,6 +210,19 @@ impl<M: Memory> WalEngine<M> {
     /// # Errors
     /// `Format`, corruption, I/O.
     pub(crate) fn open(place: Place, manifest: Manifest, options: &Options) -> Result<Self> {
+        Self::open_with(place, manifest, options, &M::load)
+    }
+
+    /// The same with a memory that `load` makes.
+    ///
+    /// # Errors
+    /// As [`WalEngine::open`].
+    pub(crate) fn open_with(
+        place: Place,
+        manifest: Manifest,
+        options: &Options,
+        load: Load<'_, M>,
+    ) -> Result<Self> {
         let read_only = read_only_reason(&place, options)?;
         let open_lock = |name| LockFile::open(&*place.fs, &place.dir, name);
         let boot_id =
@@ -205,7 +231,7 @@ impl<M: Memory> WalEngine<M> {
         let notes =
             if read_only.is_some() { Notes::of_others(notes, boot_id) } else { Notes::new(notes, boot_id) };
         let (totals, clock) = (manifest.totals, manifest.clock);
-        let (follower, memory) = Follower::load(&place, read_only.is_none(), manifest)?;
+        let (follower, memory) = Follower::load(&place, read_only.is_none(), manifest, load)?;
         let engine = Self {
             turnstile: open_lock(chain::TURNSTILE)?,
             lock: open_lock(chain::LOCK)?,

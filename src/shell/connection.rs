@@ -12,17 +12,24 @@ use std::sync::atomic::AtomicBool;
 
 use crate::config::Settings;
 use crate::db::Db;
-use crate::engine::{Check, Progress, Repair};
+use crate::engine::{self, Check, Glance, Progress, Repair};
 use crate::error::{Error, Notice, Result};
 use crate::options::Options;
+use crate::types::Key;
 
 /// What opens a database.
 type Opener = Rc<dyn Fn(&Options, &Path) -> Result<Db>>;
+
+/// What looks at a few keys of a database.
+type Glancer = fn(&Path, &Options, &[Key]) -> Result<Option<Glance>>;
 
 /// A database that may not be open yet.
 pub(crate) struct Connection {
     dir: PathBuf,
     opener: Opener,
+    /// What the first command looks at its keys with, if it is the only one.
+    glancer: Option<Glancer>,
+    glance: Option<Glance>,
     options: Options,
     /// Why nothing may be written, once that is known.
     read_only: Option<String>,
@@ -41,7 +48,13 @@ impl Connection {
             .background(background);
         let read_only = settings.readonly.then(|| "the setting readonly is on".to_owned());
         let opener = Rc::new(|options: &Options, dir: &Path| options.open(dir));
-        Self { dir: settings.db.clone(), opener, options, read_only, db: None }
+        let (glancer, glance) = (None, None);
+        Self { dir: settings.db.clone(), opener, glancer, glance, options, read_only, db: None }
+    }
+
+    /// The first command will be the only one.
+    pub(crate) fn expect_one_command(&mut self) {
+        self.glancer = Some(engine::glance);
     }
 
     /// The same connection, with its database opened by the means of another one.
@@ -52,7 +65,7 @@ impl Connection {
     /// The same connection, with its database opened by other means.
     #[cfg(test)]
     pub(crate) fn opened_by(self, opener: impl Fn(&Options, &Path) -> Result<Db> + 'static) -> Self {
-        Self { opener: Rc::new(opener), ..self }
+        Self { opener: Rc::new(opener), glancer: None, ..self }
     }
 
     /// A connection to a database that is open.
@@ -64,6 +77,13 @@ impl Connection {
     /// The database for reading; it is not created.
     pub(crate) fn reader(&mut self) -> Result<Db> {
         self.open(false)
+    }
+
+    /// A look at these keys, where that is enough: the command that wants it is the only one.
+    pub(crate) fn glance(&mut self, keys: &[Key]) -> Result<Option<&Glance>> {
+        let Some(glancer) = self.glancer.take().filter(|_| self.db.is_none()) else { return Ok(None) };
+        self.glance = glancer(&self.dir, &self.options, keys)?;
+        Ok(self.glance.as_ref())
     }
 
     /// The database for writing; it is created when it is missing.
@@ -106,7 +126,8 @@ impl Connection {
 
     /// What the library wants the user to be told.
     pub(crate) fn take_notices(&self) -> Vec<Notice> {
-        self.db.as_ref().map(Db::take_notices).unwrap_or_default()
+        let of_glance = self.glance.iter().flat_map(Glance::take_notices);
+        of_glance.chain(self.db.iter().flat_map(Db::take_notices)).collect()
     }
 
     /// Leaves the files so that the next process has little to read.

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use super::command::Command;
 use super::render::{Binary, Left, Quantity, Renderer};
 use crate::db::{Db, Snapshot};
-use crate::engine::Turn;
+use crate::engine::{Glance, Turn};
 use crate::error::{Error, Result};
 use crate::transaction::Transaction;
 use crate::types::{
@@ -110,6 +110,12 @@ pub(crate) fn to_batch(changes: Vec<Change>, now: impl Fn() -> Timestamp) -> Res
 }
 
 impl View for Db {
+    fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        Self::get(self, key)
+    }
+}
+
+impl View for Glance {
     fn get(&self, key: &[u8]) -> Result<Option<Value>> {
         Self::get(self, key)
     }
@@ -250,6 +256,17 @@ fn count(keys: &[Key], view: &dyn View) -> Result<u64> {
         }
     }
     Ok(seen.len() as u64)
+}
+
+/// The keys that a command of the kind [`Kind::Read`] looks at.
+pub(crate) fn keys(command: &Command) -> &[Key] {
+    match command {
+        Command::Get { keys, .. }
+        | Command::Exists { keys }
+        | Command::Ttl { keys }
+        | Command::Delete { keys, .. } => keys,
+        _ => &[],
+    }
 }
 
 /// Runs a command of the kind [`Kind::Read`] but `ttl`.

@@ -45,7 +45,10 @@ pub fn run(run: Run, settings: Settings, streams: Streams) -> io::Result<Exit> {
     };
     let mut session = ManuallyDrop::new(Session::new(settings, way, streams, interrupt));
     match run {
-        Run::Command(args) => command(&mut session, &args),
+        Run::Command(args) => {
+            session.connection.expect_one_command();
+            command(&mut session, &args);
+        }
         Run::Lines(lines) => self::lines(&mut session, lines),
         Run::Script => {
             session.run_stdin(io::stdin().as_fd().try_clone_to_owned()?);

@@ -274,7 +274,10 @@ impl Session {
         let out = &mut self.output.buffer;
         let answer = match &self.block {
             Some(block) => execute::read(command, &block.transaction, &mut self.renderer, out),
-            None => execute::read(command, &self.connection.reader()?, &mut self.renderer, out),
+            None => match self.connection.glance(execute::keys(command))? {
+                Some(glance) => execute::read(command, glance, &mut self.renderer, out),
+                None => execute::read(command, &self.connection.reader()?, &mut self.renderer, out),
+            },
         };
         self.output.make_room()?;
         Ok(answer?)

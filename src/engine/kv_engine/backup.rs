@@ -6,9 +6,9 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use super::{KvEngine, is_missing, sealed_memtables};
+use super::{KvEngine, sealed_memtables};
 use crate::engine::lsm::tree::Tree;
-use crate::engine::wal_engine::{Report, Supply, WalEngine, own_number};
+use crate::engine::wal_engine::{Report, Supply, WalEngine, is_missing, own_number};
 use crate::engine::{Backup, Progress};
 use crate::error::{Error, Result};
 use crate::storage::fs::{OpenMode, read_full_at, remove_if_present, write_all_at};

@@ -14,7 +14,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::chain::segment_name;
-use super::{Inner, Memory, Published, Tail, WalEngine, is_behind};
+use super::{Inner, Load, Memory, Published, Tail, WalEngine, is_behind};
 use crate::error::{Error, Notice, Result};
 use crate::storage::fs::{File, LockKind, OpenMode, write_all_at};
 use crate::storage::manifest::{self, Manifest};
@@ -99,9 +99,10 @@ impl Follower {
         place: &Place,
         writable: bool,
         mut manifest: Manifest,
+        load: Load<'_, M>,
     ) -> Result<(Self, M)> {
         for _ in 0..MAX_RESTARTS {
-            match Self::load_once(place, writable, &manifest) {
+            match Self::load_once(place, writable, &manifest, load) {
                 Err(Error::Io { source, path, .. }) if source.kind() == io::ErrorKind::NotFound => {
                     let now = read_manifest(place)?;
                     if now == manifest {
@@ -117,8 +118,13 @@ impl Follower {
         Err(Error::corruption(&place.path(manifest::NAME), 0, what))
     }
 
-    fn load_once<M: Memory>(place: &Place, writable: bool, manifest: &Manifest) -> Result<(Self, M)> {
-        let memory = M::load(place, manifest)?;
+    fn load_once<M: Memory>(
+        place: &Place,
+        writable: bool,
+        manifest: &Manifest,
+        load: Load<'_, M>,
+    ) -> Result<(Self, M)> {
+        let memory = load(place, manifest)?;
         let segment = open_segment(place, manifest.first, writable)?;
         let flushed = manifest.flushed;
         if segment.position().lsn != flushed {
@@ -694,7 +700,9 @@ impl<M: Memory> WalEngine<M> {
         published.tail = None;
         inner.adrift = true;
         let manifest = read_manifest(&self.place)?;
-        (inner.follower, published.memory) = Follower::load(&self.place, self.read_only.is_none(), manifest)?;
+        let load = |place: &Place, manifest: &Manifest| published.memory.load_again(place, manifest);
+        (inner.follower, published.memory) =
+            Follower::load(&self.place, self.read_only.is_none(), manifest, &load)?;
         self.keep_up_with(inner.follower.clock());
         inner.adrift = false;
         Ok(())
