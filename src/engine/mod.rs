@@ -316,7 +316,17 @@ pub(crate) fn check_dir(
     options: &Options,
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Check> {
-    check::check(&place(Arc::new(RealFs), dir), patience(options), progress)
+    check_on(Arc::new(RealFs), dir, options, progress)
+}
+
+/// The same on a file system of choice.
+pub(crate) fn check_on(
+    fs: Arc<dyn Fs>,
+    dir: &Path,
+    options: &Options,
+    progress: &mut dyn FnMut(Progress) -> bool,
+) -> Result<Check> {
+    check::check(&place(fs, dir), patience(options), progress)
 }
 
 /// Writes what can be read of the database in `dir` to a new one in `new`: see [`Options::repair`].
@@ -329,7 +339,17 @@ pub(crate) fn repair_dir(
     options: &Options,
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Repair> {
-    repair::repair(&place(Arc::new(RealFs), dir), new, patience(options), progress)
+    repair_on(Arc::new(RealFs), (dir, new), options, progress)
+}
+
+/// The same on a file system of choice.
+pub(crate) fn repair_on(
+    fs: Arc<dyn Fs>,
+    (dir, new): (&Path, &Path),
+    options: &Options,
+    progress: &mut dyn FnMut(Progress) -> bool,
+) -> Result<Repair> {
+    repair::repair(&place(fs, dir), new, patience(options), progress)
 }
 
 fn place(fs: Arc<dyn Fs>, dir: &Path) -> Place {

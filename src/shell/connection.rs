@@ -17,8 +17,54 @@ use crate::error::{Error, Notice, Result};
 use crate::options::Options;
 use crate::types::Key;
 
-/// What opens a database.
-type Opener = Rc<dyn Fn(&Options, &Path) -> Result<Db>>;
+/// What is done with databases as a whole.
+pub(crate) trait Databases {
+    /// Opens the one in `dir`.
+    fn open(&self, options: &Options, dir: &Path) -> Result<Db>;
+
+    /// Checks the one in `dir`: see [`Options::check`].
+    fn check(
+        &self,
+        options: &Options,
+        dir: &Path,
+        progress: &mut dyn FnMut(Progress) -> bool,
+    ) -> Result<Check>;
+
+    /// Repairs the one in the first directory and puts what it saves into the second: see [`Options::repair`].
+    fn repair(
+        &self,
+        options: &Options,
+        dirs: (&Path, &Path),
+        progress: &mut dyn FnMut(Progress) -> bool,
+    ) -> Result<Repair>;
+}
+
+/// Those of the system's files.
+struct OnDisk;
+
+impl Databases for OnDisk {
+    fn open(&self, options: &Options, dir: &Path) -> Result<Db> {
+        options.open(dir)
+    }
+
+    fn check(
+        &self,
+        options: &Options,
+        dir: &Path,
+        progress: &mut dyn FnMut(Progress) -> bool,
+    ) -> Result<Check> {
+        options.check(dir, progress)
+    }
+
+    fn repair(
+        &self,
+        options: &Options,
+        (dir, new): (&Path, &Path),
+        progress: &mut dyn FnMut(Progress) -> bool,
+    ) -> Result<Repair> {
+        options.repair(dir, new, progress)
+    }
+}
 
 /// What looks at a few keys of a database.
 type Glancer = fn(&Path, &Options, &[Key]) -> Result<Option<Glance>>;
@@ -26,7 +72,7 @@ type Glancer = fn(&Path, &Options, &[Key]) -> Result<Option<Glance>>;
 /// A database that may not be open yet.
 pub(crate) struct Connection {
     dir: PathBuf,
-    opener: Opener,
+    databases: Rc<dyn Databases>,
     /// What the first command looks at its keys with, if it is the only one.
     glancer: Option<Glancer>,
     glance: Option<Glance>,
@@ -47,9 +93,8 @@ impl Connection {
             .engine(settings.engine)
             .background(background);
         let read_only = settings.readonly.then(|| "the setting readonly is on".to_owned());
-        let opener = Rc::new(|options: &Options, dir: &Path| options.open(dir));
-        let (glancer, glance) = (None, None);
-        Self { dir: settings.db.clone(), opener, glancer, glance, options, read_only, db: None }
+        let (databases, glancer, glance) = (Rc::new(OnDisk), None, None);
+        Self { dir: settings.db.clone(), databases, glancer, glance, options, read_only, db: None }
     }
 
     /// The first command will be the only one.
@@ -57,15 +102,15 @@ impl Connection {
         self.glancer = Some(engine::glance);
     }
 
-    /// The same connection, with its database opened by the means of another one.
+    /// The same connection, to one of the databases that another one is to.
     pub(crate) fn opened_as(self, other: &Self) -> Self {
-        Self { opener: Rc::clone(&other.opener), ..self }
+        Self { databases: Rc::clone(&other.databases), ..self }
     }
 
-    /// The same connection, with its database opened by other means.
+    /// The same connection, to one of other databases.
     #[cfg(test)]
-    pub(crate) fn opened_by(self, opener: impl Fn(&Options, &Path) -> Result<Db> + 'static) -> Self {
-        Self { opener: Rc::new(opener), glancer: None, ..self }
+    pub(crate) fn among(self, databases: Rc<dyn Databases>) -> Self {
+        Self { databases, glancer: None, ..self }
     }
 
     /// A connection to a database that is open.
@@ -115,13 +160,13 @@ impl Connection {
     pub(crate) fn check(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Check> {
         match &self.db {
             Some(db) => db.check_with(progress),
-            None => self.options.check(&self.dir, progress),
+            None => self.databases.check(&self.options, &self.dir, progress),
         }
     }
 
     /// Writes what can be read of the database to a new one.
     pub(crate) fn repair(&self, new: &Path, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Repair> {
-        self.options.repair(&self.dir, new, progress)
+        self.databases.repair(&self.options, (&self.dir, new), progress)
     }
 
     /// What the library wants the user to be told.
@@ -141,7 +186,7 @@ impl Connection {
         if let Some(db) = &self.db {
             return Ok(db.clone());
         }
-        let db = (self.opener)(&self.options.clone().create(create), &self.dir)?;
+        let db = self.databases.open(&self.options.clone().create(create), &self.dir)?;
         if self.read_only.is_none() {
             self.read_only = db.read_only().map(str::to_owned);
         }

@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::calls::{Written, step};
 use super::failure::Failure;
 use super::input::Awaited;
 use super::interrupt::Interrupt;
@@ -77,8 +78,8 @@ impl AsFd for Source {
 }
 
 /// Opens a file for writing and empties it.
-pub(crate) fn overwrite(path: &Path) -> Result<File> {
-    File::create(path).map_err(failed("create", path))
+pub(crate) fn overwrite(path: &Path) -> Result<Written> {
+    step().and_then(|()| File::create(path)).map(Written).map_err(failed("create", path))
 }
 
 /// Whether it can be read again from the start.
@@ -127,6 +128,7 @@ pub fn read_text_if_any(path: &Path) -> io::Result<Option<String>> {
 /// Opens a file for reading, and waits for nobody.
 fn open_at_once(path: &Path) -> io::Result<File> {
     let at_once = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    step()?;
     File::options().read(true).custom_flags(at_once).open(path)
 }
 
@@ -145,8 +147,10 @@ pub fn user_config_file() -> Option<PathBuf> {
 /// Writes a file that is not there yet, and the directories above it, for this user alone.
 pub(crate) fn create_private(path: &Path, text: &str) -> Result<()> {
     path.parent().map_or(Ok(()), make_private_dir).map_err(failed("create", path))?;
-    let created = private().create_new(true).open(path);
-    created.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed("create", path))
+    let created = step().and_then(|()| private().create_new(true).open(path));
+    let mut file = created.map(Written).map_err(failed("create", path))?;
+    let written = file.write_all(text.as_bytes());
+    written.inspect_err(|_| drop(fs::remove_file(path))).map_err(failed("write", path))
 }
 
 /// Makes a directory among the temporary ones, for this user alone.
@@ -241,7 +245,7 @@ pub(crate) struct NewFile {
     path: PathBuf,
     /// The name under which it is written first.
     temporary: Option<PathBuf>,
-    file: File,
+    file: Written,
 }
 
 impl NewFile {
@@ -251,14 +255,15 @@ impl NewFile {
         let replaced = fs::metadata(&path).ok();
         let is_special = replaced.as_ref().is_some_and(|about| !about.is_file() && !about.is_dir());
         let opened = if is_special {
-            File::options().write(true).open(&path).map(|file| (None, file))
+            step().and_then(|()| File::options().write(true).open(&path)).map(|file| (None, file))
         } else {
             create_beside(&path, File::options().write(true)).map(|(temporary, file)| (Some(temporary), file))
         };
         let (temporary, file) = opened.map_err(failed("create", name))?;
-        let new = Self { name: name.to_owned(), path, temporary, file };
+        let new = Self { name: name.to_owned(), path, temporary, file: Written(file) };
         if let Some(replaced) = replaced.filter(fs::Metadata::is_file) {
-            new.file.set_permissions(replaced.permissions()).map_err(failed("create", name))?;
+            let set = step().and_then(|()| new.file.0.set_permissions(replaced.permissions()));
+            set.map_err(failed("create", name))?;
         }
         Ok(new)
     }
@@ -271,14 +276,14 @@ impl NewFile {
     /// Makes the file durable and gives it its name.
     pub(crate) fn install(mut self) -> Result<()> {
         let Some(temporary) = &self.temporary else { return Ok(()) };
-        self.file.sync_all().map_err(failed("sync", &self.name))?;
-        fs::rename(temporary, &self.path).map_err(failed("replace", &self.name))?;
+        step().and_then(|()| self.file.0.sync_all()).map_err(failed("sync", &self.name))?;
+        step().and_then(|()| fs::rename(temporary, &self.path)).map_err(failed("replace", &self.name))?;
         self.temporary = None;
         let parent = match self.path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let synced = File::open(parent).and_then(|dir| dir.sync_all());
+        let synced = step().and_then(|()| File::open(parent)).and_then(|dir| dir.sync_all());
         synced.map_err(failed("sync", parent))
     }
 }
@@ -293,6 +298,7 @@ fn create_beside(path: &Path, options: &mut fs::OpenOptions) -> io::Result<(Path
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}-{attempt}.tmp", std::process::id()));
         let temporary = path.with_file_name(name);
+        step()?;
         match options.create_new(true).open(&temporary) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < MAX_NAMES => attempt += 1,
             made => return made.map(|file| (temporary, file)),
@@ -310,6 +316,8 @@ impl Drop for NewFile {
 
 #[cfg(test)]
 mod tests {
+    use super::super::calls::faulty;
+    use super::super::exit::Exit;
     use super::*;
 
     #[test]
@@ -343,6 +351,23 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!victim.exists());
+    }
+
+    #[test]
+    fn settings_that_can_not_be_written_are_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config/config.toml");
+        let begun = |call| faulty::begin(Some((call, false, faulty::Fault::Enospc)));
+        for call in 1..=2 {
+            begun(call);
+            let failure = create_private(&path, "[settings]").unwrap_err();
+            assert_eq!((failure.exit(), path.exists()), (Exit::IO, false), "{}", failure.message());
+        }
+        begun(3);
+        create_private(&path, "[settings]").unwrap();
+        assert_eq!((faulty::end(), fs::read(&path).unwrap()), (2, b"[settings]".to_vec()));
+        assert_eq!(create_private(&path, "").unwrap_err().exit(), Exit::IO);
+        assert_eq!(fs::read(&path).unwrap(), b"[settings]");
     }
 
     #[test]

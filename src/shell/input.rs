@@ -18,6 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
+use super::calls::transfer;
 use super::interrupt::Interrupt;
 use super::lexer::{BOM, LineEnd};
 use crate::error::Error;
@@ -178,8 +179,10 @@ impl Lines {
         self.number = self.next_number;
         self.buffer.reserve(READ_BYTES);
         let is_first = !self.begun;
-        match rustix::io::read(source, rustix::buffer::spare_capacity(&mut self.buffer)) {
-            Err(Errno::INTR | Errno::AGAIN) => {}
+        let read = transfer(READ_BYTES)
+            .and_then(|_| Ok(rustix::io::read(source, rustix::buffer::spare_capacity(&mut self.buffer))?));
+        match read {
+            Err(error) if is_passing(&error) => {}
             result => self.ended = result? == 0,
         }
         self.begun = self.ended || !self.buffer.is_empty();
@@ -208,12 +211,19 @@ impl<F: AsFd> io::Read for Awaited<'_, F> {
             if !is_ready(self.source.as_fd(), true, self.interrupt)? {
                 return Err(io::Error::other(Error::Interrupted));
             }
-            match rustix::io::read(&self.source, &mut *buffer) {
-                Err(Errno::INTR | Errno::AGAIN) => {}
-                result => return Ok(result?),
+            let read = transfer(buffer.len())
+                .and_then(|len| Ok(rustix::io::read(&self.source, &mut buffer[..len])?));
+            match read {
+                Err(error) if is_passing(&error) => {}
+                result => return result,
             }
         }
     }
+}
+
+/// Whether a read is to be made again.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::INTR | Errno::AGAIN))
 }
 
 /// Whether a read would return at once. With `may_block` it waits until one would, or the interrupt is raised.

@@ -9,6 +9,7 @@
 
 mod bar;
 mod block;
+mod calls;
 mod check;
 pub mod command;
 mod completions;

@@ -2,3 +2,4 @@
 
 pub(super) mod captured;
 mod faults;
+mod user_files;

@@ -5,16 +5,17 @@
 //! call that the engine makes on the simulated disk, with that call made to fail. A script ends at its first error. So whatever
 //! failed, the output is that of a number of commands, and the database holds what it held after so many of them, or after
 //! more: those may have been done when nobody could be told. Calls that are interrupted or do half of the work make no
-//! difference at all. Files that the user names are real ones and do not fail here.
+//! difference at all. Files that the user names fail in [`user_files`](super::user_files).
 //!
 //! The short form makes every third call fail, in one way. `KVDB_SEEDS=1 cargo test --release --lib shell::tests` makes every
 //! call fail in every way, and for good.
 
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::super::command::Bail;
-use super::super::connection::Connection;
+use super::super::connection::{Connection, Databases};
 use super::super::exit::Exit;
 use super::super::interrupt::Interrupt;
 use super::super::parse;
@@ -23,17 +24,20 @@ use super::super::table;
 use super::captured::Captured;
 use crate::config::Settings;
 use crate::db::Db;
-use crate::engine::open_on;
+use crate::engine::{Check, Progress, Repair, check_on, open_on, repair_on};
 use crate::error::Result;
 use crate::options::{Options, Pace};
-use crate::storage::fs::sim::{Fault, Op, SimFs};
+use crate::storage::fs::Fs;
+use crate::storage::fs::sim::{Fault, Op, SimFs, SimProcess};
 use crate::types::{Batch, EngineKind, Key, Value};
 
 const DIR: &str = "/db";
+const REPAIR: &str = ".repair /saved";
+const SAVED: &str = "/saved";
 
 /// What happens in a script: one command a line. `@` stands for a directory of files.
-struct Script {
-    lines: &'static [&'static str],
+pub(super) struct Script {
+    pub(super) lines: &'static [&'static str],
     /// The database is not there before.
     is_new: bool,
     /// The replies depend on more than the data, so they are not compared.
@@ -42,7 +46,7 @@ struct Script {
     is_typed: bool,
 }
 
-const fn script(lines: &'static [&'static str]) -> Script {
+pub(super) const fn script(lines: &'static [&'static str]) -> Script {
     Script { lines, is_new: false, is_unsteady: false, is_typed: false }
 }
 
@@ -50,7 +54,7 @@ const fn unsteady(lines: &'static [&'static str]) -> Script {
     Script { is_unsteady: true, ..script(lines) }
 }
 
-const fn on_nothing(lines: &'static [&'static str]) -> Script {
+pub(super) const fn on_nothing(lines: &'static [&'static str]) -> Script {
     Script { is_new: true, ..script(lines) }
 }
 
@@ -98,6 +102,7 @@ const SCRIPTS: &[Script] = &[
     script(&["get k00", ".open /db", "set k00 new"]),
     script(&[".prefixes"]),
     script(&["get k00", ".check", "set k00 new"]),
+    script(&[".check", REPAIR]),
     typed(&[
         "set k00 new",
         "delete k01 k02",
@@ -110,13 +115,11 @@ const SCRIPTS: &[Script] = &[
     ]),
 ];
 
-/// Commands that know nothing of the database; and one that reads a directory that nobody can open, and writes another: the engine's
-/// campaigns have that.
+/// Commands that know nothing of the database.
 const OTHERS: &[&str] = &[
     ".output",
     ".echo",
     ".pager",
-    ".repair",
     ".once",
     ".mode",
     ".timer",
@@ -136,13 +139,12 @@ const OTHERS: &[&str] = &[
 fn files() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let source = tempfile::tempdir().unwrap();
-    let db = Db::open(source.path().join("db")).unwrap();
+    let mut settings = Settings::default();
+    settings.db = source.path().join("db");
+    let db = Db::open(&settings.db).unwrap();
     db.set("k00", "loaded").unwrap();
     (0..40).for_each(|number| db.set(format!("loaded{number}"), vec![7; 300]).unwrap());
-    let run =
-        Run::of(&Settings::default(), format!(".dump {}/dump.kv\n", dir.path().display()), move |_, _| {
-            Ok(db.clone())
-        });
+    let run = Run::of(&settings, format!(".dump {}/dump.kv\n", dir.path().display()), None);
     assert_eq!(run.exit, Exit::DONE, "{}", run.err);
     std::fs::write(dir.path().join("rows.csv"), "key,value\nimported,1\nk00,2\n").unwrap();
     std::fs::write(dir.path().join("script.kv"), "set k00 read\nget k00\ncount\n").unwrap();
@@ -150,31 +152,23 @@ fn files() -> tempfile::TempDir {
 }
 
 /// What came of a run of the shell.
-struct Run {
-    out: String,
-    err: String,
-    exit: Exit,
+pub(super) struct Run {
+    pub(super) out: String,
+    pub(super) err: String,
+    pub(super) exit: Exit,
 }
 
 impl Run {
-    fn of(
-        settings: &Settings,
-        text: String,
-        opener: impl Fn(&Options, &Path) -> Result<Db> + 'static,
-    ) -> Self {
-        Self::on(Way::OneShot, settings, opener, |session| {
+    fn of(settings: &Settings, text: String, databases: Option<Rc<dyn Databases>>) -> Self {
+        Self::on(Way::OneShot, settings, databases, |session| {
             session.run_text("-c", text.into_bytes());
             session.finish()
         })
     }
 
     /// As a person types it who stops at the first error, which for want of an exit code counts as one of I/O.
-    fn typed(
-        settings: &Settings,
-        lines: &[&str],
-        opener: impl Fn(&Options, &Path) -> Result<Db> + 'static,
-    ) -> Self {
-        Self::on(Way::Prompt, settings, opener, |session| {
+    fn typed(settings: &Settings, lines: &[&str], databases: Option<Rc<dyn Databases>>) -> Self {
+        Self::on(Way::Prompt, settings, databases, |session| {
             for line in lines {
                 let command = parse::line(line.as_bytes()).unwrap().unwrap();
                 session.run(command, Place::NONE);
@@ -190,29 +184,66 @@ impl Run {
     fn on(
         way: Way,
         settings: &Settings,
-        opener: impl Fn(&Options, &Path) -> Result<Db> + 'static,
+        databases: Option<Rc<dyn Databases>>,
         work: impl FnOnce(&mut Session) -> Exit,
     ) -> Self {
         let (out, err) = (Captured::default(), Captured::default());
         let streams = Streams { output: out.stream(), errors: err.stream() };
         let mut session = Session::new(settings.clone(), way, streams, Interrupt::never());
         let connection = Connection::new(settings, session.interrupt.flag(), false);
-        session.connection = connection.opened_by(opener);
+        session.connection = match databases {
+            Some(databases) => connection.among(databases),
+            None => connection,
+        };
         let exit = work(&mut session);
         drop(session);
         Self { out: out.text(), err: err.text(), exit }
     }
 }
 
+/// The databases of a simulated disk.
+struct OnSim(Arc<SimProcess>, EngineKind);
+
+impl OnSim {
+    fn fs(&self) -> Arc<dyn Fs> {
+        Arc::clone(&self.0) as _
+    }
+}
+
+impl Databases for OnSim {
+    fn open(&self, options: &Options, dir: &Path) -> Result<Db> {
+        let options = Options { pace: Pace::SMALL, ..options.clone().engine(self.1) };
+        Ok(Db::from_engine(open_on(self.fs(), dir, &options)?))
+    }
+
+    fn check(
+        &self,
+        options: &Options,
+        dir: &Path,
+        progress: &mut dyn FnMut(Progress) -> bool,
+    ) -> Result<Check> {
+        check_on(self.fs(), dir, options, progress)
+    }
+
+    fn repair(
+        &self,
+        options: &Options,
+        dirs: (&Path, &Path),
+        progress: &mut dyn FnMut(Progress) -> bool,
+    ) -> Result<Repair> {
+        repair_on(self.fs(), dirs, options, progress)
+    }
+}
+
 /// A disk, the engine that databases are made with on it, and where the user's files are.
-struct Bench {
+pub(super) struct Bench {
     engine: EngineKind,
-    files: tempfile::TempDir,
+    pub(super) files: tempfile::TempDir,
     filled: SimFs,
 }
 
 impl Bench {
-    fn new(engine: EngineKind) -> Self {
+    pub(super) fn new(engine: EngineKind) -> Self {
         let disk = SimFs::new();
         let db = open(&disk, engine, &Options::new());
         for round in 0..3 {
@@ -228,11 +259,11 @@ impl Bench {
         Self { engine, files: files(), filled: disk }
     }
 
-    fn disk(&self, script: &Script) -> SimFs {
+    pub(super) fn disk(&self, script: &Script) -> SimFs {
         if script.is_new { SimFs::new() } else { self.filled.clone_disk() }
     }
 
-    fn run(&self, disk: &SimFs, script: &Script) -> Run {
+    pub(super) fn run(&self, disk: &SimFs, script: &Script) -> Run {
         self.run_first(disk, script, script.lines.len())
     }
 
@@ -240,23 +271,23 @@ impl Bench {
     fn run_first(&self, disk: &SimFs, script: &Script, count: usize) -> Run {
         let mut settings = Settings::default();
         (settings.db, settings.engine, settings.bail) = (DIR.into(), self.engine, Bail::On);
-        let (process, engine) = (disk.process(), self.engine);
-        let opener = move |options: &Options, dir: &Path| {
-            let options = Options { pace: Pace::SMALL, ..options.clone().engine(engine) };
-            Ok(Db::from_engine(open_on(Arc::clone(&process) as _, dir, &options)?))
-        };
+        let databases: Option<Rc<dyn Databases>> = Some(Rc::new(OnSim(disk.process(), self.engine)));
         let lines = &script.lines[..count];
         if script.is_typed {
-            return Run::typed(&settings, lines, opener);
+            return Run::typed(&settings, lines, databases);
         }
         let text = lines.join("\n").replace('@', &self.files.path().display().to_string()) + "\n";
-        Run::of(&settings, text, opener)
+        Run::of(&settings, text, databases)
     }
 
     /// What the database holds; nothing when it is not there.
     fn contents(&self, disk: &SimFs) -> Vec<(Key, Value)> {
+        self.contents_of(disk, DIR)
+    }
+
+    fn contents_of(&self, disk: &SimFs, dir: &str) -> Vec<(Key, Value)> {
         let options = Options::new().create(false);
-        match try_open(disk, self.engine, &options) {
+        match try_open(disk, dir, self.engine, &options) {
             Err(crate::Error::NoDatabase { .. }) => Vec::new(),
             opened => opened.unwrap().scan(..).unwrap().map(Result::unwrap).collect(),
         }
@@ -264,24 +295,24 @@ impl Bench {
 }
 
 fn open(disk: &SimFs, engine: EngineKind, options: &Options) -> Db {
-    try_open(disk, engine, options).unwrap()
+    try_open(disk, DIR, engine, options).unwrap()
 }
 
-fn try_open(disk: &SimFs, engine: EngineKind, options: &Options) -> Result<Db> {
+fn try_open(disk: &SimFs, dir: &str, engine: EngineKind, options: &Options) -> Result<Db> {
     let options = Options { pace: Pace::SMALL, ..options.clone().engine(engine) };
-    Ok(Db::from_engine(open_on(disk.process(), Path::new(DIR), &options)?))
+    Ok(Db::from_engine(open_on(disk.process(), Path::new(dir), &options)?))
 }
 
 /// What a script comes to when nothing fails.
-struct Expected {
-    run: Run,
+pub(super) struct Expected {
+    pub(super) run: Run,
     calls: u64,
     /// How long the output is, and what the database holds, after so many of its commands.
     steps: Vec<(usize, Vec<(Key, Value)>)>,
 }
 
 impl Expected {
-    fn of(bench: &Bench, script: &Script) -> Self {
+    pub(super) fn of(bench: &Bench, script: &Script) -> Self {
         let steps = (0..=script.lines.len()).map(|count| {
             let disk = bench.disk(script);
             let run = bench.run_first(&disk, script, count);
@@ -308,7 +339,7 @@ impl Expected {
         &self.steps[said..]
     }
 
-    fn judge(&self, bench: &Bench, script: &Script, disk: &SimFs, run: &Run, place: &str) {
+    pub(super) fn judge(&self, bench: &Bench, script: &Script, disk: &SimFs, run: &Run, place: &str) {
         let failed = run.exit == Exit::IO && !run.err.is_empty();
         let as_ever = run.exit == self.run.exit && run.err == self.run.err;
         assert!(failed || as_ever, "{place}: exit {:?}\n{}{}", run.exit, run.out, run.err);
@@ -325,6 +356,9 @@ impl Expected {
         for disk in disk.power_loss_extremes() {
             check(&disk, "a power loss leaves a state");
         }
+        if script.lines.contains(&REPAIR) {
+            check_saved(bench, disk, run, place);
+        }
         let next = bench.run(disk, &PROBE);
         assert_eq!(
             (next.out.as_str(), next.exit),
@@ -332,6 +366,16 @@ impl Expected {
             "{place}: then: {}",
             next.err
         );
+    }
+}
+
+/// A repair that failed has left nothing, but where only the last sync failed: then the new database is complete.
+fn check_saved(bench: &Bench, disk: &SimFs, run: &Run, place: &str) {
+    let names = disk.list("/").unwrap();
+    let is_there = names.iter().any(|name| name.ends_with("saved"));
+    assert!(is_there || run.exit == Exit::IO, "{place}: there is no new database");
+    if is_there {
+        assert_eq!(bench.contents_of(disk, SAVED), bench.contents(disk), "{place}: the new database");
     }
 }
 
@@ -422,11 +466,9 @@ fn after_a_failed_sync_the_session_stops_writing_and_says_what_to_do() {
     fail_next_sync(&disk);
     let mut settings = Settings::default();
     settings.db = DIR.into();
-    let process = disk.process();
-    let run =
-        Run::of(&settings, "set a 1\nset b 2\nget k01\n.timer off\nset c 3\n".into(), move |options, dir| {
-            Ok(Db::from_engine(open_on(Arc::clone(&process) as _, dir, options)?))
-        });
+    let databases = Rc::new(OnSim(disk.process(), bench.engine));
+    let text = "set a 1\nset b 2\nget k01\n.timer off\nset c 3\n";
+    let run = Run::of(&settings, text.into(), Some(databases));
     assert_eq!(run.exit, Exit::IO);
     let said = "error: cannot sync the log in /db/000002.wal: ";
     assert!(run.err.starts_with(said), "{}", run.err);
