@@ -82,9 +82,9 @@ fn pipes_devices_and_directories_in_place_of_files_are_not_waited_for() {
     }
 }
 
-/// Runs a command that may take no more than so much memory.
+/// Runs a command that may take no more than 300 MB of memory beside files that it maps, and 20 seconds of the processor.
 fn bounded(sandbox: &Sandbox, args: &str) -> common::Ran {
-    let script = format!("ulimit -v 600000; exec \"$0\" --db db {args}");
+    let script = format!("ulimit -d 300000; ulimit -t 20; exec \"$0\" --db db {args}");
     let mut command = sandbox.command(&[]);
     let program = command.get_program().to_owned();
     command = std::process::Command::new("sh");
@@ -92,21 +92,78 @@ fn bounded(sandbox: &Sandbox, args: &str) -> common::Ran {
     command.envs(sandbox.environment()).output().unwrap().into()
 }
 
+/// Longer than any device.
+const HUGE: u64 = 1 << 42;
+
+fn grow(file: &Path) {
+    File::options().write(true).open(file).unwrap().set_len(HUGE).unwrap();
+}
+
+/// Whatever is asked of it, it takes no more than a database of its size.
+fn is_bounded(sandbox: &Sandbox, what: &str) {
+    for args in ["get a", "scan", "set c 3", "stats", "check", "repair saved", "backup copy"] {
+        let ran = bounded(sandbox, args);
+        assert!(ran.code.is_some_and(|code| code <= 5), "{what}, {args}: {ran:?}");
+    }
+}
+
 #[test]
 fn huge_sparse_files_take_neither_memory_nor_time() {
     for name in names(&filled()) {
         let sandbox = filled();
-        let file = sandbox.file("db").join(&name);
-        File::options().write(true).open(&file).unwrap().set_len(1 << 42).unwrap();
-        for args in ["get a", "scan", "set c 3", "stats"] {
-            let ran = bounded(&sandbox, args);
-            assert!(ran.code.is_some_and(|code| code <= 5), "{name}, {args}: {ran:?}");
-        }
+        grow(&sandbox.file("db").join(&name));
+        is_bounded(&sandbox, &name);
     }
     let sandbox = filled();
     let config = sandbox.file("db").join("config.toml");
-    File::create(&config).unwrap().set_len(1 << 42).unwrap();
+    File::create(&config).unwrap().set_len(HUGE).unwrap();
     bounded(&sandbox, "get a").complains("config.toml: it has more than 1048576 bytes");
+    is_bounded(&sandbox, "config.toml");
+}
+
+fn only(sandbox: &Sandbox, extension: &str) -> std::path::PathBuf {
+    let all = names(sandbox);
+    let name = all.iter().find(|name| Path::new(name).extension().is_some_and(|found| found == extension));
+    sandbox.file("db").join(name.unwrap())
+}
+
+/// Overwrites a part of a file.
+fn put(file: &Path, at: u64, bytes: &[u8]) {
+    use std::os::unix::fs::FileExt;
+    File::options().write(true).open(file).unwrap().write_all_at(bytes, at).unwrap();
+}
+
+/// Nothing says how long the table should be.
+#[test]
+fn a_huge_table_that_nobody_lists_takes_neither_memory_nor_time() {
+    let sandbox = filled();
+    grow(&only(&sandbox, "sst"));
+    put(&sandbox.file("db/MANIFEST"), 20, b"\x5a\x5a\x5a\x5a");
+    is_bounded(&sandbox, "a table without a manifest");
+}
+
+/// Nothing but the file says how long the segment should be.
+#[test]
+fn a_huge_segment_without_a_header_takes_neither_memory_nor_time() {
+    let sandbox = filled();
+    let segment = only(&sandbox, "wal");
+    grow(&segment);
+    put(&segment, 8, &[0x5a; 24]);
+    is_bounded(&sandbox, "a segment without a header");
+}
+
+/// The segment says so itself.
+#[test]
+fn a_segment_that_claims_to_be_huge_takes_neither_memory_nor_time() {
+    let sandbox = filled();
+    let segment = only(&sandbox, "wal");
+    let mut header = fs::read(&segment).unwrap()[..72].to_vec();
+    grow(&segment);
+    header[32..40].copy_from_slice(&HUGE.to_le_bytes());
+    let crc = crc32fast::hash(&[&header[..12], &header[16..]].concat());
+    header[12..16].copy_from_slice(&crc.to_le_bytes());
+    put(&segment, 0, &header);
+    is_bounded(&sandbox, "a segment that claims to be huge");
 }
 
 #[test]

@@ -13,6 +13,7 @@
 //! 3. A fault does not end the walk. What lies behind it is found again by what verifies there.
 
 mod base;
+mod extent;
 mod gate;
 mod log;
 mod look;

@@ -17,6 +17,9 @@ use crate::storage::sstable::{Table, file_name};
 use crate::storage::{Life, Place, RunTable};
 use crate::types::{EngineKind, FileId, Lsn};
 
+/// Bytes that a table has at most: places in it have four bytes.
+const MAX_TABLE_LEN: u64 = u32::MAX as u64;
+
 /// How often a look begins anew because files go away.
 const MAX_RESTARTS: usize = 20;
 
@@ -211,6 +214,10 @@ fn open_table(place: &Place, listed: &RunTable, age: usize, mends: bool) -> Resu
 
 fn open_unlisted(place: &Place, id: FileId, mends: bool) -> Result<Listed> {
     let mut mended = Vec::new();
+    // Only what is not longer than a table is worth being read into memory.
+    let size = place.open(file_name(id), OpenMode::Read)?.size();
+    let size = size.map_err(|error| Error::io("read the length of", &place.path(file_name(id)), error))?;
+    let mends = mends && size <= MAX_TABLE_LEN;
     let table = match Table::open_damaged(&*place.fs, &place.dir, id, None, None) {
         Ok(table) if !mends || table.is_intact() => table,
         Err(error) if !matches!(error, Error::Corruption { .. }) || !mends => return Err(error),

@@ -17,6 +17,9 @@ use crate::types::{Batch, EngineKind, Op};
 /// The settings of a database, which are taken over as they are.
 const CONFIG: &str = "config.toml";
 
+/// Bytes of settings that are taken over.
+const MAX_CONFIG_LEN: u64 = 1 << 20;
+
 /// Keys between two looks at whether to go on.
 const TICK: u64 = 256;
 
@@ -139,7 +142,11 @@ fn take_over_config(place: &Place, dir: &Path) -> Result<()> {
         opened => opened.map_err(|error| Error::io("open", &from, error))?,
     };
     let read = || {
-        let mut bytes = vec![0; usize::try_from(file.size()?).unwrap_or(usize::MAX)];
+        let size = file.size()?;
+        if size > MAX_CONFIG_LEN {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "this is longer than any settings"));
+        }
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
         let len = read_full_at(&*file, &mut bytes, 0)?;
         bytes.truncate(len);
         Ok(bytes)

@@ -55,8 +55,12 @@ fn path(bench: &Bench, name: &str) -> PathBuf {
 
 /// Removes what was written.
 fn clean_up(bench: &Bench) {
-    written(bench).keys().for_each(|name| std::fs::remove_file(path(bench, name)).unwrap());
-    REPLACED.iter().for_each(|name| std::fs::write(path(bench, name), OLD).unwrap());
+    for name in written(bench).keys() {
+        std::fs::remove_file(path(bench, name)).unwrap();
+    }
+    for name in REPLACED {
+        std::fs::write(path(bench, name), OLD).unwrap();
+    }
 }
 
 /// The ways in which a call fails, and whether those behind it do too.
