@@ -22,20 +22,6 @@ pub(crate) fn step() -> io::Result<()> {
     }
 }
 
-/// A file, each write to which is such a call.
-pub(crate) struct Written(pub(crate) std::fs::File);
-
-impl io::Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let len = transfer(bytes.len())?;
-        self.0.write(&bytes[..len])
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
 #[cfg(test)]
 pub(in crate::shell) mod faulty {
     use std::cell::Cell;
