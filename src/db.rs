@@ -10,7 +10,7 @@ use crate::engine::{
     Backup, Bulk as EngineBulk, Check, Compaction, Engine, Progress, Repair, Snapshot as EngineSnapshot,
     Stats, Turn,
 };
-use crate::error::{Notice, Result};
+use crate::error::{Fault, Notice, Result};
 use crate::options::Options;
 use crate::transaction::Transaction;
 use crate::types::{
@@ -27,11 +27,16 @@ impl Options {
     }
 
     /// Checks the database in `dir` as [`Db::check`] does, also one that is too damaged to be opened. Nothing is written.
+    /// `progress` is as in [`Db::check_with`].
     ///
     /// # Errors
     /// `NoDatabase`, `NotADatabase`, `Format`; `Interrupted` when `progress` said stop; `Busy`, `Io`. Damage is no error: it is what
     /// is told.
-    pub fn check(&self, dir: impl AsRef<Path>, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Check> {
+    pub fn check(
+        &self,
+        dir: impl AsRef<Path>,
+        progress: &mut dyn FnMut(Progress, &[Fault]) -> bool,
+    ) -> Result<Check> {
         crate::engine::check_dir(dir.as_ref(), self, progress)
     }
 
@@ -310,14 +315,14 @@ impl Db {
     /// # Errors
     /// As [`Engine::check`].
     pub fn check(&self) -> Result<Check> {
-        self.check_with(&mut |_| true)
+        self.check_with(&mut |_, _| true)
     }
 
-    /// As [`Db::check`], telling `progress` of each step; it returns whether to go on.
+    /// As [`Db::check`], telling `progress` of each step and of the faults found so far, in no order; it returns whether to go on.
     ///
     /// # Errors
     /// As [`Engine::check`].
-    pub fn check_with(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Check> {
+    pub fn check_with(&self, progress: &mut dyn FnMut(Progress, &[Fault]) -> bool) -> Result<Check> {
         self.engine.check(progress)
     }
 

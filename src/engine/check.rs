@@ -56,7 +56,7 @@ impl Check {
 struct Checking<'a> {
     found: Check,
     progress: Progress,
-    tell: &'a mut dyn FnMut(Progress) -> bool,
+    tell: &'a mut dyn FnMut(Progress, &[Fault]) -> bool,
 }
 
 impl Sink for Checking<'_> {
@@ -81,24 +81,29 @@ impl Sink for Checking<'_> {
         self.progress.done += records;
         self.progress.total = self.progress.total.max(self.progress.done);
         self.progress.faults = self.found.faults.len() as u64;
-        (self.tell)(self.progress)
+        (self.tell)(self.progress, &self.found.faults)
     }
 }
 
-/// Checks the database at `place`. `progress` is told of every step and returns whether to go on.
+/// Checks the database at `place`. `progress` is told of every step, and of all faults so far, in no order, and returns
+/// whether to go on. When somebody else ends the check it is told once more.
 ///
 /// # Errors
 /// `Interrupted`; `NoDatabase`, `NotADatabase`, `Format`; `Busy`, I/O. Damage is none: it is what is found.
 pub(super) fn check(
     place: &Place,
     patience: Patience,
-    progress: &mut dyn FnMut(Progress) -> bool,
+    progress: &mut dyn FnMut(Progress, &[Fault]) -> bool,
 ) -> Result<Check> {
     let gate = Gate::new(place, patience);
     for _ in 0..MAX_RESTARTS {
         let mut checking =
             Checking { found: Check::default(), progress: Progress::default(), tell: progress };
-        if let Walked::Done(lsn) = check_once(place, &gate, &mut checking)? {
+        let walked = check_once(place, &gate, &mut checking);
+        if let Err(Error::Interrupted) = walked {
+            checking.go_on(0);
+        }
+        if let Walked::Done(lsn) = walked? {
             let mut found = checking.found;
             found.lsn = lsn;
             found.faults.sort_by(|a, b| (&a.file, a.offset).cmp(&(&b.file, b.offset)));

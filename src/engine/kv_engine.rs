@@ -40,7 +40,7 @@ use super::lsm::tree::Tree;
 use super::lsm::view::View;
 use super::wal_engine::{Maintenance, WalEngine, WalTurn, is_missing, lost};
 use super::{Backup, Bulk, Check, Compaction, Engine, Progress, Snapshot, Stats, Turn, check};
-use crate::error::{Notice, Result};
+use crate::error::{Fault, Notice, Result};
 use crate::options::{Options, Pace};
 use crate::storage::manifest::Manifest;
 use crate::storage::{Place, RunTable};
@@ -355,7 +355,7 @@ impl Engine for KvEngine {
         Ok(Compaction { bytes_before, bytes_after: self.shared.log.stats()?.disk_bytes })
     }
 
-    fn check(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Check> {
+    fn check(&self, progress: &mut dyn FnMut(Progress, &[Fault]) -> bool) -> Result<Check> {
         let log = &self.shared.log;
         check::check(log.place(), log.patience().clone(), progress)
     }

@@ -36,7 +36,7 @@ mod wal_engine;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::error::{Notice, Result};
+use crate::error::{Fault, Notice, Result};
 use crate::options::Options;
 use crate::storage::Place;
 use crate::storage::fs::{Fs, RealFs};
@@ -102,7 +102,7 @@ pub trait Engine: Send + Sync {
     ///
     /// # Errors
     /// As [`Engine::get`], but for corruption, which is what is told; `Interrupted` when `progress` said stop.
-    fn check(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Check>;
+    fn check(&self, progress: &mut dyn FnMut(Progress, &[Fault]) -> bool) -> Result<Check>;
 
     /// Makes a copy of the database in `dir`, which opens like any other: everything that was acknowledged before the call.
     /// Others go on reading and writing meanwhile. `dir` may be new, empty, or an older backup of this database that nobody has
@@ -314,7 +314,7 @@ pub struct Backup {
 pub(crate) fn check_dir(
     dir: &Path,
     options: &Options,
-    progress: &mut dyn FnMut(Progress) -> bool,
+    progress: &mut dyn FnMut(Progress, &[Fault]) -> bool,
 ) -> Result<Check> {
     check_on(Arc::new(RealFs), dir, options, progress)
 }
@@ -324,7 +324,7 @@ pub(crate) fn check_on(
     fs: Arc<dyn Fs>,
     dir: &Path,
     options: &Options,
-    progress: &mut dyn FnMut(Progress) -> bool,
+    progress: &mut dyn FnMut(Progress, &[Fault]) -> bool,
 ) -> Result<Check> {
     check::check(&place(fs, dir), patience(options), progress)
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{
     Backup, BatchBulk, Bulk, Check, Compaction, Cursor, Engine, Item, Progress, Snapshot, Stats, Turn,
 };
-use crate::error::{Error, Notice, Result};
+use crate::error::{Error, Fault, Notice, Result};
 use crate::types::{Batch, Direction, Entry, Key, KeyRange, Lsn, Op, Timestamp, Value};
 
 #[derive(Clone, Default)]
@@ -96,7 +96,7 @@ impl Engine for ModelEngine {
         Ok(Compaction::default())
     }
 
-    fn check(&self, _progress: &mut dyn FnMut(Progress) -> bool) -> Result<Check> {
+    fn check(&self, _progress: &mut dyn FnMut(Progress, &[Fault]) -> bool) -> Result<Check> {
         Ok(Check::default())
     }
 

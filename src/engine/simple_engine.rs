@@ -20,7 +20,7 @@ use super::wal_engine::{Maintenance, Memory, Sealed, WalEngine, WalTurn};
 use super::{
     Backup, BatchBulk, Bulk, Check, Compaction, Cursor, Engine, Item, Progress, Snapshot, Stats, Turn, check,
 };
-use crate::error::{Error, Notice, Result};
+use crate::error::{Error, Fault, Notice, Result};
 use crate::options::Options;
 use crate::storage::manifest::Manifest;
 use crate::storage::wal::record::OpRef;
@@ -263,7 +263,7 @@ impl Engine for SimpleEngine {
         Ok(Compaction { bytes_before, bytes_after: self.log.stats()?.disk_bytes })
     }
 
-    fn check(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Check> {
+    fn check(&self, progress: &mut dyn FnMut(Progress, &[Fault]) -> bool) -> Result<Check> {
         check::check(self.log.place(), self.log.patience().clone(), progress)
     }
 

@@ -6,6 +6,8 @@
 //! | no terminal, or mode `script` | `fault  FILE at offset N: …`, one a line | `name  figure`, one a line |
 //! | mode `json`, `jsonl` | an object in the array `faults` | the same object |
 //!
+//! A check that is interrupted tells the faults that it has found in the same way, and that there may be more.
+//!
 //! Faults are the reply, on standard output; that there are any is an error behind it, with the exit code for corruption.
 
 use std::ops::Bound;
@@ -28,15 +30,19 @@ const MAX_SHOWN_KEY: usize = 64;
 
 impl Session {
     pub(super) fn check(&mut self) -> Result<(), Failure> {
-        let mut seen = Progress::default();
+        let (mut seen, mut found_so_far) = (Progress::default(), Vec::new());
         let check = self.metered("checking", |connection, progress| {
-            connection.check(&mut |now| {
+            connection.check(&mut |now, faults| {
                 seen = now;
+                if found_so_far.len() != faults.len() {
+                    found_so_far = faults.to_vec();
+                }
                 progress(now)
             })
         });
         if let Err(Failure::Database(Error::Interrupted)) = check {
             self.stopped = Some(so_far(seen));
+            self.tell_so_far(found_so_far);
         }
         let check = check?;
         for notice in &check.notices {
@@ -50,6 +56,22 @@ impl Session {
             self.renderer.figures(&mut self.output.buffer, &rows);
         }
         if check.is_clean() { Ok(()) } else { Err(found(check.faults.len(), &self.settings.db)) }
+    }
+
+    /// Tells what an interrupted check has found, if it has found something.
+    fn tell_so_far(&mut self, mut faults: Vec<Fault>) {
+        if faults.is_empty() {
+            return;
+        }
+        faults.sort_by(|a, b| (&a.file, a.offset).cmp(&(&b.file, b.offset)));
+        if self.columns_for_people().is_some() {
+            let text: String = faults.iter().map(|fault| paragraph(fault, "")).collect();
+            self.renderer.text(&mut self.output.buffer, &text);
+        } else {
+            let mut rows = fault_rows(&faults, self.speaks_json());
+            rows.push(("interrupted", true.into()));
+            self.renderer.figures(&mut self.output.buffer, &rows);
+        }
     }
 
     /// Runs long work with a line that shows how far it is.
@@ -132,14 +154,17 @@ fn concerned(fault: &Fault) -> Vec<String> {
     keys.into_iter().chain(lsns).collect()
 }
 
-fn rows(check: &Check, nested: bool) -> Vec<(&'static str, Value)> {
-    let mut rows = Vec::new();
+fn fault_rows(faults: &[Fault], nested: bool) -> Vec<(&'static str, Value)> {
     if nested {
-        rows.push(("faults", check.faults.iter().map(|fault| Value::Object(object(fault))).collect()));
-    } else {
-        rows.push(("faults", check.faults.len().into()));
-        rows.extend(check.faults.iter().map(|fault| ("fault", line(fault).into())));
+        return vec![("faults", faults.iter().map(|fault| Value::Object(object(fault))).collect())];
     }
+    let mut rows = vec![("faults", faults.len().into())];
+    rows.extend(faults.iter().map(|fault| ("fault", line(fault).into())));
+    rows
+}
+
+fn rows(check: &Check, nested: bool) -> Vec<(&'static str, Value)> {
+    let mut rows = fault_rows(&check.faults, nested);
     rows.extend([
         ("tables", check.tables.into()),
         ("table_records", check.table_records.into()),
@@ -181,7 +206,13 @@ pub(super) fn object(fault: &Fault) -> Map<String, Value> {
 mod tests {
     use serde_json::json;
 
+    use super::super::command::{Command, OutputMode};
+    use super::super::interrupt::Interrupt;
+    use super::super::session::{Place, Stream, Streams, Way};
+    use super::super::tests::captured::Captured;
     use super::*;
+    use crate::config::Settings;
+    use crate::db::Db;
     use crate::types::{KeyRange, Lsn};
 
     fn fault() -> Fault {
@@ -200,6 +231,35 @@ mod tests {
         assert_eq!(object["after_key"], json!("a b"));
         assert_eq!(object["last_key_b64"], json!("/w=="));
         assert_eq!((&object["offset"], &object["bytes"]), (&json!(8192), &json!(4096)));
+    }
+
+    /// What `.check` prints of a database without one of its locks if it is interrupted, and what it exits with.
+    fn interrupted(mode: OutputMode, width: Option<fn() -> usize>) -> (String, Exit) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        (settings.db, settings.mode) = (dir.path().join("db"), mode);
+        Db::open(&settings.db).unwrap().set("a", "1").unwrap();
+        std::fs::remove_file(settings.db.join("TURN")).unwrap();
+        let (out, err) = (Captured::default(), Captured::default());
+        let streams = Streams { output: Stream { width, ..out.stream() }, errors: err.stream() };
+        let mut session = Session::new(settings, Way::OneShot, streams, Interrupt::never());
+        session.interrupt.flag().store(true, std::sync::atomic::Ordering::SeqCst);
+        session.run(Command::Check, Place::NONE);
+        let exit = session.finish();
+        (out.text().replace(&dir.path().display().to_string(), ""), exit)
+    }
+
+    #[test]
+    fn an_interrupted_check_tells_what_it_has_found() {
+        let what = "the file is missing: processes take turns by locking it; an empty one will do";
+        let rows = format!("faults       1\nfault        /db/TURN at offset 0: {what}\ninterrupted  true\n");
+        assert_eq!(interrupted(OutputMode::Quoted, None), (rows, Exit::INTERRUPTED));
+        let page = format!("/db/TURN at offset 0\n    {what}\n");
+        assert_eq!(interrupted(OutputMode::Quoted, Some(|| 120)), (page, Exit::INTERRUPTED));
+        let (json, exit) = interrupted(OutputMode::Json, None);
+        let json: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((json["faults"][0]["what"].as_str(), &json["interrupted"]), (Some(what), &json!(true)));
+        assert_eq!(exit, Exit::INTERRUPTED);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 use crate::config::Settings;
 use crate::db::Db;
 use crate::engine::{self, Check, Glance, Progress, Repair};
-use crate::error::{Error, Notice, Result};
+use crate::error::{Error, Fault, Notice, Result};
 use crate::options::Options;
 use crate::types::Key;
 
@@ -27,7 +27,7 @@ pub(crate) trait Databases {
         &self,
         options: &Options,
         dir: &Path,
-        progress: &mut dyn FnMut(Progress) -> bool,
+        progress: &mut dyn FnMut(Progress, &[Fault]) -> bool,
     ) -> Result<Check>;
 
     /// Repairs the one in the first directory and puts what it saves into the second: see [`Options::repair`].
@@ -51,7 +51,7 @@ impl Databases for OnDisk {
         &self,
         options: &Options,
         dir: &Path,
-        progress: &mut dyn FnMut(Progress) -> bool,
+        progress: &mut dyn FnMut(Progress, &[Fault]) -> bool,
     ) -> Result<Check> {
         options.check(dir, progress)
     }
@@ -157,7 +157,7 @@ impl Connection {
     }
 
     /// Checks the database, which need not be open, and which it may be impossible to open.
-    pub(crate) fn check(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Check> {
+    pub(crate) fn check(&self, progress: &mut dyn FnMut(Progress, &[Fault]) -> bool) -> Result<Check> {
         match &self.db {
             Some(db) => db.check_with(progress),
             None => self.databases.check(&self.options, &self.dir, progress),

@@ -169,7 +169,7 @@ fn verify(
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<()> {
     let place = Place { fs: Arc::clone(fs), dir: dir.to_owned() };
-    match check::check(&place, patience, progress)?.faults.into_iter().next() {
+    match check::check(&place, patience, &mut |now, _| progress(now))?.faults.into_iter().next() {
         None => Ok(()),
         Some(fault) => Err(Error::corruption(&fault.file, fault.offset, fault.what)),
     }

@@ -14,7 +14,7 @@ use super::*;
 use crate::config::Settings;
 use crate::db::Db;
 use crate::engine::{Backup, Bulk, Check, Compaction, Engine, Progress, Snapshot, Stats};
-use crate::error::{Notice, Result};
+use crate::error::{Fault, Notice, Result};
 use crate::types::{Batch, Entry, Lsn, Timestamp, Value};
 
 /// An engine that keeps nothing and fails the first commits.
@@ -51,7 +51,7 @@ impl Engine for FailingEngine {
         Ok(Stats::default())
     }
 
-    fn check(&self, _: &mut dyn FnMut(Progress) -> bool) -> Result<Check> {
+    fn check(&self, _: &mut dyn FnMut(Progress, &[Fault]) -> bool) -> Result<Check> {
         Ok(Check::default())
     }
 

@@ -121,7 +121,7 @@ pub(super) const SPECS: &[Spec] = &[
         details: "Reads every record, page and cross-reference of the database, also of one that is too damaged to be opened, \
                   and tells everything that is wrong: which file, where in it, and which keys or batches it concerns. Nothing \
                   is changed, and other processes go on meanwhile. On a terminal a line shows how far it is, and Ctrl-C stops \
-                  it.",
+                  it: the faults found until then are told.",
         reply: "the number of faults, each fault, and what was read",
         examples: &[Example { line: ".check", output: "" }],
         exits: &[(4, "there are faults")],

@@ -220,7 +220,7 @@ impl Databases for OnSim {
         &self,
         options: &Options,
         dir: &Path,
-        progress: &mut dyn FnMut(Progress) -> bool,
+        progress: &mut dyn FnMut(Progress, &[crate::error::Fault]) -> bool,
     ) -> Result<Check> {
         check_on(self.fs(), dir, options, progress)
     }

@@ -114,7 +114,7 @@ impl Sample {
 fn faults(disk: &SimFs) -> Result<Vec<PathBuf>, String> {
     let place = Place { fs: disk.process(), dir: DIR.into() };
     let patience = Patience { timeout: std::time::Duration::from_secs(5), interrupt: None };
-    let check = check::check(&place, patience, &mut |_| true);
+    let check = check::check(&place, patience, &mut |_, _| true);
     let check = check.map_err(|error| format!("it can't be checked: {error}"))?;
     Ok(check.faults.into_iter().map(|fault| fault.file).collect())
 }

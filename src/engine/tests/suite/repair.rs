@@ -41,7 +41,7 @@ fn repaired(disk: &SimFs) -> Result<Repair> {
 /// What a repair wrote.
 fn saved(disk: &SimFs) -> BTreeMap<Key, Value> {
     let new = place(disk, NEW);
-    let faults = check::check(&new, patience(), &mut |_| true).unwrap().faults;
+    let faults = check::check(&new, patience(), &mut |_, _| true).unwrap().faults;
     assert!(faults.is_empty(), "{faults:?}");
     let engine = crate::engine::open_on(new.fs, &new.dir, &Options::new().create(false)).unwrap();
     contents(&crate::Db::from_engine(engine)).into_iter().collect()
@@ -187,7 +187,7 @@ fn histories_are_copied_and_nothing_is_lost() {
         drop(world);
         assert_eq!(judge(&disk, &oracle), Ok(Vec::new()), "seed {seed}");
         let disk = disk.clone_disk();
-        assert_eq!(check::check(&place(&disk, DIR), patience(), &mut |_| true).unwrap().faults, []);
+        assert_eq!(check::check(&place(&disk, DIR), patience(), &mut |_, _| true).unwrap().faults, []);
     }
     report("repair", &format!("{histories} histories"));
 }
@@ -334,7 +334,7 @@ fn a_repair_or_a_check_writes_to_nothing_of_the_database() {
     let process = disk.process();
     let at = Place { fs: Arc::clone(&process) as _, dir: DIR.into() };
     disk.reset_calls();
-    check::check(&at, patience(), &mut |_| true).unwrap();
+    check::check(&at, patience(), &mut |_, _| true).unwrap();
     repair(&at, Path::new(NEW), patience(), &mut |_| true).unwrap();
     let log = disk.log();
     let touched = log.iter().filter(|call| call.path.starts_with(DIR) && call.op.is_mutating());
