@@ -221,7 +221,7 @@ impl Version {
     /// # Errors
     /// As [`LazyTable::open`].
     pub(crate) fn entry(&self, hash: KeyHash, key: &[u8]) -> Result<Option<Entry>> {
-        // With one run there is nothing to overlap. The oldest has most of the keys, so that its table finds its own way.
+        // With one run there is nothing to overlap. The key is most likely in the oldest one, whose table goes its own way.
         if let [newer @ .., oldest] = &self.runs[..]
             && !newer.is_empty()
         {

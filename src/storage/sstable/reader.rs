@@ -184,15 +184,15 @@ impl Table {
         prefetch(self.mapping.picked(), self.layout.hash.place(hash.raw()));
     }
 
-    /// The same, of a table that will be searched though it may not have the key: what is not in memory yet is asked for, so that
-    /// the device reads it for all such tables at once.
+    /// The same, of a table that will be searched though it may well not have the key: buckets that may not be in memory are asked
+    /// for, so that the device reads those of all such tables at once.
     #[inline]
     pub fn prefetch_or_ask(&self, hash: KeyHash) {
         let at = self.layout.hash.place(hash.raw());
         if self.picked().has_verified(at, at + BUCKET_LEN) {
             prefetch(self.mapping.picked(), at);
-        } else if self.thaw.asks_for_bucket(at) {
-            self.mapping.ask_for(at..at + BUCKET_LEN);
+        } else if let Some(range) = self.thaw.around_bucket(at) {
+            self.mapping.ask_for(range);
         }
     }
 
@@ -365,8 +365,8 @@ impl Table {
         let way = if self.lost_pages() == 0 { self.thaw.way(at, ask) } else { Way::Buckets };
         if way != Way::Buckets {
             let found = self.seek(body, key);
-            if way == Way::FencesThenAsk {
-                ask(at..at + BUCKET_LEN);
+            if let Way::FencesThenAsk(range) = way {
+                ask(range);
             }
             if found.is_ok() {
                 return found;

@@ -17,8 +17,10 @@
 //! 1. The first one of all goes by the buckets and asks for nothing else: a process that gets one key reads what that takes.
 //! 2. Each one behind it asks for the next piece of what the fences and leaves are, until all of that has been asked for, and goes
 //!    by the buckets.
-//! 3. Then the first one that comes to a block goes by the fences, and so does the second, who asks for the block and does not
-//!    wait. Who comes later goes by the buckets, of which that block is in memory by then.
+//! 3. Then the first one that comes to a block goes by the fences, and so does the second, who asks for the block and its
+//!    neighbours and does not wait. Who comes later goes by the buckets, of which these are in memory by then.
+//! 4. Where several runs have a table for the key, all but the oldest are most likely to know nothing of it, and buckets say so
+//!    at the least cost: those are asked for at once, before the first is waited for.
 //!
 //! None of that is needed for an answer. What fails on the way by the fences is left to the buckets.
 
@@ -34,18 +36,21 @@ const TAIL_LEN: usize = 64 << 10;
 /// Bytes that a get asks for beside what it needs: what a device reads in a fraction of a millisecond.
 const PIECE_LEN: usize = 128 << 10;
 
+/// Bytes of buckets that are asked for at once: reading them takes little longer than reading one block.
+const PART_LEN: usize = 4 * BLOCK_LEN;
+
 /// What of a table of `len` bytes is worth asking for when it is opened, because every use needs it.
 pub(super) const fn tail(len: usize) -> Range<usize> {
     len.saturating_sub(TAIL_LEN)..len
 }
 
 /// Which way a get goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     Buckets,
     Fences,
-    /// By the fences, and then asks for the block of buckets.
-    FencesThenAsk,
+    /// By the fences, and then asks for these blocks of buckets.
+    FencesThenAsk(Range<usize>),
 }
 
 /// How much of a table was asked for by the gets so far. Where threads get at the same time, some may ask twice.
@@ -81,14 +86,10 @@ impl Thaw {
             self.ask_before(from, ask);
             return Way::Buckets;
         }
-        let block = at / BLOCK_LEN - self.first_block;
-        if self.visited.insert(block) {
-            Way::Fences
-        } else if self.asked.insert(block) {
-            Way::FencesThenAsk
-        } else {
-            Way::Buckets
+        if self.visited.insert(at / BLOCK_LEN - self.first_block) {
+            return Way::Fences;
         }
+        self.around_bucket(at).map_or(Way::Buckets, Way::FencesThenAsk)
     }
 
     fn ask_before(&self, from: usize, ask: impl FnOnce(Range<usize>)) {
@@ -102,11 +103,19 @@ impl Thaw {
         self.asked_from.store(start, Ordering::Relaxed);
     }
 
-    /// Whether the block of the bucket at `at` is to be asked for now. Who comes to it next goes by the buckets.
-    pub(super) fn asks_for_bucket(&self, at: usize) -> bool {
-        let block = at / BLOCK_LEN - self.first_block;
-        self.visited.insert(block);
-        self.asked.insert(block)
+    /// What is to be asked for by a get that searches several tables and needs the bucket at `at`; `None` when that was done. Who
+    /// comes there next goes by the buckets.
+    pub(super) fn around_bucket(&self, at: usize) -> Option<Range<usize>> {
+        if !self.asked.insert(at / BLOCK_LEN - self.first_block) {
+            return None;
+        }
+        let start = (at / PART_LEN * PART_LEN).max(self.first_block * BLOCK_LEN);
+        let end = ((at / PART_LEN + 1) * PART_LEN).min(self.fences);
+        for block in start / BLOCK_LEN..end.div_ceil(BLOCK_LEN) {
+            self.visited.insert(block - self.first_block);
+            self.asked.insert(block - self.first_block);
+        }
+        Some(start..end)
     }
 }
 
@@ -146,7 +155,7 @@ mod tests {
             let (thaw, at, fences) = table(fences_len);
             let len = fences + fences_len + 100;
             let (ways, asked) = ways(&thaw, &[at; 9]);
-            let by_buckets = ways.iter().take_while(|&&way| way == Buckets).count();
+            let by_buckets = ways.iter().take_while(|&way| *way == Buckets).count();
             assert_eq!(by_buckets, 1 + asked.len(), "the first one asks for nothing");
             let mut end = tail(len).start.max(fences);
             for range in asked {
@@ -159,21 +168,27 @@ mod tests {
     }
 
     #[test]
-    fn each_block_of_buckets_is_passed_by_twice() {
+    fn each_block_of_buckets_is_passed_by_twice_and_then_asked_for_with_its_neighbours() {
         let (thaw, at, fences) = table(0);
         ways(&thaw, &[at]);
-        let last = fences - 64;
-        let (seen, asked) = ways(&thaw, &[at, last, last, at, at, last, at + 64]);
-        assert_eq!(seen, [Fences, Fences, FencesThenAsk, FencesThenAsk, Buckets, Buckets, Buckets]);
+        let (behind, last) = (at / PART_LEN * PART_LEN + PART_LEN, fences - 64);
+        let (seen, asked) = ways(&thaw, &[at, last, last, at, at, last, behind - 64, behind]);
+        let first_part = at / BLOCK_LEN * BLOCK_LEN..behind;
+        let last_part = last / PART_LEN * PART_LEN..fences;
+        let (first_ask, last_ask) = (FencesThenAsk(first_part), FencesThenAsk(last_part));
+        assert_eq!(seen, [Fences, Fences, last_ask, first_ask, Buckets, Buckets, Buckets, Fences]);
         assert!(asked.is_empty());
     }
 
     #[test]
-    fn a_block_that_was_asked_for_is_used_by_the_next_get() {
-        let (thaw, at, _) = table(0);
+    fn what_was_asked_for_is_used_by_the_next_get() {
+        let (thaw, at, fences) = table(0);
         ways(&thaw, &[at]);
-        assert!(thaw.asks_for_bucket(at));
-        assert!(!thaw.asks_for_bucket(at + 64), "once is enough");
-        assert_eq!(ways(&thaw, &[at]).0, [Buckets]);
+        let parts = [at, at + BLOCK_LEN, at + PART_LEN, fences - 64].map(|at| thaw.around_bucket(at));
+        for part in parts.iter().flatten() {
+            assert!(part.start >= at / BLOCK_LEN * BLOCK_LEN && part.end <= fences, "{part:?}");
+        }
+        assert_eq!(parts.map(|part| part.is_some()), [true, false, true, true], "once is enough");
+        assert_eq!(ways(&thaw, &[at, at + BLOCK_LEN, at + PART_LEN, fences - 64]).0, [const { Buckets }; 4]);
     }
 }

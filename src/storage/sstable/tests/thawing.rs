@@ -100,5 +100,5 @@ fn a_damaged_block_of_buckets_is_reported_once_gets_go_by_it() {
     let (disk, meta) = disk_with(&model);
     let lost = lost(&disk, &meta, &model, layout(&disk).hash.start + 9_000);
     assert!(lost[0] > 300 && lost[1..] == [lost[1]; VISITS - 1], "{lost:?}");
-    assert_eq!(lost[0] + 2, lost[1], "two gets passed it by");
+    assert!(lost[1] - lost[0] <= 2, "two gets at most passed it by: {lost:?}");
 }
