@@ -320,6 +320,49 @@ fn history_is_private_kept_at_once_and_shared() {
     assert_eq!(leave(&mut three), 0);
 }
 
+/// What `look` finds, as soon as it does.
+#[cfg(target_os = "linux")]
+fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+    for _ in 0..4_000 {
+        if let Some(found) = look() {
+            return found;
+        }
+        sleep(Duration::from_millis(5));
+    }
+    panic!("it never came to this: {what}");
+}
+
+/// The line is kept before it is run, and here that has to wait.
+#[cfg(target_os = "linux")]
+#[test]
+fn ctrl_c_between_enter_and_the_command_is_about_the_command() {
+    let sandbox = Sandbox::new();
+    let mut session = prompt(&sandbox);
+    ask(&mut session, "set a 1", "OK");
+    let history = fs::File::open(sandbox.file("state/kvdb/history")).unwrap();
+    history.lock().unwrap();
+    session.send_line("set a 2").unwrap();
+    let inode = format!(":{} ", std::os::unix::fs::MetadataExt::ino(&history.metadata().unwrap()));
+    let waiter = until("the line is kept", || {
+        let locks = fs::read_to_string("/proc/locks").unwrap();
+        let line = locks.lines().find(|line| line.contains("-> FLOCK") && line.contains(&inode))?;
+        line.split_whitespace().nth(5)?.parse::<u32>().ok()
+    });
+    // A thread that waits is woken by nothing but the signal.
+    let waits = || {
+        let status = fs::read_to_string(format!("/proc/{waiter}/status")).unwrap();
+        status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).map(str::to_owned)
+    };
+    let before = waits();
+    session.send_control(CTRL_C).unwrap();
+    until("the signal has come", || (waits() != before).then_some(()));
+    history.unlock().unwrap();
+    session.exp_string("interrupted: what was typed was not run").unwrap();
+    session.exp_string("> ").unwrap();
+    ask(&mut session, "get a", "\"1\"");
+    assert_eq!(leave(&mut session), 0);
+}
+
 #[test]
 fn history_can_be_turned_off() {
     let sandbox = Sandbox::new();

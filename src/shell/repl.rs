@@ -149,6 +149,8 @@ impl Prompt {
                 Ok(line) => line,
                 Err(error) => return ended(&error, session),
             };
+            // From here on Ctrl-C is about what was typed, before it runs too.
+            session.interrupt.clear();
             rows += self.rows(&shown, &line);
             match self.keys.back() {
                 Some(back) => {
@@ -276,16 +278,17 @@ fn prompt(session: &Session) -> String {
 
 /// Runs lines until the end, or until Ctrl-C; then says what that stopped.
 fn run_text(session: &mut Session, text: String) -> Flow {
-    session.interrupt.clear();
     session.stopped = None;
     let mut lines = Lines::from_bytes(text.into_bytes());
-    let mut flow = Flow::Continue;
+    let (mut flow, mut has_begun) = (Flow::Continue, false);
     while flow == Flow::Continue && matches!(lines.next(false, &session.interrupt), Ok(Next::Line)) {
         if session.interrupt.is_raised() {
             let left = session.stopped.take().filter(|left| !left.is_empty()).map(|left| left + "; ");
-            session.stopped = Some(left.unwrap_or_default() + "the rest of what was typed was not run");
+            let rest = if has_begun { "the rest of what was typed" } else { "what was typed" };
+            session.stopped = Some(format!("{}{rest} was not run", left.unwrap_or_default()));
             break;
         }
+        has_begun = true;
         flow = run_line(session, lines.text());
     }
     match session.stopped.take() {
