@@ -17,9 +17,10 @@
 use std::cmp::Ordering;
 
 use super::blocks::Body;
-use super::record::{self, Record};
+use super::record::{self, MAX_HEADER_LEN, Record};
 use super::{Checked, Damage, partition_point};
 use crate::storage::codec::{u16_at, u32_at};
+use crate::storage::prefetch::prefetch;
 
 const LEN: usize = 0;
 const COUNT: usize = LEN + 4;
@@ -30,6 +31,9 @@ const OFFSET_LEN: usize = 2;
 
 /// Bytes that a page of several records has at most.
 pub(super) const TARGET_LEN: usize = 8 << 10;
+
+/// A search in a page narrows it down to one of so many parts at once.
+const PARTS: usize = 8;
 
 /// The page that a table is being written through.
 #[derive(Debug, Default)]
@@ -157,13 +161,81 @@ impl<'t> Page<'t> {
     }
 
     /// The first record whose key is not below `key`, or is above it; [`Page::count`] when there is none.
+    ///
+    /// A search in halves would wait for memory at each of its steps. This one asks for all records that its next three steps may
+    /// come to, and waits once for them.
     pub(super) fn position(&self, key: &[u8], above: bool) -> Checked<usize> {
-        partition_point(self.count, |index| {
+        let is_before = |index| {
             Ok(match self.record(index)?.key.cmp(key) {
                 Ordering::Less => true,
                 Ordering::Equal => above,
                 Ordering::Greater => false,
             })
-        })
+        };
+        let (mut low, mut high) = (0, self.count);
+        while high - low >= PARTS {
+            let border = |part: usize| low + (high - low) * part / PARTS;
+            (1..PARTS).for_each(|part| self.prefetch(border(part)));
+            let after = 1 + partition_point(PARTS - 1, |part| is_before(border(part + 1)))?;
+            let below = if after < PARTS { border(after) } else { high };
+            low = if after > 1 { border(after - 1) + 1 } else { low };
+            high = below;
+        }
+        (low..high).for_each(|index| self.prefetch(index));
+        Ok(low + partition_point(high - low, |index| is_before(low + index))?)
+    }
+
+    /// Starts loading the key of record `index`.
+    #[inline]
+    fn prefetch(&self, index: usize) {
+        let place = self.place(index).unwrap_or(self.start);
+        prefetch(self.bytes, place);
+        prefetch(self.bytes, place + MAX_HEADER_LEN);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::blocks::{Checks, append_sums};
+    use super::super::record::Content;
+    use super::*;
+    use crate::types::Lsn;
+
+    /// A page with the keys 1, 3, 5, …, as many as that, and its checksums.
+    fn built(count: u8) -> (Vec<u8>, usize) {
+        let (mut builder, mut bytes) = (PageBuilder::default(), Vec::new());
+        for number in 0..count {
+            let key = [number * 2 + 1];
+            builder.add(|out| record::encode(out, &key, Content::Tombstone, Lsn(1), None));
+        }
+        let write = |part: &[u8]| {
+            bytes.extend_from_slice(part);
+            Ok::<(), ()>(())
+        };
+        builder.flush(|_| (), write).unwrap();
+        let (covered, mut leaves, mut roots) = (bytes.len(), Vec::new(), Vec::new());
+        append_sums(&mut leaves, &bytes);
+        append_sums(&mut roots, &leaves);
+        bytes.extend(leaves);
+        bytes.extend(roots);
+        (bytes, covered)
+    }
+
+    #[test]
+    fn every_key_and_every_gap_is_found_in_pages_of_any_size() {
+        for count in 1..100 {
+            let (bytes, covered) = built(count);
+            let checks = Checks::new(covered);
+            let page = Page::open(Body::new(&bytes, &checks), 0, covered).unwrap();
+            for key in 0..=2 * count {
+                let below = usize::from(key / 2);
+                assert_eq!(page.position(&[key], false).unwrap(), below, "{key} of {count}");
+                assert_eq!(
+                    page.position(&[key], true).unwrap(),
+                    usize::from(key.div_ceil(2)),
+                    "{key} of {count}"
+                );
+            }
+        }
     }
 }
