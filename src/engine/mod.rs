@@ -221,7 +221,8 @@ pub trait Turn {
     /// `KeyTooLong`, `ValueTooLong`: the batch is not added, the turn goes on.
     fn write(&mut self, batch: Batch) -> Result<Lsn>;
 
-    /// Makes the turn's batches durable and visible, and gives the right to write back. A turn that wrote nothing costs nothing.
+    /// Makes the turn's batches durable and visible, and gives the right to write back. A turn that wrote nothing
+    /// waits for what it was told of at most.
     ///
     /// # Errors
     /// Io. Unless the handle is poisoned from then on, nothing of the turn is applied.

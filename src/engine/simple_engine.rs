@@ -104,12 +104,17 @@ impl Contents {
 
 impl Memory for Arc<Contents> {
     const NEEDS_EVERY_BATCH: bool = true;
+    const KEEPS_BYTES: bool = false;
 
     fn load(place: &Place, manifest: &Manifest) -> Result<Self> {
         let mut contents = Self::default();
         base::load(place, manifest, |op| Self::make_mut(&mut contents).apply(op))?;
         Self::make_mut(&mut contents).user_bytes = manifest.totals.user_bytes;
         Ok(contents)
+    }
+
+    fn load_again(&self, place: &Place, manifest: &Manifest) -> Result<Self> {
+        Self::load(place, manifest)
     }
 
     fn segment_begins(&mut self, _id: FileId) {}

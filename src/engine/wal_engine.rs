@@ -19,7 +19,7 @@
 //! 2. A handle shows a record to its callers only after it is known to be durable (or was written without sync on request):
 //!    by a later record, by a note, or by syncing it, reading it back from the device and writing it over itself. A turn may be
 //!    decided upon what is not: it ends when that is durable too.
-//! 3. `LOCK` is held for one turn, never while idle. A process that dies loses it; whoever comes next finds either a complete
+//! 3. `LOCK` is held for one turn, or a few that follow each other at once, never while idle. A process that dies loses it; whoever comes next finds either a complete
 //!    record, and makes it durable before showing it, or an incomplete one, and ends the log before it.
 //! 4. A turn is written with one write into one segment: if the segment has no room, a new one is made before anything of the
 //!    turn is written. So a full disk is a clean refusal.
@@ -85,6 +85,9 @@ pub(crate) trait Memory: Send + Sync + Sized {
     /// Whether batches that never were in the log are known only to who begins with the manifest that brought them in.
     const NEEDS_EVERY_BATCH: bool;
 
+    /// Whether [`Memory::apply`] holds on to the bytes that an operation lies in: else it is given none.
+    const KEEPS_BYTES: bool;
+
     /// What the files that the manifest names hold, without the log.
     ///
     /// # Errors
@@ -95,9 +98,7 @@ pub(crate) trait Memory: Send + Sync + Sized {
     ///
     /// # Errors
     /// As [`Memory::load`].
-    fn load_again(&self, place: &Place, manifest: &Manifest) -> Result<Self> {
-        Self::load(place, manifest)
-    }
+    fn load_again(&self, place: &Place, manifest: &Manifest) -> Result<Self>;
 
     /// The log goes on in the segment `id`.
     fn segment_begins(&mut self, id: FileId);
@@ -378,6 +379,11 @@ impl<M: Memory> WalEngine<M> {
         }
         // As long as `inner` is held no other thread reads ahead into the memory.
         let mut inner = self.inner();
+        // A turn may stand on what is not durable yet while its leader lingers: that is shown when its group is.
+        while inner.groups.hold_the_lock() && self.published().tail.is_none() {
+            drop(turn::wait_for_outcome(inner));
+            inner = self.inner();
+        }
         self.catch_up_to_read(&mut inner)?;
         Ok(read(&self.published()))
     }

@@ -258,13 +258,10 @@ fn count(keys: &[Key], view: &dyn View) -> Result<u64> {
     Ok(seen.len() as u64)
 }
 
-/// The keys that a command of the kind [`Kind::Read`] looks at.
+/// The keys that a command of the kind [`Kind::Read`] but `ttl` looks at.
 pub(crate) fn keys(command: &Command) -> &[Key] {
     match command {
-        Command::Get { keys, .. }
-        | Command::Exists { keys }
-        | Command::Ttl { keys }
-        | Command::Delete { keys, .. } => keys,
+        Command::Get { keys, .. } | Command::Exists { keys } | Command::Delete { keys, .. } => keys,
         _ => &[],
     }
 }

@@ -4,8 +4,8 @@
 //! snapshot is the memtable and the number of changes that it had: it is made at once, costs later writes nothing, and is
 //! read without a lock while they go on. Deletions are kept as tombstones: they hide what older memtables and tables hold.
 //!
-//! A change is a place in the log's own bytes: those that were written to the segment, or read from it. Keys and values are not
-//! copied again, and records that were read together are kept together.
+//! A change is a place in the bytes of the log's records: of a group that was written together, or of many records that were read
+//! together. Keys and values have no memory of their own.
 //!
 //! ```text
 //!  index    hash of key ─► the key's first change
@@ -23,7 +23,7 @@ mod order;
 
 use std::ops::Bound;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::merge::Source;
 use crate::error::Result;
@@ -35,8 +35,7 @@ use arena::Arena;
 use index::Index;
 use order::{Keys, Order, Position, Sorted};
 
-/// Memory that a change takes beside the bytes of its key and value, about: its slot, its entry in the index, and what its record
-/// has beside them.
+/// Memory that a change takes beside the bytes of its record, about: its slot and its entry in the index.
 const SLOT_BYTES: u64 = 96;
 
 pub(super) use order::head;
@@ -107,6 +106,10 @@ pub(crate) struct Memtable {
     order: Order,
     keys: AtomicU64,
     bytes: AtomicU64,
+    /// Bytes of records that changes lie in, whole.
+    held: AtomicU64,
+    /// Where the last of them begin.
+    last_held: AtomicUsize,
 }
 
 /// A memtable as it was after so many changes: later ones do not show.
@@ -126,6 +129,8 @@ impl Memtable {
             order: Order::default(),
             keys: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            held: AtomicU64::new(0),
+            last_held: AtomicUsize::new(0),
         }
     }
 
@@ -138,6 +143,10 @@ impl Memtable {
     pub(crate) fn apply(&self, op: OpRef<'_>, bytes: &Arc<[u8]>) {
         let OpRef { lsn, at, key, value, expires } = op;
         self.bytes.fetch_add((key.len() + value.map_or(0, <[u8]>::len)) as u64, Ordering::Relaxed);
+        // What one change holds on to lies nowhere else for the next.
+        if self.last_held.swap(bytes.as_ptr().addr(), Ordering::Relaxed) != bytes.as_ptr().addr() {
+            self.held.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        }
         let hash = KeyHash::new(key, self.seed).of(key, self.seed);
         let first = self.first(hash, key);
         let older = first.map_or(NONE, |first| first.newest.load(Ordering::Relaxed));
@@ -218,7 +227,7 @@ impl Memtable {
 
     /// About how many bytes of memory it takes.
     pub(crate) fn memory(&self) -> u64 {
-        self.bytes() + self.len() as u64 * SLOT_BYTES
+        self.held.load(Ordering::Relaxed) + self.len() as u64 * SLOT_BYTES
     }
 
     /// The newest changes to the keys of a range, in order.

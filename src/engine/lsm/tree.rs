@@ -12,6 +12,9 @@ use crate::storage::sstable::KeyHash;
 use crate::storage::wal::record::OpRef;
 use crate::types::{Entry, FileId};
 
+/// A new memtable makes room for no more keys than this before it has them: one of the segments may have been a large one.
+const MOST_EXPECTED: u64 = 1 << 16;
+
 /// What the log and the tables add up to.
 pub(crate) struct Tree {
     pub(crate) version: Arc<Version>,
@@ -24,6 +27,7 @@ pub(crate) struct Tree {
 
 impl Memory for Tree {
     const NEEDS_EVERY_BATCH: bool = false;
+    const KEEPS_BYTES: bool = true;
 
     fn load(place: &Place, manifest: &Manifest) -> Result<Self> {
         let version = Version::new(&manifest.runs, manifest.seed, place, None)?;
@@ -35,10 +39,15 @@ impl Memory for Tree {
         })
     }
 
+    fn load_again(&self, place: &Place, manifest: &Manifest) -> Result<Self> {
+        Self::load(place, manifest)
+    }
+
     fn segment_begins(&mut self, id: FileId) {
         if self.active.len() > 0 {
-            // Segments are alike.
-            let next = Arc::new(Memtable::new(self.version.seed, self.active.keys()));
+            // Most segments are alike.
+            let expected = self.active.keys().min(MOST_EXPECTED);
+            let next = Arc::new(Memtable::new(self.version.seed, expected));
             self.sealed.push((self.segment, std::mem::replace(&mut self.active, next)));
         }
         self.segment = id;

@@ -232,6 +232,9 @@ impl Follower {
         {
             return Err(Error::corruption(next.path(), 0, "it does not follow the segment that names it"));
         }
+        if next.header().first_lsn <= before.position.lsn {
+            return Err(Error::corruption(next.path(), 0, "it begins with what is before it already"));
+        }
         // A record in the next segment was written after the seal was durable; so was a note about it.
         let seal_is_durable = next.has_next()? || note.is_some_and(|note| note.to.life == life);
         if !seal_is_durable && !locked {
@@ -490,7 +493,7 @@ fn take_in<M: Memory>(record: &Record<'_>, held: Held<'_>, memory: &mut M) -> Op
     match record.header.kind {
         Kind::Seal => successor = Some(record::decode_successor(record.payload)?),
         Kind::Batch => {
-            let (bytes, start) = held.keep(record);
+            let (bytes, start) = if M::KEEPS_BYTES { held.keep(record) } else { (Arc::default(), 0) };
             if record.header.count > 1 {
                 record::for_each_op(record, |op| memory.prefetch(op.key))?;
             }

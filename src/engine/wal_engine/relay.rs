@@ -57,8 +57,8 @@ impl Company {
 
 /// What becomes of a wait for durability.
 enum Sync {
-    /// A note says that it is there.
-    Noted,
+    /// This note says that it is there.
+    Noted(Durable),
     /// This handle is to sync. The segment is locked, unless another has it for too long.
     Own(Syncing),
 }
@@ -84,7 +84,7 @@ impl<M: Memory> WalEngine<M> {
         written.map_err(|error| Error::io(WRITE_LOG, &write.path, error))?;
         let start = Instant::now();
         match self.await_sync(&write.file, write.life, write.end.position.lsn) {
-            Sync::Noted => write.check_place()?,
+            Sync::Noted(_) => write.check_place()?,
             Sync::Own(_syncing) => self.sync_for_all(write)?,
         }
         Ok(start.elapsed())
@@ -117,11 +117,11 @@ impl<M: Memory> WalEngine<M> {
         loop {
             // A lock that can't be had for an error is one to do without.
             let is_free = file.try_lock(LockKind::Exclusive).unwrap_or(true);
-            if self.notes.durable().is_some_and(|note| note.to.covers(life, lsn)) {
+            if let Some(note) = self.notes.durable().filter(|note| note.to.covers(life, lsn)) {
                 if is_free {
                     drop(file.unlock());
                 }
-                return Sync::Noted;
+                return Sync::Noted(note);
             }
             let waited = start.elapsed();
             if is_free || waited >= limit {
@@ -142,7 +142,8 @@ impl<M: Memory> WalEngine<M> {
         }
         let file = Arc::clone(follower.segment.file());
         match self.await_sync(&file, follower.segment.life(), follower.segment.position().lsn) {
-            Sync::Noted => Ok(follower.heed(self.notes.durable().as_ref())),
+            // Read anew it could be another one, and half written.
+            Sync::Noted(note) => Ok(follower.heed(Some(&note))),
             Sync::Own(_syncing) => follower.write_again(),
         }
     }

@@ -243,17 +243,26 @@ pub(super) struct Write {
     pub(super) life: Life,
     pub(super) offset: u64,
     pub(super) bytes: Vec<u8>,
+    /// How many of them repeat what others have written.
+    repeated_len: usize,
     /// Where the log stands behind them.
     pub(super) end: Mark,
     relayed: bool,
 }
 
 impl Write {
-    /// The records from an offset of the log on, for who keeps them.
-    fn records_from(&self, offset: u64) -> Arc<[u8]> {
-        let place = |offset: u64| usize::try_from(offset - self.offset).unwrap_or(usize::MAX);
-        self.bytes[place(offset)..place(self.end.position.offset)].into()
+    /// The records of the group, without those of others that are repeated, and without zeros.
+    fn records(&self) -> &[u8] {
+        let end = usize::try_from(self.end.position.offset - self.offset).unwrap_or(usize::MAX);
+        &self.bytes[self.repeated_len..end]
     }
+}
+
+/// What was written.
+struct Written {
+    sync_time: Duration,
+    /// The records, for a memory that keeps them.
+    records: Arc<[u8]>,
 }
 
 thread_local! {
@@ -438,10 +447,12 @@ impl<M: Memory> WalEngine<M> {
         let repeated = self.what_is_pending(inner)?;
         let (mut bytes, end) = self.encode(inner, staged, self.sync == SyncMode::None);
         let segment = &inner.follower.segment;
-        let offset = segment.position().offset - repeated.len() as u64;
+        let repeated_len = repeated.len();
+        let offset = segment.position().offset - repeated_len as u64;
         bytes.splice(0..0, repeated);
         let (file, path, life) = (Arc::clone(segment.file()), segment.path().to_owned(), segment.life());
-        Ok(Write { file, path, life, offset, bytes, end, relayed: inner.groups.company.is_there() })
+        let relayed = inner.groups.company.is_there();
+        Ok(Write { file, path, life, offset, bytes, repeated_len, end, relayed })
     }
 
     /// The records at the end of the log that others wrote and that are not known to be durable.
@@ -470,23 +481,25 @@ impl<M: Memory> WalEngine<M> {
         Ok(())
     }
 
-    /// Writes and syncs; says how long the sync took.
-    fn perform(&self, write: &Write) -> Result<Duration> {
-        if write.relayed {
-            return self.relay(write);
-        }
-        let sync = self.sync != SyncMode::None;
-        self.write_at(&*write.file, &write.path, write.offset, &write.bytes, sync)
+    /// Writes and syncs.
+    fn perform(&self, write: &Write) -> Result<Written> {
+        let sync_time = if write.relayed {
+            self.relay(write)?
+        } else {
+            let sync = self.sync != SyncMode::None;
+            self.write_at(&*write.file, &write.path, write.offset, &write.bytes, sync)?
+        };
+        let records = if M::KEEPS_BYTES { write.records().into() } else { Arc::default() };
+        Ok(Written { sync_time, records })
     }
 
     /// Draws the conclusions from a group's arrival at the device. After an error the handle is poisoned.
-    fn land(&self, inner: &mut Inner, write: &Write, written: Result<Duration>) -> Result<()> {
+    fn land(&self, inner: &mut Inner, write: &Write, written: Result<Written>) -> Result<()> {
         let Some(flight) = inner.groups.flight.take() else { return Ok(()) };
-        let result = written.map(|sync_time| {
+        let result = written.map(|Written { sync_time, records }| {
             inner.groups.last_sync = sync_time;
             inner.groups.last_turns = flight.turns + inner.groups.next.as_ref().map_or(0, |next| next.turns);
             let sync = self.sync != SyncMode::None;
-            let records = write.records_from(inner.follower.segment.position().offset);
             inner.follower.wrote(write.end, sync);
             self.publish(inner, &flight.staged, &records);
             if sync && !flight.relayed {
@@ -594,7 +607,7 @@ impl<M: Memory> WalEngine<M> {
 }
 
 /// Waits for the newest group that has been decided upon, if there is one.
-fn wait_for_outcome(mut inner: MutexGuard<'_, Inner>) -> Result<()> {
+pub(super) fn wait_for_outcome(mut inner: MutexGuard<'_, Inner>) -> Result<()> {
     let Groups { next, flight, .. } = &mut inner.groups;
     let Some(group) = next.as_mut().or(flight.as_mut()) else { return Ok(()) };
     group.waiting += 1;

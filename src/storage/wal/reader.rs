@@ -64,11 +64,17 @@ impl Held<'_> {
     /// Bytes that have the record's payload and stay, and where it begins in them: shared by the records that were read together,
     /// if they are many.
     pub(crate) fn keep(&self, record: &Record<'_>) -> (Arc<[u8]>, usize) {
-        if self.bytes.len() >= SHARED_WINDOW {
+        if self.bytes.len() >= SHARED_WINDOW && self.is_mostly_records() {
             (Arc::clone(self.bytes), self.at)
         } else {
             (record.payload.into(), 0)
         }
+    }
+
+    /// Whether the zeros behind the end of the log are no more than a quarter of what was read, as far as a look tells.
+    fn is_mostly_records(&self) -> bool {
+        let rest = &self.bytes[self.bytes.len() / 4 * 3..];
+        rest.iter().take(HEADER_LEN).any(|&byte| byte != 0)
     }
 }
 

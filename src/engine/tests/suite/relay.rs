@@ -218,6 +218,70 @@ fn threads_do_not_see_what_their_turn_found_before_it_is_durable() {
     assert!(unseen > 5, "{seen} {unseen}");
 }
 
+/// Two threads of a handle have shared their last sync, which took long: so the next turn lingers for another one.
+fn share_a_sync(disk: &SimFs, process: u64, db: &Db) {
+    let begun = Arc::new(AtomicBool::new(false));
+    let begins = Arc::clone(&begun);
+    disk.set_observer(Arc::new(move |call, _| {
+        if call.process == process && call.op == Op::SyncData {
+            begins.store(true, Ordering::SeqCst);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }));
+    std::thread::scope(|scope| {
+        scope.spawn(|| db.set("alone", "v").unwrap());
+        while !begun.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        scope.spawn(|| db.set("one", "v").unwrap());
+        scope.spawn(|| db.set("other", "v").unwrap());
+    });
+}
+
+/// While the leader of a group lingers, another thread could read what its turn found.
+#[test]
+fn nobody_sees_what_a_lingering_turn_found_before_it_is_durable() {
+    let mut late = 0;
+    for _ in 0..20 {
+        let disk = SimFs::new();
+        let (theirs, ours) = (disk.process(), disk.process());
+        let other = open_as(&theirs, &Options::new().lock_timeout(PATIENCE)).unwrap();
+        other.set("a", "v").unwrap();
+        let db = open_as(&ours, &Options::new()).unwrap();
+        assert!(db.get("a").unwrap().is_some());
+        share_a_sync(&disk, ours.id(), &db);
+        let [begun, seen, early] = [(); 3].map(|()| Arc::new(AtomicBool::new(false)));
+        let (process, reads, too_early) = (ours.id(), Arc::clone(&seen), Arc::clone(&early));
+        on_sync(&disk, theirs.id(), move |disk, _| {
+            // What the other process wrote is not on the device before this one has written it again.
+            let (begins, saw, early) = (Arc::clone(&begun), Arc::clone(&reads), Arc::clone(&too_early));
+            disk.set_observer_of_all(Arc::new(move |call, _| {
+                let is_ours = call.process == process;
+                if is_ours && matches!(call.op, Op::TryLock(_)) {
+                    begins.store(true, Ordering::SeqCst);
+                }
+                if is_ours && call.op == Op::Write && saw.load(Ordering::SeqCst) {
+                    early.store(true, Ordering::SeqCst);
+                }
+            }));
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !begun.load(Ordering::SeqCst) {
+                        std::thread::yield_now();
+                    }
+                    reads.store(db.get("theirs").unwrap().is_some(), Ordering::SeqCst);
+                });
+                db.set("own", "v").unwrap();
+            });
+            disk.set_observer_of_all(Arc::new(|_, _| ()));
+        });
+        other.set("theirs", "v").unwrap();
+        assert!(!early.load(Ordering::SeqCst), "it was read before it was on the device");
+        late += u64::from(seen.load(Ordering::SeqCst));
+    }
+    assert!(late > 10, "{late}");
+}
+
 #[test]
 fn a_log_that_is_not_synced_is_noticed() {
     let (wrong, count, _) = races(&[], |path| path.extension().is_some_and(|extension| extension == "wal"));
