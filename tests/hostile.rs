@@ -152,18 +152,30 @@ fn a_huge_segment_without_a_header_takes_neither_memory_nor_time() {
     is_bounded(&sandbox, "a segment without a header");
 }
 
-/// The segment says so itself.
+/// The segment says so itself, and something may follow its records.
 #[test]
 fn a_segment_that_claims_to_be_huge_takes_neither_memory_nor_time() {
+    is_bounded(&with_huge_segment(&[]), "a segment that claims to be huge");
+    is_bounded(&with_huge_segment(&[0x5a; 100]), "a segment that claims to be huge, and what follows in it");
+    // The length of a record comes behind its checksum.
+    let endless = [&[0x5a; 4], &u32::MAX.to_le_bytes()[..], &[0; 32]].concat();
+    is_bounded(&with_huge_segment(&endless), "a record that claims to be huge");
+}
+
+/// A database with a segment that claims to be huge, and has these bytes behind its records.
+fn with_huge_segment(behind: &[u8]) -> Sandbox {
     let sandbox = filled();
     let segment = only(&sandbox, "wal");
+    let bytes = fs::read(&segment).unwrap();
+    let end = bytes.iter().rposition(|&byte| byte != 0).unwrap() as u64 + 1;
     let mut header = fs::read(&segment).unwrap()[..72].to_vec();
     grow(&segment);
     header[32..40].copy_from_slice(&HUGE.to_le_bytes());
     let crc = crc32fast::hash(&[&header[..12], &header[16..]].concat());
     header[12..16].copy_from_slice(&crc.to_le_bytes());
     put(&segment, 0, &header);
-    is_bounded(&sandbox, "a segment that claims to be huge");
+    put(&segment, end.next_multiple_of(8), behind);
+    sandbox
 }
 
 #[test]

@@ -23,4 +23,5 @@
 
 pub(crate) mod reader;
 pub(crate) mod record;
+mod search;
 pub(crate) mod segment;

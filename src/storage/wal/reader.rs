@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::record::{self, HEADER_LEN, Kind, Record};
+use super::search::Search;
 use super::segment::{self, Link, SegmentHeader};
 use crate::error::{Error, Result};
 use crate::storage::Life;
@@ -234,6 +235,10 @@ impl SegmentReader {
         let Some(len) = record::announced_len(header).filter(|&len| len as u64 <= room) else {
             return Ok(Step::Broken);
         };
+        // Whoever claims to be that long has to prove it before it gets so much memory.
+        if len > LARGE && self.search().verified(offset).map_err(read_error)?.is_none() {
+            return Ok(Step::Broken);
+        }
         self.window.get(file, offset, len as u64, room).map_err(read_error)?;
         let (place, bytes) = (self.window.place(offset, len as u64), &self.window.bytes);
         let held = Held { bytes, at: place.start + HEADER_LEN };
@@ -255,21 +260,16 @@ impl SegmentReader {
     /// # Errors
     /// I/O.
     pub(crate) fn survey(&mut self) -> Result<Survey> {
-        let room = self.room();
         let lsn = self.position.lsn.next();
-        let start = self.position.offset;
-        let (file, path, life) = (&*self.file, &self.path, self.header.life);
-        let rest =
-            self.window.get(file, start, room, room).map_err(|error| Error::io("read", path, error))?;
-        let stale_len = rest.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-        let proves = |at: &usize| {
-            let candidate = &rest[*at..];
-            record::announced_lsn(candidate).is_some_and(|found| plausible(found, lsn, room))
-                && record::decode(candidate, life, start + *at as u64)
-                    .is_some_and(|found| found.header.durable >= lsn)
-        };
-        let proof = (0..stale_len).step_by(8).find(proves).map(|at| start + at as u64);
-        Ok(Survey { proof, stale_end: start + stale_len as u64 })
+        let found = self.search().find(lsn, true, |header| header.durable >= lsn);
+        let found = found.map_err(|error| self.read_error(error))?;
+        Ok(Survey { proof: found.record.map(|(place, _)| place), stale_end: found.data_end })
+    }
+
+    /// The rest of the segment, for a look at whatever is there.
+    fn search(&self) -> Search<'_> {
+        let (start, end) = (self.position.offset, self.header.capacity);
+        Search { file: &*self.file, life: self.header.life, start, end }
     }
 
     /// Sets a flipped bit of the record at the position right, in memory, if that is all that is wrong with it; returns the place of
@@ -293,23 +293,20 @@ impl SegmentReader {
     /// # Errors
     /// I/O.
     pub(crate) fn resync(&mut self) -> Result<bool> {
-        let room = self.room();
-        let Position { offset: start, lsn, .. } = self.position;
-        let (file, path, life) = (&*self.file, &self.path, self.header.life);
-        let rest =
-            self.window.get(file, start, room, room).map_err(|error| Error::io("read", path, error))?;
-        let found = (0..rest.len()).step_by(8).find_map(|at| {
-            let candidate = &rest[at..];
-            record::announced_lsn(candidate).filter(|&found| plausible(found, lsn, room))?;
-            let header = record::decode(candidate, life, start + at as u64)?.header;
-            let before =
-                if header.kind == Kind::Batch { Lsn(header.lsn.0.checked_sub(1)?) } else { header.lsn };
-            (before >= lsn).then_some(Position { offset: start + at as u64, link: header.link, lsn: before })
-        });
-        if let Some(position) = found {
-            self.move_to(Mark { position, last_offset: 0 });
+        let lsn = self.position.lsn;
+        // The batch before the one with this header, or the one that it repeats.
+        let before = |header: &record::Header| match header.kind {
+            Kind::Batch => header.lsn.0.checked_sub(1).map(Lsn),
+            Kind::Seal | Kind::Base => Some(header.lsn),
+        };
+        let found =
+            self.search().find(lsn, false, |header| before(header).is_some_and(|before| before >= lsn));
+        let record = found.map_err(|error| self.read_error(error))?.record;
+        if let Some((offset, header)) = record {
+            let lsn = before(&header).unwrap_or(lsn);
+            self.move_to(Mark { position: Position { offset, link: header.link, lsn }, last_offset: 0 });
         }
-        Ok(found.is_some())
+        Ok(record.is_some())
     }
 
     fn read_error(&self, error: std::io::Error) -> Error {
@@ -325,11 +322,6 @@ fn follows(header: &record::Header, last: Lsn) -> bool {
     }
 }
 
-/// Whether a record with LSN `found` may lie in the `room` bytes behind the place where `lsn` belongs. A seal repeats the last LSN.
-const fn plausible(found: Lsn, lsn: Lsn, room: u64) -> bool {
-    found.0 >= lsn.0 && found.0 - lsn.0 <= room / HEADER_LEN as u64
-}
-
 /// A part of the file read ahead. It grows with use: small for one record, large for a long walk.
 #[derive(Debug, Default)]
 struct Window {
@@ -342,6 +334,9 @@ struct Window {
 
 const WINDOW_MIN: u64 = 4 << 10;
 const WINDOW_MAX: u64 = 1 << 20;
+
+/// A record of more bytes is verified before it is read as a whole.
+const LARGE: usize = 64 << 20;
 
 /// A window of so many bytes is kept whole by who keeps a record of it: smaller ones were read for a few records, and the rest of
 /// them would take memory for nothing.

@@ -103,6 +103,32 @@ fn checksum(life: Life, offset: u64, record: &[u8]) -> u32 {
     crc32(&[&life.salt.to_le_bytes(), &life.id.0.to_le_bytes(), &offset.to_le_bytes(), &record[LENGTH..]])
 }
 
+/// The checksum of a record that is read a piece at a time.
+pub(crate) struct Checksum(crc32fast::Hasher);
+
+impl Checksum {
+    /// Of the record with this header, which lies at `offset`.
+    pub(crate) fn begin(life: Life, offset: u64, header: &[u8; HEADER_LEN]) -> Self {
+        let mut hasher = crc32fast::Hasher::new();
+        for part in
+            [&life.salt.to_le_bytes(), &life.id.0.to_le_bytes(), &offset.to_le_bytes(), &header[LENGTH..]]
+        {
+            hasher.update(part);
+        }
+        Self(hasher)
+    }
+
+    /// Takes in the next bytes of the payload.
+    pub(crate) fn go_on(&mut self, payload: &[u8]) {
+        self.0.update(payload);
+    }
+
+    /// Whether it is the one that the record announces.
+    pub(crate) fn is(self, announced: u32) -> bool {
+        is_right("record", announced, self.0.finalize())
+    }
+}
+
 /// The fields of a record's header that its writer chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -194,7 +220,7 @@ fn flip(bytes: &mut [u8], bit: usize) {
     }
 }
 
-fn decode_header(record: &[u8]) -> Option<Header> {
+pub(crate) fn decode_header(record: &[u8]) -> Option<Header> {
     let flags = *record.get(FLAGS)?;
     if flags & !FLAG_UNSYNCED != 0 || u16_at(record, RESERVED)? != 0 {
         return None;

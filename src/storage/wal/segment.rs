@@ -59,6 +59,9 @@ pub(crate) struct Link {
     pub crc: u32,
 }
 
+/// No segment begins with a larger LSN: what follows in it, and in those behind it, has to find room in a manifest.
+const MAX_FIRST_LSN: u64 = 1 << 61;
+
 /// A segment's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
@@ -142,6 +145,9 @@ pub(crate) fn read_header(file: &dyn File, path: &Path) -> Result<SegmentHeader>
             return Err(Error::Format { file: path.to_owned(), found, supported: FORMAT });
         }
         _ => {}
+    }
+    if header.first_lsn.0 > MAX_FIRST_LSN {
+        return Err(Error::corruption(path, 0, "the segment begins with an LSN that no database comes to"));
     }
     let size = file.size().map_err(|error| Error::io("read the length of", path, error))?;
     if size < header.capacity {
@@ -237,6 +243,8 @@ fn fill(fs: &dyn Fs, path: &Path, header: &SegmentHeader) -> io::Result<Arc<dyn 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::fs::sim::SimFs;
+    use crate::storage::fs::{Fs, OpenMode, write_all_at};
 
     fn header() -> SegmentHeader {
         SegmentHeader {
@@ -251,6 +259,18 @@ mod tests {
     #[test]
     fn a_header_reads_back_as_it_was_written() {
         assert_eq!(SegmentHeader::decode(&header().encode()), Some(header()));
+    }
+
+    #[test]
+    fn a_header_with_an_lsn_that_no_manifest_takes_is_refused() {
+        let path = Path::new("/segment");
+        let file = SimFs::new().process().open(path, OpenMode::CreateNew).unwrap();
+        file.allocate(4096).unwrap();
+        for (first_lsn, is_right) in [(1 << 61, true), ((1 << 61) + 1, false), (u64::MAX, false)] {
+            let header = SegmentHeader { first_lsn: Lsn(first_lsn), ..header() };
+            write_all_at(&*file, &header.encode(), 0).unwrap();
+            assert_eq!(read_header(&*file, path).is_ok(), is_right, "{first_lsn}");
+        }
     }
 
     /// The records of a segment that an older kvdb made link to the header as that made it.
