@@ -34,7 +34,7 @@
 //! * **scan**: binary search in the fences, binary search in the page, then from record to record without copying; in
 //!   reverse the same, because a page knows where its records begin.
 //! * **first gets**: until the buckets are in memory, a get goes by the fences, which are 0.3 % of the file and soon there: it waits
-//!   for one read of the device, that of the page (see [`thaw`]). Gets read single blocks; walks are read ahead for.
+//!   for one read of the device, that of the page (see `thaw`). Gets read single blocks; walks are read ahead for.
 //! * **first touch** of a block: a CRC-32 over 4096 bytes, a fraction of a microsecond, beside reading it from the device.
 //! * **space** beside keys and values, per record of a small key: 6 bytes of record header, 2 of its place in the page, 8.5
 //!   in the buckets; 0.1 % of checksums.
