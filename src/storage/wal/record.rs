@@ -413,7 +413,8 @@ fn decode_op(payload: &[u8], at: usize, lsn: Lsn) -> Option<(OpRef<'_>, usize)> 
     let mut fields = OP_HEADER_LEN;
     let mut own_lsn = None;
     if flags & OP_FLAG_LSN != 0 {
-        own_lsn = Some(Lsn(u64_at(bytes, fields)?));
+        // Its record stands for nothing that came later.
+        own_lsn = Some(u64_at(bytes, fields).map(Lsn).filter(|own| *own <= lsn)?);
         fields += LSN_LEN;
     }
     let mut expires = None;
@@ -536,6 +537,17 @@ mod tests {
         }
         for cut in 0..len {
             assert!(decode(&bytes[..cut], LIFE, 64).is_none(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn an_operation_is_not_newer_than_its_record() {
+        for (own, is_right) in [(0, true), (9, true), (10, false), (u64::MAX, false)] {
+            let mut bytes = Vec::new();
+            encode(&mut bytes, LIFE, 64, &header(1), |out| {
+                encode_entry(out, b"k", &Entry { value: "v".into(), lsn: Lsn(own), expires: None });
+            });
+            assert_eq!(for_each_op(&decode(&bytes, LIFE, 64).unwrap(), |_| ()).is_some(), is_right, "{own}");
         }
     }
 
