@@ -116,7 +116,7 @@ fn log(bytes: &[u8]) {
         let disk = empty();
         let flushed = header.map_or(Lsn::ZERO, |header| Lsn(header.first_lsn.0.saturating_sub(1)));
         let manifest = Manifest { flushed, ..Manifest::new(engine, life, 1) };
-        manifest.install(&*disk.process(), Path::new(DIR)).unwrap_or_else(told);
+        legible(manifest.install(&*disk.process(), Path::new(DIR)))?;
         put(&disk, &format!("{}.wal", life.id), &first);
         if let Some(successor) = successor.filter(|successor| successor.life.id != life.id) {
             put(&disk, &format!("{}.wal", successor.life.id), &second);

@@ -244,11 +244,15 @@ impl Manifest {
     /// Makes this the manifest of the database in `dir`, durably. After an error the old one or the new one is in force.
     ///
     /// # Errors
-    /// I/O.
+    /// Corruption when it would not be read as a manifest: a number in it is larger than any database comes to. I/O.
     pub(crate) fn install(&self, fs: &dyn Fs, dir: &Path) -> Result<()> {
         let bytes = self.encode();
         if bytes.len() as u64 > MAX_LEN {
             return Err(Error::io("write", &dir.join(NAME), io::ErrorKind::FileTooLarge.into()));
+        }
+        if Self::decode(&bytes).is_none() {
+            let what = "a number in what would follow on it is larger than any database comes to";
+            return Err(Error::corruption(&dir.join(NAME), 0, what));
         }
         replace_file(fs, dir, NAME, &bytes)
     }
@@ -428,6 +432,8 @@ const fn engine_from_code(code: u32) -> Option<EngineKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ErrorKind;
+    use crate::storage::fs::sim::SimFs;
 
     fn table(id: u64, smallest: &str, largest: &str) -> RunTable {
         let table = TableMeta {
@@ -471,6 +477,16 @@ mod tests {
         for manifest in [manifest(), with_runs(), Manifest { base: None, clock: None, ..manifest() }] {
             assert_eq!(Manifest::decode(&manifest.encode()), Some(manifest));
         }
+    }
+
+    #[test]
+    fn what_would_not_be_read_is_not_installed() {
+        let (fs, dir) = (SimFs::new().process(), Path::new("/"));
+        with_runs().install(&*fs, dir).unwrap();
+        let refused =
+            Manifest { flushed: Lsn(MAX_NUMBER + 1), ..with_runs() }.install(&*fs, dir).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Corruption, "{refused}");
+        assert_eq!(Manifest::read(&*fs, dir).unwrap(), Some(with_runs()));
     }
 
     #[test]

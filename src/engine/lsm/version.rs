@@ -138,7 +138,8 @@ impl Run {
                 (listed.share(table.payload_bytes), listed.share(outdating + table.tombstones));
             shape.bytes += listed.bytes();
             shape.payload_bytes += payload;
-            shape.outdated_bytes += (payload / listed.entries().max(1)).saturating_mul(outdated);
+            let outdated_bytes = (payload / listed.entries().max(1)).saturating_mul(outdated);
+            shape.outdated_bytes = shape.outdated_bytes.saturating_add(outdated_bytes);
         }
         shape
     }
@@ -467,6 +468,20 @@ mod tests {
         let error = Version::new(runs, 0, &place, None).err()?;
         assert!(matches!(&error, Error::Corruption { file, .. } if file.ends_with("MANIFEST")), "{error}");
         Some(error.to_string())
+    }
+
+    #[test]
+    fn tables_that_outdate_more_than_there_can_be_are_counted_as_far_as_one_can_count() {
+        let mut absurd = table(1, ["a", "f"], [1, 7]);
+        (absurd.table.payload_bytes, absurd.outdating) = (1 << 40, 1 << 40);
+        let listed = |table: &RunTable| {
+            Arc::new(LazyTable {
+                listed: table.clone(),
+                place: Place { fs: SimFs::new().process(), dir: "/db".into() },
+                table: Arc::default(),
+            })
+        };
+        assert_eq!(Run(vec![listed(&absurd), listed(&absurd)]).shape().outdated_bytes, u64::MAX);
     }
 
     #[test]

@@ -42,15 +42,10 @@ impl<'a> BaseWriter<'a> {
     /// Begins the base that stands for the log up to `lsn`, which ends before the segment `first`.
     ///
     /// # Errors
-    /// I/O.
+    /// I/O; as [`SegmentHeader::check`].
     pub(super) fn create(place: &'a Place, first: Life, lsn: Lsn) -> Result<Self> {
         let life = Life { id: FileId(first.id.0 - 1), salt: random_u64() };
         let path = place.path(file_name(life.id));
-        let open = || {
-            remove_if_present(&*place.fs, &path)?;
-            place.fs.open(&path, OpenMode::CreateNew)
-        };
-        let file = open().map_err(|error| Error::io("create", &path, error))?;
         let header = SegmentHeader {
             format: FORMAT,
             life,
@@ -58,6 +53,12 @@ impl<'a> BaseWriter<'a> {
             first_lsn: lsn.next(),
             previous: Link::default(),
         };
+        header.check(&path)?;
+        let open = || {
+            remove_if_present(&*place.fs, &path)?;
+            place.fs.open(&path, OpenMode::CreateNew)
+        };
+        let file = open().map_err(|error| Error::io("create", &path, error))?;
         let position = Position { offset: segment::HEADER_LEN as u64, link: header.link(), lsn };
         Ok(Self { place, file, path, header, position, pending: Vec::new(), count: 0, buffer: Vec::new() })
     }

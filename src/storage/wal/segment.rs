@@ -96,6 +96,17 @@ impl SegmentHeader {
         checksum(&Self { capacity: 0, ..*self }.encode())
     }
 
+    /// Refuses a header that a reader would refuse.
+    ///
+    /// # Errors
+    /// Corruption: no database comes to such an LSN.
+    pub(crate) fn check(&self, path: &Path) -> Result<()> {
+        if self.first_lsn.0 <= MAX_FIRST_LSN {
+            return Ok(());
+        }
+        Err(Error::corruption(path, 0, "the segment begins with an LSN that no database comes to"))
+    }
+
     fn decode(bytes: &[u8; HEADER_LEN]) -> Option<Self> {
         if u32_at(bytes, CRC)? != checksum(bytes) {
             return None;
@@ -146,9 +157,7 @@ pub(crate) fn read_header(file: &dyn File, path: &Path) -> Result<SegmentHeader>
         }
         _ => {}
     }
-    if header.first_lsn.0 > MAX_FIRST_LSN {
-        return Err(Error::corruption(path, 0, "the segment begins with an LSN that no database comes to"));
-    }
+    header.check(path)?;
     let size = file.size().map_err(|error| Error::io("read the length of", path, error))?;
     if size < header.capacity {
         let what = format!("the file has been cut: {size} bytes of {} are left", header.capacity);
@@ -205,8 +214,9 @@ pub(crate) fn with_zeros_ahead(bytes: &mut Vec<u8>, offset: u64, capacity: u64) 
 /// that nothing refers to, and is replaced.
 ///
 /// # Errors
-/// I/O, `StorageFull` among them; the file is gone again then.
+/// I/O, `StorageFull` among them: the file is gone again then. As [`SegmentHeader::check`].
 pub(crate) fn create(fs: &dyn Fs, path: &Path, header: &SegmentHeader) -> Result<Arc<dyn File>> {
+    header.check(path)?;
     let made = remove_if_present(fs, path).and_then(|()| fill(fs, path, header));
     made.map_err(|error| {
         // The error that matters is the first one; the leftover is replaced or swept later.
@@ -270,6 +280,8 @@ mod tests {
             let header = SegmentHeader { first_lsn: Lsn(first_lsn), ..header() };
             write_all_at(&*file, &header.encode(), 0).unwrap();
             assert_eq!(read_header(&*file, path).is_ok(), is_right, "{first_lsn}");
+            let made = create(&*SimFs::new().process(), path, &header);
+            assert_eq!(made.is_ok(), is_right, "{first_lsn}");
         }
     }
 
