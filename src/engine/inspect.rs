@@ -13,7 +13,6 @@
 //! 3. A fault does not end the walk. What lies behind it is found again by what verifies there.
 
 mod base;
-mod extent;
 mod gate;
 mod log;
 mod look;
@@ -43,7 +42,8 @@ pub(super) trait Sink {
     /// Something is wrong.
     fn fault(&mut self, fault: Fault, loss: Loss);
 
-    /// A change that the log holds, or an entry of the base, in the order in which they were written; entries of a base in no order.
+    /// A change that the log holds, or an entry of the base, in the order in which they were written; entries of a base in no
+    /// order.
     fn change(&mut self, lsn: Lsn, op: Op);
 
     /// A record of the log was read.

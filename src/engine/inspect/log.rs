@@ -187,7 +187,7 @@ impl Walk<'_> {
         };
         let name = FileKind::Segment.name(id.next());
         let (path, file) = (self.place.path(&name), self.place.open(&name, OpenMode::Read)?);
-        let is_used = segments::reader(file, path, header)?.has_next()?;
+        let is_used = SegmentReader::at_start(file, path, header).has_next()?;
         let lsn = Some(Lsn(header.first_lsn.0.saturating_sub(1)));
         let start = LogStart { id: id.next(), salt: Some(header.life.salt), lsn };
         Ok((header.previous.id == id && is_used).then_some(start))

@@ -1,14 +1,12 @@
 //! Opening segments and bases whose header may not verify.
 //!
 //! What the header says is known otherwise where nothing else is damaged: its salt from the seal or the manifest that names the
-//! file, its length from the file, its first LSN from what comes before. Where nobody else knows the salt, the header's is tried: it
-//! is right if records verify with it.
+//! file, its length from the file, its first LSN from what comes before. Where nobody else knows the salt, the header's is
+//! tried: it is right if records verify with it.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::extent;
 use super::look::LogStart;
 use super::{Loss, MENDED, Sink};
 use crate::error::{Error, Fault, Result};
@@ -57,7 +55,7 @@ pub(super) fn open(
     let file = place.open(kind.name(start.id), OpenMode::Read)?;
     let damage = match segment::read_header(&*file, &path) {
         Ok(header) if is_expected(&header, start) => {
-            return Ok(Some(Opened { reader: reader(file, path, header)?, header: true }));
+            return Ok(Some(Opened { reader: SegmentReader::at_start(file, path, header), header: true }));
         }
         Ok(header) => {
             let what = format!("this is segment {}, not the expected {}", header.life.id, start.id);
@@ -72,7 +70,7 @@ pub(super) fn open(
         && is_expected(&header, start)
     {
         sink.fault(Fault::new(path.clone(), at as u64, MENDED), Loss::Nothing);
-        return Ok(Some(Opened { reader: reader(file, path, header)?, header: true }));
+        return Ok(Some(Opened { reader: SegmentReader::at_start(file, path, header), header: true }));
     }
     let len = if damage.0 == 0 { HEADER_LEN as u64 } else { 0 };
     let fault = Fault { len, ..Fault::new(path, damage.0, damage.1) };
@@ -85,15 +83,6 @@ pub(super) fn open(
 
 fn is_expected(header: &SegmentHeader, start: LogStart) -> bool {
     header.life.id == start.id && start.salt.is_none_or(|salt| header.life.salt == salt)
-}
-
-/// A reader of as much of the file as can hold records, whatever its header says.
-///
-/// # Errors
-/// I/O.
-pub(super) fn reader(file: Arc<dyn File>, path: PathBuf, header: SegmentHeader) -> Result<SegmentReader> {
-    let end = extent::end(&*file, header.capacity).map_err(|error| Error::io("read", &path, error))?;
-    Ok(SegmentReader::at_start(file, path, SegmentHeader { capacity: end, ..header }))
 }
 
 /// A reader with the header as it must have been; `None` when no record verifies with it.
@@ -115,7 +104,7 @@ fn guess(
         first_lsn: start.lsn.unwrap_or_default().next(),
         previous,
     };
-    let mut reader = reader(Arc::clone(file), fault.file.clone(), header)?;
+    let mut reader = SegmentReader::at_start(Arc::clone(file), fault.file.clone(), header);
     let is_used = reader.has_next()? || {
         let mark = reader.mark();
         let found = reader.resync()?;
