@@ -2,7 +2,8 @@
 //!
 //! Where another process writes, or was killed while it did, megabytes of log may not have been flushed yet. Whoever wants to
 //! know a few keys need not have the rest of that in memory: the log is read, and verified, all the same, but only changes to
-//! those keys are kept, and of those the newest. Such a memory stands for no table and is never flushed: a [`Glance`] has nothing to do that with.
+//! those keys are kept, and of those the newest. Such a memory stands for no table and is never flushed: a [`Glance`] has
+//! nothing to do that with.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::storage::wal::record::OpRef;
 use crate::types::{EngineKind, Entry, FileId, Key, Lsn, Value};
 
 /// A glance is at this many keys at most: each change in the log is held against each of them.
-pub(crate) const MAX_KEYS: usize = 8;
+const MAX_KEYS: usize = 8;
 
 /// The batch that changed a key last, if one in the log did, and what it left.
 type Newest = Option<(Lsn, Option<Entry>)>;
@@ -112,7 +113,12 @@ impl Glance {
 ///
 /// # Errors
 /// As [`Options::open`] of a database that is not to be created.
-pub(crate) fn glance(fs: Arc<dyn Fs>, dir: &Path, options: &Options, keys: &[Key]) -> Result<Option<Glance>> {
+pub(crate) fn glance_on(
+    fs: Arc<dyn Fs>,
+    dir: &Path,
+    options: &Options,
+    keys: &[Key],
+) -> Result<Option<Glance>> {
     if keys.len() > MAX_KEYS {
         return Ok(None);
     }
@@ -145,7 +151,7 @@ mod tests {
     }
 
     fn try_glance(disk: &SimFs, keys: &[Key]) -> Result<Glance> {
-        Ok(glance(disk.process(), Path::new(DIR), &options(), keys)?.unwrap())
+        Ok(glance_on(disk.process(), Path::new(DIR), &options(), keys)?.unwrap())
     }
 
     fn keys(numbers: impl IntoIterator<Item = u64>) -> Vec<Key> {
@@ -259,9 +265,9 @@ mod tests {
     #[test]
     fn more_keys_than_a_few_are_no_glance_and_no_database_is_made_by_one() {
         let disk = SimFs::new();
-        let missing = glance(disk.process(), Path::new(DIR), &options(), &keys([1]));
+        let missing = glance_on(disk.process(), Path::new(DIR), &options(), &keys([1]));
         assert!(matches!(missing, Err(crate::error::Error::NoDatabase { .. })));
         open(&disk).set("k1", "v").unwrap();
-        assert!(glance(disk.process(), Path::new(DIR), &options(), &keys(0..9)).unwrap().is_none());
+        assert!(glance_on(disk.process(), Path::new(DIR), &options(), &keys(0..9)).unwrap().is_none());
     }
 }

@@ -47,7 +47,7 @@ use kv_engine::KvEngine;
 use simple_engine::SimpleEngine;
 
 pub use check::Check;
-pub(crate) use glance::Glance;
+pub(crate) use glance::{Glance, glance_on};
 pub use repair::{Lost, Repair};
 pub use stats::{Level, Rewrite, Stats};
 
@@ -97,8 +97,8 @@ pub trait Engine: Send + Sync {
     /// As [`Engine::turn`]; `Interrupted` when `progress` said stop: what was done until then stays, and is no loss.
     fn compact(&self, progress: &mut dyn FnMut(Progress) -> bool) -> Result<Compaction>;
 
-    /// Reads everything that the database consists of and tells all that is wrong with it. Other processes go on reading and writing
-    /// meanwhile. `progress` is told of every step and returns whether to go on.
+    /// Reads everything that the database consists of and tells all that is wrong with it. Other processes go on reading and
+    /// writing meanwhile. `progress` is told of every step and returns whether to go on.
     ///
     /// # Errors
     /// As [`Engine::get`], but for corruption, which is what is told; `Interrupted` when `progress` said stop.
@@ -221,8 +221,8 @@ pub trait Turn {
     /// `KeyTooLong`, `ValueTooLong`: the batch is not added, the turn goes on.
     fn write(&mut self, batch: Batch) -> Result<Lsn>;
 
-    /// Makes the turn's batches durable and visible, and gives the right to write back. A turn that wrote nothing
-    /// waits for what it was told of at most.
+    /// Makes the turn's batches durable and visible, and gives the right to write back. A turn that wrote nothing waits at
+    /// most until what it was shown is durable.
     ///
     /// # Errors
     /// Io. Unless the handle is poisoned from then on, nothing of the turn is applied.
@@ -384,5 +384,5 @@ pub(crate) fn open_on(fs: Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<
 /// # Errors
 /// As [`Options::open`].
 pub(crate) fn glance(dir: &Path, options: &Options, keys: &[Key]) -> Result<Option<Glance>> {
-    glance::glance(Arc::new(RealFs), dir, options, keys)
+    glance_on(Arc::new(RealFs), dir, options, keys)
 }

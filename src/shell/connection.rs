@@ -22,6 +22,9 @@ pub(crate) trait Databases {
     /// Opens the one in `dir`.
     fn open(&self, options: &Options, dir: &Path) -> Result<Db>;
 
+    /// Opens the one in `dir` for a look at a few keys, where that is less work: see [`Glance`].
+    fn glance(&self, options: &Options, dir: &Path, keys: &[Key]) -> Result<Option<Glance>>;
+
     /// Checks the one in `dir`: see [`Options::check`].
     fn check(
         &self,
@@ -47,6 +50,10 @@ impl Databases for OnDisk {
         options.open(dir)
     }
 
+    fn glance(&self, options: &Options, dir: &Path, keys: &[Key]) -> Result<Option<Glance>> {
+        engine::glance(dir, options, keys)
+    }
+
     fn check(
         &self,
         options: &Options,
@@ -66,15 +73,12 @@ impl Databases for OnDisk {
     }
 }
 
-/// What looks at a few keys of a database.
-type Glancer = fn(&Path, &Options, &[Key]) -> Result<Option<Glance>>;
-
 /// A database that may not be open yet.
 pub(crate) struct Connection {
     dir: PathBuf,
     databases: Rc<dyn Databases>,
-    /// What the first command looks at its keys with, if it is the only one.
-    glancer: Option<Glancer>,
+    /// The first command is the only one.
+    expects_one_command: bool,
     glance: Option<Glance>,
     options: Options,
     /// Why nothing may be written, once that is known.
@@ -93,13 +97,20 @@ impl Connection {
             .engine(settings.engine)
             .background(background);
         let read_only = settings.readonly.then(|| "the setting readonly is on".to_owned());
-        let (databases, glancer, glance) = (Rc::new(OnDisk), None, None);
-        Self { dir: settings.db.clone(), databases, glancer, glance, options, read_only, db: None }
+        Self {
+            dir: settings.db.clone(),
+            databases: Rc::new(OnDisk),
+            expects_one_command: false,
+            glance: None,
+            options,
+            read_only,
+            db: None,
+        }
     }
 
     /// The first command will be the only one.
     pub(crate) fn expect_one_command(&mut self) {
-        self.glancer = Some(engine::glance);
+        self.expects_one_command = true;
     }
 
     /// The same connection, to one of the databases that another one is to.
@@ -110,7 +121,7 @@ impl Connection {
     /// The same connection, to one of other databases.
     #[cfg(test)]
     pub(crate) fn among(self, databases: Rc<dyn Databases>) -> Self {
-        Self { databases, glancer: None, ..self }
+        Self { databases, ..self }
     }
 
     /// A connection to a database that is open.
@@ -126,8 +137,10 @@ impl Connection {
 
     /// A look at these keys, where that is enough: the command that wants it is the only one.
     pub(crate) fn glance(&mut self, keys: &[Key]) -> Result<Option<&Glance>> {
-        let Some(glancer) = self.glancer.take().filter(|_| self.db.is_none()) else { return Ok(None) };
-        self.glance = glancer(&self.dir, &self.options, keys)?;
+        if !std::mem::take(&mut self.expects_one_command) || self.db.is_some() {
+            return Ok(None);
+        }
+        self.glance = self.databases.glance(&self.options, &self.dir, keys)?;
         Ok(self.glance.as_ref())
     }
 

@@ -5,9 +5,9 @@
 //!                       ^ start        ^ next                         ^ len
 //! ```
 //!
-//! 1. [`Lines::next`] blocks only when it is allowed to; [`Next::Wait`] says that more may come, but has not come yet. So a caller
-//!    can do what must be done before waiting: commit, and answer.
-//!    A long line that keeps coming is waited for too: whoever must not block can't read it to its end.
+//! 1. [`Lines::next`] blocks only when it is allowed to; [`Next::Wait`] says that more may come, but has not come yet. So a
+//!    caller can do what must be done before waiting: commit, and answer. A long line that keeps coming is waited for too:
+//!    whoever must not block can't read it to its end.
 //! 2. Memory is that of the longest line plus one read, and a line ends by force at [`MAX_LINE_LEN`].
 //! 3. A line is found in one pass over its bytes, however many reads it takes.
 //! 4. A raised interrupt ends a wait; it is not an error of the input.
@@ -102,7 +102,8 @@ impl Lines {
         self.number
     }
 
-    /// Moves on to the next line. With `may_block` it waits for one and never returns [`Next::Wait`], unless the interrupt is raised.
+    /// Moves on to the next line. With `may_block` it waits for one and never returns [`Next::Wait`], unless the interrupt is
+    /// raised.
     pub(crate) fn next(&mut self, may_block: bool, interrupt: &Interrupt) -> io::Result<Next> {
         let mut reads = 0;
         loop {

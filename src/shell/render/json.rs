@@ -1,7 +1,7 @@
 //! Replies as JSON that is valid for every byte string.
 //!
-//! Characters that would steer a terminal are escaped, which means the same to whoever reads it. A key or value that is UTF-8 is a string under its name; any other stands in padded base64 (RFC 4648) under its name with
-//! `_b64`.
+//! Characters that would steer a terminal are escaped, which means the same to whoever reads it. A key or value that is UTF-8
+//! is a string under its name; any other stands in padded base64 (RFC 4648) under its name with `_b64`.
 
 use serde_json::Value;
 

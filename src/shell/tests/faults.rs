@@ -24,7 +24,7 @@ use super::super::table;
 use super::captured::Captured;
 use crate::config::Settings;
 use crate::db::Db;
-use crate::engine::{Check, Progress, Repair, check_on, open_on, repair_on};
+use crate::engine::{Check, Glance, Progress, Repair, check_on, glance_on, open_on, repair_on};
 use crate::error::Result;
 use crate::options::{Options, Pace};
 use crate::storage::fs::Fs;
@@ -78,6 +78,7 @@ const SCRIPTS: &[Script] = &[
         "set k03 x --nx",
     ]),
     script(&["get k00 k05 absent", "get absent --default none"]),
+    script(&["get k00 k05 absent"]),
     script(&[
         "exists k00 absent",
         "delete k00 absent k07",
@@ -161,6 +162,9 @@ pub(super) struct Run {
 impl Run {
     fn of(settings: &Settings, text: String, databases: Option<Rc<dyn Databases>>) -> Self {
         Self::on(Way::OneShot, settings, databases, |session| {
+            if text.lines().count() == 1 {
+                session.connection.expect_one_command();
+            }
             session.run_text("-c", text.into_bytes());
             session.finish()
         })
@@ -214,6 +218,10 @@ impl Databases for OnSim {
     fn open(&self, options: &Options, dir: &Path) -> Result<Db> {
         let options = Options { pace: Pace::SMALL, ..options.clone().engine(self.1) };
         Ok(Db::from_engine(open_on(self.fs(), dir, &options)?))
+    }
+
+    fn glance(&self, options: &Options, dir: &Path, keys: &[Key]) -> Result<Option<Glance>> {
+        glance_on(self.fs(), dir, options, keys)
     }
 
     fn check(
