@@ -1,7 +1,7 @@
 //! Reading through [`Db`]: gets and scans, beside binary search in a sorted array in memory.
 //!
-//! `cargo bench --bench engine [-- KEYS [ROUNDS]] [NAMES]`. Once from one run, after a compaction, and once from the runs that loading
-//! the keys in random order leaves. The database is warm: everything has been read and verified before.
+//! `cargo bench --bench engine [-- KEYS [ROUNDS]] [NAMES]`. Once from one run, after a compaction, and once from the runs that
+//! loading the keys in random order leaves. The database is warm: everything has been read and verified before.
 
 mod beside;
 mod common;

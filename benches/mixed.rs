@@ -1,7 +1,7 @@
 //! Writing among snapshots: what a transaction and a scan between two writes cost beside the same work without the other.
 //!
-//! `cargo bench --bench mixed [-- KEYS [ROUNDS]] [NAMES]`. Nothing is synced, so that the work in memory shows. Both sides of a line
-//! take turns in the same run, each on a database of its own. Printed are medians of all rounds and the ratio of rates.
+//! `cargo bench --bench mixed [-- KEYS [ROUNDS]] [NAMES]`. Nothing is synced, so that the work in memory shows. Both sides of a
+//! line take turns in the same run, each on a database of its own. Printed are medians of all rounds and the ratio of rates.
 
 mod common;
 

@@ -1,9 +1,8 @@
 //! The shell's settings: what they are, where a value may come from, and which source wins.
 //!
 //! There are fourteen. Each has one name, used in a `config.toml`, and one environment variable; those that one may want to
-//! change for a single run have a [flag](FLAGS). Every source goes through the same reading of text, so that
-//! `sync = "each"`, `KVDB_SYNC=each` and `--sync each` can't differ.
-//! Later sources win:
+//! change for a single run have a [flag](FLAGS). Every source goes through the same reading of text, so that `sync = "each"`,
+//! `KVDB_SYNC=each` and `--sync each` can't differ. Later sources win:
 //!
 //! 1. the defaults,
 //! 2. the user's `config.toml` (in the configuration directory of the platform),

@@ -30,8 +30,8 @@ impl Options {
     /// `progress` is as in [`Db::check_with`].
     ///
     /// # Errors
-    /// `NoDatabase`, `NotADatabase`, `Format`; `Interrupted` when `progress` said stop; `Busy`, `Io`. Damage is no error: it is what
-    /// is told.
+    /// `NoDatabase`, `NotADatabase`, `Format`; `Interrupted` when `progress` said stop; `Busy`, `Io`. Damage is no error: it is
+    /// what is told.
     pub fn check(
         &self,
         dir: impl AsRef<Path>,

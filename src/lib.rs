@@ -10,8 +10,9 @@
 //! ```
 //!
 //! * [`Db`] is the front door: [`Db::get`], [`Db::set`], [`Db::delete`], [`Db::scan`], [`Db::write`] for a [`Batch`],
-//!   [`Db::begin`] for a [`Transaction`], [`Db::bulk`] for more than fits in memory, [`Db::snapshot`], [`Db::turn`] for changes that depend on what is there,
-//!   [`Db::stats`], [`Db::compact`], [`Db::check`]; [`Options::repair`] saves what is left of a damaged one. [`Options`] opens it otherwise than by default. Threads share a handle.
+//!   [`Db::begin`] for a [`Transaction`], [`Db::bulk`] for more than fits in memory, [`Db::snapshot`], [`Db::turn`] for changes
+//!   that depend on what is there, [`Db::stats`], [`Db::compact`], [`Db::check`]; [`Options::repair`] saves what is left of a
+//!   damaged one. [`Options`] opens it otherwise than by default. Threads share a handle.
 //! * [`engine`] is the contract of what keeps the data: what is acknowledged is durable, whole, and seen by every process.
 //! * [`shell`] is the command language with its three ways in, [`config`] its settings; the binary is a thin `main` over
 //!   them.

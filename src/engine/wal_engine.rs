@@ -19,8 +19,9 @@
 //! 2. A handle shows a record to its callers only after it is known to be durable (or was written without sync on request):
 //!    by a later record, by a note, or by syncing it, reading it back from the device and writing it over itself. A turn may be
 //!    decided upon what is not: it ends when that is durable too.
-//! 3. `LOCK` is held for one turn, or a few that follow each other at once, never while idle. A process that dies loses it; whoever comes next finds either a complete
-//!    record, and makes it durable before showing it, or an incomplete one, and ends the log before it.
+//! 3. `LOCK` is held for one turn, or a few that follow each other at once, never while idle. A process that dies loses it;
+//!    whoever comes next finds either a complete record, and makes it durable before showing it, or an incomplete one, and ends
+//!    the log before it.
 //! 4. A turn is written with one write into one segment: if the segment has no room, a new one is made before anything of the
 //!    turn is written. So a full disk is a clean refusal.
 //! 5. After a failed write or sync the handle is poisoned: the state of the device is unknown, and asking again proves nothing.

@@ -129,8 +129,9 @@ pub trait File: Send + Sync + fmt::Debug {
     /// The operating system's.
     fn drop_cache(&self) -> io::Result<()>;
 
-    /// The file's bytes in memory, as long as it is now, for walks and for picks. Only for files that nobody writes to any more. Pages that can't be read,
-    /// because somebody cut the file or the device fails, are zeros: see [`Mapping::lost_pages`].
+    /// The file's bytes in memory, as long as it is now, for walks and for picks. Only for files that nobody writes to any
+    /// more. Pages that can't be read, because somebody cut the file or the device fails, are zeros: see
+    /// [`Mapping::lost_pages`].
     ///
     /// # Errors
     /// The operating system's, for instance where the file system cannot map files.
@@ -197,8 +198,8 @@ pub trait Fs: Send + Sync + fmt::Debug {
     /// The operating system's.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// What the system's clocks say. The wall clock is read first, so that a process that is stopped in between takes the wall clock
-    /// to be late, not early.
+    /// What the system's clocks say. The wall clock is read first, so that a process that is stopped in between takes the wall
+    /// clock to be late, not early.
     fn now(&self) -> Moment {
         real::now()
     }

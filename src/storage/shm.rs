@@ -31,9 +31,10 @@
 //!
 //! The file is advisory. It may be missing, stale, or hold garbage at any time; a note that does not verify or is of another
 //! boot does not exist. A note can save a sync, a look-ahead or a lock, or reveal that durable records are gone; it can never
-//! make anything count as durable that was not: it is written after the sync that it reports, or after the write that the next sync
-//! covers, and the page cache that it lives in dies with the boot that it names. Only of the note of the clock something counts in later boots as well: the time in it,
-//! before which no process reads the clock. It was read, whatever became of the machine since.
+//! make anything count as durable that was not: it is written after the sync that it reports, or after the write that the next
+//! sync covers, and the page cache that it lives in dies with the boot that it names. Only of the note of the clock something
+//! counts in later boots as well: the time in it, before which no process reads the clock. It was read, whatever became of the
+//! machine since.
 //!
 //! Notes are read and left without system calls where `SHM` can be mapped, so that one may be read while it is written, and one
 //! of a process that was killed may stay half written: neither verifies. The clock's is written by a call, which a kill can't

@@ -24,17 +24,17 @@
 //! 4. a seek in the fences of every key leads to the page that has it, or would have it.
 //!
 //! Opening verifies the footer and maps the rest, at a cost that does not depend on the table's size (but for 4 bytes of roots
-//! and 128 of bits in memory per 4 MiB). From then on no byte is
-//! used before the block it lies in has verified in this process. So a bit that was flipped anywhere in the file is either
-//! never looked at, or reported; it does not make a key absent or a value another one. [`Table::verify`] looks at everything.
+//! and 128 of bits in memory per 4 MiB). From then on no byte is used before the block it lies in has verified in this process.
+//! So a bit that was flipped anywhere in the file is either never looked at, or reported; it does not make a key absent or a
+//! value another one. [`Table::verify`] looks at everything.
 //!
 //! * **get**: hash the key; read its bucket (one cache line); at the place of each matching fingerprint compare the whole key
 //!   (a second line, and those of the value, asked for together). Absent keys end at the bucket but for 1 in 1,000. Many tables
 //!   share one hash, and the misses of their buckets overlap: see [`Table::prefetch`].
 //! * **scan**: binary search in the fences, binary search in the page, then from record to record without copying; in
 //!   reverse the same, because a page knows where its records begin.
-//! * **first gets**: until the buckets are in memory, a get goes by the fences, which are 0.3 % of the file and soon there: it waits
-//!   for one read of the device, that of the page (see `thaw`). Gets read single blocks; walks are read ahead for.
+//! * **first gets**: until the buckets are in memory, a get goes by the fences, which are 0.3 % of the file and soon there: it
+//!   waits for one read of the device, that of the page (see `thaw`). Gets read single blocks; walks are read ahead for.
 //! * **first touch** of a block: a CRC-32 over 4096 bytes, a fraction of a microsecond, beside reading it from the device.
 //! * **space** beside keys and values, per record of a small key: 6 bytes of record header, 2 of its place in the page, 8.5
 //!   in the buckets; 0.1 % of checksums.

@@ -28,8 +28,8 @@ const RAW_LSN: Lsn = Lsn(1);
 /// Memory that a change takes beside the bytes of its key and value, about.
 const CHANGE_BYTES: u64 = 64;
 
-/// Changes that come out of order are put in order so many at a time: nobody notices the time it takes. The pieces are merged as they
-/// are written, which can be interrupted.
+/// Changes that come out of order are put in order so many at a time: nobody notices the time it takes. The pieces are merged
+/// as they are written, which can be interrupted.
 const PIECE: usize = 32 << 10;
 
 /// A value of more bytes is kept as it came.

@@ -22,7 +22,8 @@ pub(crate) struct Target<'a> {
     pub(crate) first: FileId,
     /// Tombstones have something to hide.
     pub(crate) keep_tombstones: bool,
-    /// What has expired by then becomes a tombstone; see [`Maintenance::expired_by`](crate::engine::wal_engine::Maintenance::expired_by).
+    /// What has expired by then becomes a tombstone; see
+    /// [`Maintenance::expired_by`](crate::engine::wal_engine::Maintenance::expired_by).
     pub(crate) expired_by: Option<Timestamp>,
     /// A run is cut into tables of about this many bytes.
     pub(crate) table_bytes: u64,

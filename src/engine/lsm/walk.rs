@@ -160,7 +160,8 @@ impl Source for KeyWalk<'_> {
     }
 }
 
-/// What a reader of keys sees of a walk: tombstones and what has expired at a time are left out, and after an error or the end nothing more comes.
+/// What a reader of keys sees of a walk: tombstones and what has expired at a time are left out, and after an error or the end
+/// nothing more comes.
 pub(crate) struct Keys<S> {
     walk: S,
     now: Timestamp,

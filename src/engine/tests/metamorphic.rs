@@ -5,8 +5,9 @@
 //! a change comes as a write, a turn, a transaction or a bulk, and where somebody compacts, reopens, is killed, or the power
 //! fails. What is right is what the plain model says.
 //!
-//! A history that goes wrong is made as short as possible and printed as a script for kvdb, with what the settings add as comments.
-//! Whether a deed meets one of those depends on the settings and the deed alone, so that it does not change when others are left out.
+//! A history that goes wrong is made as short as possible and printed as a script for kvdb, with what the settings add as
+//! comments. Whether a deed meets one of those depends on the settings and the deed alone, so that it does not change when
+//! others are left out.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

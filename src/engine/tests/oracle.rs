@@ -68,8 +68,8 @@ impl Oracle {
         self.last_is_bulk = false;
     }
 
-    /// A batch is about to be written past the log. Its LSN is taken a moment before it is there: if it is never acknowledged, it may
-    /// have been an empty one.
+    /// A batch is about to be written past the log. Its LSN is taken a moment before it is there: if it is never acknowledged,
+    /// it may have been an empty one.
     pub(super) fn issue_bulk(&mut self, batch: &Batch) {
         self.issue(batch);
         self.last_is_bulk = true;

@@ -1,7 +1,7 @@
 //! How processes that write at the same time share syncs.
 //!
-//! A handle that finds the records of others in the log keeps `LOCK` for its write only. What it wrote is made durable behind that, by
-//! one of those who wait for the same, for all that was written by then:
+//! A handle that finds the records of others in the log keeps `LOCK` for its write only. What it wrote is made durable behind
+//! that, by one of those who wait for the same, for all that was written by then:
 //!
 //! ```text
 //!  process 1   LOCK ─ write │ segment ─ sync ─────── note │ reply
@@ -14,9 +14,9 @@
 //! Why the sync of another handle, which its note reports, counts for a write:
 //!
 //! 1. It began after the write was done: it is for what the note on written records said before it began.
-//! 2. A sync that failed leaves pages that look clean, and the next one says nothing about them. But the system reports a failure to
-//!    every handle that had the file open (Linux does; where notes are not kept no sync is shared). A handle that was opened
-//!    later repeated, when it wrote, all that it did not know to be durable.
+//! 2. A sync that failed leaves pages that look clean, and the next one says nothing about them. But the system reports a
+//!    failure to every handle that had the file open (Linux does; where notes are not kept no sync is shared). A handle that
+//!    was opened later repeated, when it wrote, all that it did not know to be durable.
 //! 3. The write is still in its place. A page that could not be written may be forgotten, and then another handle may write there.
 
 use std::io;

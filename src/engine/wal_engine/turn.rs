@@ -68,7 +68,8 @@ impl Group {
     }
 }
 
-/// How the groups of a handle follow each other. While there is one, `LOCK` is held exclusive, unless it is [relayed](super::relay).
+/// How the groups of a handle follow each other. While there is one, `LOCK` is held exclusive, unless it is
+/// [relayed](super::relay).
 #[derive(Default)]
 pub(super) struct Groups {
     /// The one that turns join.

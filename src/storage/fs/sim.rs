@@ -18,8 +18,8 @@
 //!    of them. A rename happens whole or not at all. Syncing a file does nothing for its name.
 //! 3. Nobody holds a lock, and the boot id is another one.
 //!
-//! A sync that fails is reported once to every open file of the inode, as Linux does: to the others by their next sync, which writes
-//! what is dirty nevertheless.
+//! A sync that fails is reported once to every open file of the inode, as Linux does: to the others by their next sync, which
+//! writes what is dirty nevertheless.
 //!
 //! Paths start at the root whether they begin with `/` or not; there are no symbolic links. Only files can be opened,
 //! and a rename stays within one directory. Space is counted in blocks of 4096 bytes; names and directories are free.

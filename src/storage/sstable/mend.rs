@@ -1,8 +1,9 @@
 //! Setting flipped bits of a table right again, in a copy.
 //!
-//! A CRC-32 over so few bytes tells a single flipped bit from every other: so the one bit of a block that was flipped is known. What
-//! is set right is verified like everything else, from the footer down: the footer and the roots, then the leaves, then the
-//! blocks. Two flipped bits in one block are never taken for one ([`MAX_MENDED_BITS`](crate::storage::codec::MAX_MENDED_BITS)).
+//! A CRC-32 over so few bytes tells a single flipped bit from every other: so the one bit of a block that was flipped is known.
+//! What is set right is verified like everything else, from the footer down: the footer and the roots, then the leaves, then
+//! the blocks. Two flipped bits in one block are never taken for one
+//! ([`MAX_MENDED_BITS`](crate::storage::codec::MAX_MENDED_BITS)).
 
 use super::blocks::{BLOCK_LEN, SUM_LEN, sums_len};
 use super::footer::{FOOTER_LEN, Footer};

@@ -272,8 +272,8 @@ impl SegmentReader {
         Search { file: &*self.file, life: self.header.life, start, end }
     }
 
-    /// Sets a flipped bit of the record at the position right, in memory, if that is all that is wrong with it; returns the place of
-    /// its byte in the file. The next step is to read it.
+    /// Sets a flipped bit of the record at the position right, in memory, if that is all that is wrong with it; returns the
+    /// place of its byte in the file. The next step is to read it.
     ///
     /// # Errors
     /// I/O.

@@ -5,8 +5,8 @@
 //!                    └ start              data ends ┘
 //! ```
 //!
-//! 1. The file is read a piece at a time, and so is a record whose checksum is computed: memory is bounded, whatever lengths the file
-//!    or a record claims.
+//! 1. The file is read a piece at a time, and so is a record whose checksum is computed: memory is bounded, whatever lengths
+//!    the file or a record claims.
 //! 2. Behind more zeros than a key and a value can bring in nothing is looked for: a file can be sparse and longer than any device.
 
 use std::io;

@@ -1,9 +1,9 @@
 //! No crash undoes an acknowledged batch, half-applies one, or brings back what was gone.
 //!
 //! A script runs while an observer takes, before every call that changes the disk, the disks that a crash at that moment could
-//! leave: a power loss that keeps nothing unsynced, everything, or what a seed says, and the death of all processes. Each of them is
-//! judged: opened, held against the oracle, cut off from power again, written to, and cut off once more. A second campaign
-//! kills one of two processes at each of its calls, before and inside the call, while the other goes on.
+//! leave: a power loss that keeps nothing unsynced, everything, or what a seed says, and the death of all processes. Each of
+//! them is judged: opened, held against the oracle, cut off from power again, written to, and cut off once more. A second
+//! campaign kills one of two processes at each of its calls, before and inside the call, while the other goes on.
 //!
 //! The judge is put to the test too: on a disk whose syncs do nothing it must find something.
 
@@ -186,7 +186,8 @@ fn scripts() -> Vec<Script> {
         bulk.extend([Step::Bulk(1, large(1_471 + round * 100)), Step::Write(0, batch(1_490 + round * 100))]);
     }
     bulk.extend([Step::Compact(0), Step::Bulk(1, batch(1_800)), Step::Reopen(0), Step::Look(0)]);
-    // All keys again and again, so that each merge takes several slices; whoever dies in one leaves the rest to a bulk and to others.
+    // All keys again and again, so that each merge takes several slices; whoever dies in one leaves the rest to a bulk and to
+    // others.
     let all = |mark: u64| (0..8).map(|n| set(&format!("s{n}"), 25_000, mark + n)).collect();
     let mut slices: Vec<Step> = Vec::new();
     for round in 0..3 {

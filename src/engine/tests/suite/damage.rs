@@ -1,10 +1,10 @@
 //! Damaged files give the right answer or an error that names file and offset, never a wrong value or a silent loss.
 //!
-//! A small database has a base and a sealed segment, or a table of each, a segment in use, deletes, and behind its last record the beginning of a write
-//! that a kill cut short. Every bit of its files is flipped, every file is cut at every byte, every sector filled with zeros, each
-//! for processes of the same boot and of the next one. (Inside one large value, and in what was never written, bits and
-//! cuts are samples.) Only the last record of the log may be taken for a write that was never acknowledged, only after a
-//! boot, and only with a notice: nothing on the disk tells the one from the other.
+//! A small database has a base and a sealed segment, or a table of each, a segment in use, deletes, and behind its last record
+//! the beginning of a write that a kill cut short. Every bit of its files is flipped, every file is cut at every byte, every
+//! sector filled with zeros, each for processes of the same boot and of the next one. (Inside one large value, and in what was
+//! never written, bits and cuts are samples.) Only the last record of the log may be taken for a write that was never
+//! acknowledged, only after a boot, and only with a notice: nothing on the disk tells the one from the other.
 
 use std::ops::Range;
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! Repair saves exactly what survives, lists the rest, and leaves the damaged database alone.
 //!
-//! Each damaged disk is repaired, and the new database held against what the old one held before: a key may differ only where the
-//! list says that it was concerned, only by being absent or by having a value that it had before, and the latter only where the list
-//! says that something older may be back.
+//! Each damaged disk is repaired, and the new database held against what the old one held before: a key may differ only where
+//! the list says that it was concerned, only by being absent or by having a value that it had before, and the latter only where
+//! the list says that something older may be back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
