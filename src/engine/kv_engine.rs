@@ -11,11 +11,11 @@
 //! [slices](lsm::compact) each of which is worth something by itself.
 //!
 //! Both are the work of a thread, which is started when there is enough to flush, or when the handle is opened and finds
-//! something to merge, and ends when nothing is due. While nobody writes it also merges what is not due but makes reads faster.
-//! While it merges it flushes, too: nobody waits for a merge. Where it falls behind, or where there is to be no thread, a
-//! writer does the work itself, a piece at a time. A handle that is closed gives up the slice it is at, flushes a log that
-//! would take the next process long to read, and pays for what it flushed with slices of what there is to merge: so a database
-//! that only short-lived processes write to is kept in shape as well.
+//! something to merge, and ends when nothing is due. While nobody writes, and where enough was walked over, it also merges what
+//! is not due but makes reads faster. While it merges it flushes, too: nobody waits for a merge. Where it falls behind, or
+//! where there is to be no thread, a writer does the work itself, a piece at a time. A handle that is closed gives up the slice
+//! it is at, flushes a log that would take the next process long to read, and pays for what it flushed with slices of what
+//! there is to merge: so a database that only short-lived processes write to is kept in shape as well.
 //!
 //! Opening reads the manifest and the log behind it, never a table: tables are opened when they are first read. When a
 //! table is gone because another process merged it, the handle takes up the manifest and looks again.
@@ -31,13 +31,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::lsm::compact::{self, Plan, Sizes};
+use super::lsm::compact::{self, Sizes};
 use super::lsm::figures;
 use super::lsm::flush::{self, SealedMemtables};
 use super::lsm::memtable::Memtable;
-use super::lsm::plan::{plan, plan_at_leisure};
+use super::lsm::plan::{Occasion, is_worth_flushing, plan};
 use super::lsm::tree::Tree;
 use super::lsm::view::View;
+use super::lsm::walked::Walked;
 use super::wal_engine::{Maintenance, WalEngine, WalTurn, is_missing, lost};
 use super::{Backup, Bulk, Check, Compaction, Engine, Progress, Snapshot, Stats, Turn, check};
 use crate::error::{Fault, Notice, Result};
@@ -62,6 +63,9 @@ const BETWEEN_SLICES: Duration = Duration::from_millis(8);
 /// How long the background waits at most before it looks again whether somebody writes.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
+/// The occasion on which a handle that has nothing to do merges.
+const AT_LEISURE: Occasion = Occasion { leisure: true, walked: 0 };
+
 /// `.stats` counts so many keys; of more it gives an estimate.
 const MAX_COUNTED: u64 = 1 << 20;
 
@@ -80,6 +84,7 @@ struct Shared {
     stop: AtomicBool,
     /// Bytes of the log that this handle flushed and has not paid for.
     flushed_bytes: AtomicU64,
+    walked: Arc<Walked>,
 }
 
 impl KvEngine {
@@ -95,9 +100,10 @@ impl KvEngine {
             pace: options.pace,
             stop: AtomicBool::new(false),
             flushed_bytes: AtomicU64::new(0),
+            walked: Arc::default(),
         };
         let engine = Self { shared: Arc::new(shared), background: Mutex::default() };
-        let is_due = |tree: &Tree| plan_at_leisure(&tree.version.shapes(), begun).is_some();
+        let is_due = |tree: &Tree| plan(&tree.version.shapes(), begun, AT_LEISURE).is_some();
         if options.pace.in_background && engine.read_only().is_none() && engine.shared.log.peek(is_due) {
             engine.work_in_background();
         }
@@ -105,7 +111,7 @@ impl KvEngine {
     }
 
     fn view(&self) -> Result<View> {
-        self.shared.log.lasting_view(View::of)
+        self.shared.log.lasting_view(|tree, lsn, now| View::of(tree, &self.shared.walked, lsn, now))
     }
 
     /// Sees to it that what is due is done, in the background or, when that falls behind, here. The write that led here is
@@ -128,8 +134,24 @@ impl KvEngine {
         if runs > MAX_RUNS
             && let Ok(Some(right)) = shared.log.try_merge()
         {
-            drop(shared.merge_slice(&right, plan, shared.pace.short_slice));
+            drop(shared.merge_slice(&right, Occasion::NONE, shared.pace.short_slice));
         }
+    }
+
+    /// Sees to it that what walks have paid for is done.
+    fn maintain_for_walks(&self) {
+        if self.shared.pace.in_background
+            && self.shared.walked.is_worth_a_look()
+            && self.read_only().is_none()
+        {
+            self.work_in_background();
+            self.wake_background();
+        }
+    }
+
+    fn wake_background(&self) {
+        let background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
+        background.iter().for_each(|thread| thread.thread().unpark());
     }
 
     fn work_in_background(&self) {
@@ -182,8 +204,8 @@ impl Shared {
             self.flush_if_due();
             let commits = self.commits();
             let is_idle = seen.replace(commits) == Some(commits);
-            let plan = if is_idle { plan_at_leisure } else { plan };
-            pause = match self.try_to_merge(plan, self.pace.slice) {
+            let occasion = Occasion { leisure: is_idle, walked: self.walked.records() };
+            pause = match self.try_to_merge(occasion, self.pace.slice) {
                 Some(true) => BETWEEN_SLICES,
                 Some(false) if !is_idle => (2 * pause).min(LONGEST_PAUSE),
                 Some(false) | None => break,
@@ -192,11 +214,11 @@ impl Shared {
         }
     }
 
-    /// Merges a slice of what `plan` says. Whether there was something to merge; `None` when another process is at it, or after
-    /// an error, which is left for the next time.
-    fn try_to_merge(&self, plan: Plan, slice: u64) -> Option<bool> {
+    /// Merges a slice of what there is to merge. Whether there was something to merge; `None` when another process is at it, or
+    /// after an error, which is left for the next time.
+    fn try_to_merge(&self, occasion: Occasion, slice: u64) -> Option<bool> {
         let right = self.log.try_merge().ok()??;
-        self.merge_slice(&right, plan, slice).ok()
+        self.merge_slice(&right, occasion, slice).ok()
     }
 
     /// How many batches this handle committed.
@@ -212,7 +234,7 @@ impl Shared {
         while debt > 0 {
             let slice = debt.min(self.pace.slice);
             debt -= slice;
-            if self.try_to_merge(plan, slice) != Some(true) {
+            if self.try_to_merge(Occasion::NONE, slice) != Some(true) {
                 break;
             }
         }
@@ -224,7 +246,7 @@ impl Shared {
 
     /// Flushes sealed memtables if they amount to much and nobody else is at it.
     fn flush_if_due(&self) {
-        if self.log.peek(Tree::sealed_bytes) >= self.pace.flush
+        if self.log.peek(|tree| self.is_flush_due(tree))
             && let Ok(Some(maintenance)) = self.log.try_maintain()
         {
             // What goes wrong is left for the next time.
@@ -232,12 +254,24 @@ impl Shared {
         }
     }
 
+    /// Whether sealed memtables amount to much, or walks are worth it.
+    fn is_flush_due(&self, tree: &Tree) -> bool {
+        let is_worth_it = |walked| is_worth_flushing(tree.sealed_shape(), &tree.version.shapes(), walked);
+        let walked = self.walked.records();
+        tree.sealed_bytes() >= self.pace.flush || walked > 0 && is_worth_it(walked)
+    }
+
     /// Merges a slice, and flushes meanwhile what is due.
-    fn merge_slice(&self, right: &Maintenance<'_, Tree>, plan: Plan, slice: u64) -> Result<bool> {
-        compact::merge_slice(right, plan, Sizes { slice, table: self.pace.table }, &mut || {
+    fn merge_slice(&self, right: &Maintenance<'_, Tree>, occasion: Occasion, slice: u64) -> Result<bool> {
+        let sizes = Sizes { slice, table: self.pace.table };
+        let is_merged = compact::merge_slice(right, occasion, sizes, &mut || {
             self.flush_if_due();
             !self.is_stopped()
-        })
+        })?;
+        if is_merged {
+            self.walked.spend(u64::MAX);
+        }
+        Ok(is_merged)
     }
 
     /// Writes the memtables of full segments to a table.
@@ -265,6 +299,7 @@ impl Shared {
                     Ok(())
                 })?;
                 self.flushed_bytes.fetch_add(sealed.log_bytes, Ordering::Relaxed);
+                self.walked.spend(sealed.view.iter().map(|(_, memtable)| memtable.keys()).sum());
                 Ok(())
             }
         }
@@ -285,6 +320,7 @@ impl Engine for KvEngine {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>> {
+        self.maintain_for_walks();
         Ok(Box::new(self.view()?))
     }
 

@@ -12,3 +12,4 @@ pub(crate) mod tree;
 pub(crate) mod version;
 pub(crate) mod view;
 pub(crate) mod walk;
+pub(crate) mod walked;

@@ -124,7 +124,7 @@ fn a_handle_that_finds_something_to_merge_does_so_while_it_is_open() {
     }
     let waiting = open(&disk);
     let runs = |engine: &KvEngine| engine.shared.log.merge().unwrap().manifest().unwrap().runs.len();
-    assert!(plan(&waiting.shared.log.peek(|tree| tree.version.shapes()), None).is_some());
+    assert!(plan(&waiting.shared.log.peek(|tree| tree.version.shapes()), None, Occasion::NONE).is_some());
     let (before, tidy) = (runs(&waiting), open_as(&disk, true));
     let start = std::time::Instant::now();
     while runs(&tidy) == before && start.elapsed() < Duration::from_secs(20) {
@@ -151,7 +151,8 @@ fn runs_that_need_not_be_merged_are_while_nobody_writes() {
     let sealed = maintenance.seal(sealed_memtables).unwrap();
     first.shared.flush(&maintenance, &sealed, &mut |_| true).unwrap();
     drop(maintenance);
-    assert_eq!((runs(&first), first.shared.log.peek(|tree| plan(&tree.version.shapes(), None))), (2, None));
+    let due = first.shared.log.peek(|tree| plan(&tree.version.shapes(), None, Occasion::NONE));
+    assert_eq!((runs(&first), due), (2, None));
     let session = open_as(&disk, true);
     let start = std::time::Instant::now();
     while runs(&session) > 1 && start.elapsed() < Duration::from_secs(20) {
@@ -159,6 +160,45 @@ fn runs_that_need_not_be_merged_are_while_nobody_writes() {
     }
     assert_eq!(runs(&session), 1);
     assert_eq!(session.stats().unwrap().keys, KEYS + model.len() as u64);
+}
+
+/// A large run, and a small one above it: too small to be merged only because nobody writes.
+#[test]
+fn runs_are_merged_once_they_were_walked_over_often_enough() {
+    let disk = SimFs::new();
+    let first = open(&disk);
+    let db = Db::from_engine(first.clone());
+    for keys in [KEYS, KEYS / 5] {
+        let mut batch = Batch::new();
+        for number in 0..keys {
+            batch.set(format!("{keys} {number}"), "v");
+        }
+        db.write(batch).unwrap();
+        let maintenance = first.shared.log.maintain().unwrap();
+        let sealed = maintenance.seal(sealed_memtables).unwrap();
+        first.shared.flush(&maintenance, &sealed, &mut |_| true).unwrap();
+    }
+    let session = open_as(&disk, true);
+    let runs = || session.shared.log.peek(|tree| tree.version.runs.len());
+    assert_eq!(runs(), 2);
+    assert!(session.background.lock().unwrap().is_none(), "nothing is due");
+    let start = std::time::Instant::now();
+    while runs() > 1 && start.elapsed() < Duration::from_secs(20) {
+        let view = session.snapshot().unwrap();
+        let (mut walk, mut walked) = (view.scan(&KeyRange::all(), Direction::Forward).unwrap(), 0);
+        while walk.next().unwrap().is_some() {
+            walked += 1;
+        }
+        assert_eq!(walked, KEYS + KEYS / 5);
+    }
+    assert_eq!(runs(), 1);
+    session.stop_background();
+    let walked = session.shared.walked.records();
+    let view = session.snapshot().unwrap();
+    let mut walk = view.scan(&KeyRange::all(), Direction::Forward).unwrap();
+    while walk.next().unwrap().is_some() {}
+    drop(walk);
+    assert_eq!(session.shared.walked.records(), walked, "a walk over one run needs no merge");
 }
 
 #[test]
@@ -179,7 +219,7 @@ fn runs_that_follow_one_another_become_one_without_being_written_again() {
     }
     let right = engine.shared.log.merge().unwrap();
     let sizes = Sizes { slice: 40_000, table: 15_000 };
-    while compact::merge_slice(&right, plan, sizes, &mut || true).unwrap() {}
+    while compact::merge_slice(&right, Occasion::NONE, sizes, &mut || true).unwrap() {}
     let manifest = right.manifest().unwrap();
     drop(right);
     assert_eq!((manifest.runs.len(), manifest.next_merged), (1, FileId(2)));
@@ -202,7 +242,7 @@ fn runs_read_the_same_after_every_slice_of_a_merge_whoever_does_it() {
             let other = open(&disk);
             let right = other.shared.log.merge().unwrap();
             let sizes = Sizes { slice: 40_000, table: 15_000 };
-            if !compact::merge_slice(&right, plan, sizes, &mut || true).unwrap() {
+            if !compact::merge_slice(&right, Occasion::NONE, sizes, &mut || true).unwrap() {
                 break;
             }
             slices += 1;

@@ -19,7 +19,7 @@
 use std::sync::Arc;
 
 use super::merge::Merge;
-use super::plan::RunShape;
+use super::plan::{Occasion, plan};
 use super::tables::{self, Target, Written};
 use super::version::{LazyTable, Run, Version};
 use crate::engine::Progress;
@@ -40,21 +40,20 @@ pub(crate) struct Sizes {
 /// A table that has less than this part of the usual size is rather merged than moved.
 const SMALL_TABLES: u64 = 8;
 
-/// What to merge next: see [`plan`](super::plan).
-pub(crate) type Plan = fn(&[RunShape], Option<Merging>) -> Option<Merging>;
-
-/// Merges the next slice of what `plan` says; `false` when there is nothing to merge.
+/// Merges the next slice of what [there is to merge](plan) on this occasion; `false` when there is nothing.
 ///
 /// # Errors
 /// `Interrupted` when `progress` says stop, corruption, I/O: the slice is not merged.
 pub(crate) fn merge_slice<M: Memory>(
     right: &Maintenance<'_, M>,
-    plan: Plan,
+    occasion: Occasion,
     sizes: Sizes,
     progress: &mut dyn FnMut() -> bool,
 ) -> Result<bool> {
     let state = State::read(right)?;
-    let Some(merging) = plan(&state.version.shapes(), state.manifest.merging) else { return Ok(false) };
+    let Some(merging) = plan(&state.version.shapes(), state.manifest.merging, occasion) else {
+        return Ok(false);
+    };
     state.slice(right.place(), merging)?.merge(right, sizes, &mut |_, _| progress())?;
     Ok(true)
 }

@@ -15,7 +15,9 @@
 //! The merges of tiers bound how many runs a read looks at: a record takes part in one for each factor of [`FANOUT`] that
 //! lies between a flush and the oldest run. A merge that has begun is carried on first.
 //!
-//! While nobody writes, also runs of similar size are merged that are fewer than that, if it takes seconds at most.
+//! While nobody writes, also runs of similar size are merged that are fewer than that, if it takes seconds at most. And where
+//! readers have walked over as many records as there are to merge, that is reason enough to merge runs of less similar size: see
+//! [`walked`](super::walked).
 
 use crate::storage::manifest::Merging;
 
@@ -31,8 +33,12 @@ const SIMILAR: u64 = 4;
 /// While nobody writes, a run is merged with the newer ones if it is at most this many times as large as all of them together.
 const SIMILAR_AT_LEISURE: u64 = 2;
 
-/// The most bytes that are merged only because there is time: some seconds of work.
-const MAX_BYTES_AT_LEISURE: u64 = 1 << 30;
+/// Where walks are worth it, a run is merged with the newer ones if it is at most this many times as large as all of them
+/// together: so many bytes are written then for each that is new to it.
+const SIMILAR_FOR_WALKS: u64 = 8;
+
+/// The most bytes that are merged though it is not due: some seconds of work.
+const MAX_BYTES_NOT_DUE: u64 = 1 << 30;
 
 /// A merge into the oldest run is due when this many outdated bytes come on 100 others.
 const MAX_OUTDATED: u64 = 25;
@@ -44,28 +50,49 @@ pub(crate) struct RunShape {
     pub(crate) bytes: u64,
     /// Bytes of the keys and values in it.
     pub(crate) payload_bytes: u64,
-    /// About how many of those a merge into the oldest run would save for it: records that it outdates, and its own tombstones.
+    /// About how many records it has.
+    pub(crate) entries: u64,
+    /// About how many of those bytes a merge into the oldest run would save for it: records that it outdates, and its own tombstones.
     pub(crate) outdated_bytes: u64,
 }
 
+/// What makes a merge worth its work that is not due.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Occasion {
+    /// Nobody writes.
+    pub(crate) leisure: bool,
+    /// So many records were walked over that would not have had to be merged for that if they had been merged before.
+    pub(crate) walked: u64,
+}
+
+impl Occasion {
+    /// None: only what is due is merged.
+    pub(crate) const NONE: Self = Self { leisure: false, walked: 0 };
+}
+
 /// What to merge next, given the runs, newest first, and the merge that has begun; `None` when all is well.
-pub(crate) fn plan(runs: &[RunShape], begun: Option<Merging>) -> Option<Merging> {
-    begun.or_else(|| last_merge(runs)).or_else(|| tier_merge(runs)).or_else(|| too_many(runs))
+pub(crate) fn plan(runs: &[RunShape], begun: Option<Merging>, occasion: Occasion) -> Option<Merging> {
+    let due = begun.or_else(|| last_merge(runs)).or_else(|| tier_merge(runs)).or_else(|| too_many(runs));
+    let at_leisure = || merge_of_similar(runs, SIMILAR_AT_LEISURE, u64::MAX);
+    let for_walks = || merge_of_similar(runs, SIMILAR_FOR_WALKS, occasion.walked);
+    due.or_else(|| at_leisure().filter(|_| occasion.leisure)).or_else(for_walks)
 }
 
-/// The same while nobody writes: also what is not due, but makes reads faster for little. Of what
-/// it writes at least a third is new to the run.
-pub(crate) fn plan_at_leisure(runs: &[RunShape], begun: Option<Merging>) -> Option<Merging> {
-    plan(runs, begun).or_else(|| leisurely_merge(runs))
+/// Whether walks are worth a flush: what is `flushed` would then be merged with a run.
+pub(crate) fn is_worth_flushing(flushed: RunShape, runs: &[RunShape], walked: u64) -> bool {
+    let runs: Vec<RunShape> = std::iter::once(flushed).chain(runs.iter().copied()).collect();
+    flushed.entries > 0 && merge_of_similar(&runs, SIMILAR_FOR_WALKS, walked).is_some()
 }
 
-/// The newest runs, as far as none is much larger than what comes before it.
-fn leisurely_merge(runs: &[RunShape]) -> Option<Merging> {
-    let mut newer_bytes = 0;
+/// The newest runs, as far as each is at most `similar` times as large as all before it, and they have no more than
+/// `max_entries` records.
+fn merge_of_similar(runs: &[RunShape], similar: u64, max_entries: u64) -> Option<Merging> {
+    let (mut bytes, mut entries) = (0, 0);
     let count = runs.iter().take_while(|run| {
-        let fits = newer_bytes == 0 || run.bytes <= SIMILAR_AT_LEISURE * newer_bytes;
-        newer_bytes += run.bytes;
-        fits && newer_bytes <= MAX_BYTES_AT_LEISURE
+        let fits = bytes == 0 || run.bytes <= similar * bytes;
+        bytes += run.bytes;
+        entries += run.entries;
+        fits && bytes <= MAX_BYTES_NOT_DUE && entries <= max_entries
     });
     let count = count.count();
     (count > 1).then(|| merging(0, count, runs.len()))
@@ -105,12 +132,17 @@ mod tests {
     use super::*;
 
     fn fresh(sizes: &[u64]) -> Vec<RunShape> {
-        sizes.iter().map(|&bytes| RunShape { bytes, payload_bytes: bytes, outdated_bytes: 0 }).collect()
+        let run = |&bytes: &u64| RunShape { bytes, payload_bytes: bytes, entries: bytes, outdated_bytes: 0 };
+        sizes.iter().map(run).collect()
     }
 
     /// The runs, newest first, that are merged when nothing is outdated.
     fn planned(sizes: &[u64]) -> Option<std::ops::Range<usize>> {
-        plan(&fresh(sizes), None).map(|merging| range(merging, sizes.len()))
+        planned_on(sizes, Occasion::NONE)
+    }
+
+    fn planned_on(sizes: &[u64], occasion: Occasion) -> Option<std::ops::Range<usize>> {
+        plan(&fresh(sizes), None, occasion).map(|merging| range(merging, sizes.len()))
     }
 
     fn range(merging: Merging, all: usize) -> std::ops::Range<usize> {
@@ -135,15 +167,14 @@ mod tests {
     #[test]
     fn outdated_records_call_for_a_merge_into_the_oldest_run() {
         let mut runs = fresh(&[10, 20, 100]);
-        assert_eq!(plan(&runs, None), None);
+        assert_eq!(plan(&runs, None, Occasion::NONE), None);
         (runs[0].outdated_bytes, runs[1].outdated_bytes) = (10, 20);
-        assert_eq!(plan(&runs, None), Some(Merging { below: 0, count: 3 }));
+        assert_eq!(plan(&runs, None, Occasion::NONE), Some(Merging { below: 0, count: 3 }));
     }
 
     #[test]
     fn while_nobody_writes_runs_of_similar_size_are_merged() {
-        let at_leisure =
-            |sizes: &[u64]| plan_at_leisure(&fresh(sizes), None).map(|merging| range(merging, sizes.len()));
+        let at_leisure = |sizes: &[u64]| planned_on(sizes, Occasion { leisure: true, walked: 0 });
         assert_eq!(at_leisure(&[]), None);
         assert_eq!(at_leisure(&[40]), None);
         assert_eq!(at_leisure(&[20, 40, 40]), Some(0..3));
@@ -154,9 +185,34 @@ mod tests {
     }
 
     #[test]
+    fn what_walks_have_paid_for_is_merged() {
+        let after = |walked, sizes: &[u64]| planned_on(sizes, Occasion { leisure: false, walked });
+        assert_eq!(after(u64::MAX, &[40]), None);
+        assert_eq!(after(0, &[20, 100]), None);
+        assert_eq!(after(119, &[20, 100]), None);
+        assert_eq!(after(120, &[20, 100]), Some(0..2));
+        assert_eq!(after(119, &[10, 20, 100]), Some(0..2), "a part that is paid for");
+        assert_eq!(after(u64::MAX, &[10, 200]), None, "too much for so little that is new");
+        assert_eq!(after(u64::MAX, &[600 << 20, 600 << 20]), None, "that takes its time");
+    }
+
+    #[test]
+    fn walks_are_worth_a_flush_if_they_are_worth_what_follows() {
+        let worth = |flushed: u64, sizes: &[u64], walked| {
+            is_worth_flushing(fresh(&[flushed])[0], &fresh(sizes), walked)
+        };
+        assert!(worth(20, &[100], 120));
+        assert!(!worth(20, &[100], 119));
+        assert!(!worth(10, &[100], u64::MAX));
+        assert!(worth(10, &[20, 1_000], 30));
+        assert!(!worth(0, &[20, 100], u64::MAX));
+        assert!(!worth(20, &[], u64::MAX));
+    }
+
+    #[test]
     fn a_merge_that_has_begun_is_carried_on() {
         let begun = Some(Merging { below: 1, count: 2 });
-        assert_eq!(plan(&fresh(&[1, 1, 1, 1]), begun), begun);
+        assert_eq!(plan(&fresh(&[1, 1, 1, 1]), begun, Occasion::NONE), begun);
     }
 
     /// What becomes of `flushes` equal runs over `keys` times as much data, of which every flush outdates a random part, and what
@@ -178,11 +234,12 @@ mod tests {
                 RunShape {
                     bytes: FLUSH,
                     payload_bytes: FLUSH,
+                    entries: FLUSH,
                     outdated_bytes: part(FLUSH, float(live) / capacity),
                 },
             );
             written += FLUSH;
-            while let Some(merging) = plan(&runs, None) {
+            while let Some(merging) = plan(&runs, None, Occasion::NONE) {
                 let range = range(merging, runs.len());
                 let group = &runs[range.clone()];
                 let bytes: u64 = group.iter().map(|run| run.bytes).sum();
@@ -191,7 +248,12 @@ mod tests {
                 let below: u64 = runs[range.end..].iter().map(|run| run.bytes).sum();
                 let inside = part(outdated, float(bytes) / float(bytes + below).max(1.0));
                 let bytes = bytes - inside;
-                let merged = RunShape { bytes, payload_bytes: bytes, outdated_bytes: outdated - inside };
+                let merged = RunShape {
+                    bytes,
+                    payload_bytes: bytes,
+                    entries: bytes,
+                    outdated_bytes: outdated - inside,
+                };
                 written += merged.bytes;
                 runs.splice(range, [merged]);
             }

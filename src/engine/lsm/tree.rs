@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::memtable::Memtable;
+use super::plan::RunShape;
 use super::version::Version;
 use crate::engine::wal_engine::Memory;
 use crate::error::Result;
@@ -80,6 +81,13 @@ impl Tree {
     /// About how many bytes of memory the memtables of full segments take.
     pub(crate) fn sealed_bytes(&self) -> u64 {
         self.sealed.iter().map(|(_, memtable)| memtable.memory()).sum()
+    }
+
+    /// The run that the memtables of full segments would become, about.
+    pub(crate) fn sealed_shape(&self) -> RunShape {
+        let sum = |of: fn(&Memtable) -> u64| self.sealed.iter().map(|(_, memtable)| of(memtable)).sum();
+        let bytes = sum(Memtable::bytes);
+        RunShape { bytes, payload_bytes: bytes, entries: sum(Memtable::keys), outdated_bytes: 0 }
     }
 
     /// Newest first.

@@ -138,6 +138,7 @@ impl Run {
                 (listed.share(table.payload_bytes), listed.share(outdating + table.tombstones));
             shape.bytes += listed.bytes();
             shape.payload_bytes += payload;
+            shape.entries += listed.entries();
             let outdated_bytes = (payload / listed.entries().max(1)).saturating_mul(outdated);
             shape.outdated_bytes = shape.outdated_bytes.saturating_add(outdated_bytes);
         }

@@ -7,6 +7,7 @@ use super::merge::Merge;
 use super::tree::Tree;
 use super::version::Version;
 use super::walk::{KeyWalk, Keys, Live, Walk};
+use super::walked::{Counted, Walked};
 use crate::engine::{Cursor, KeyCursor, Snapshot};
 use crate::error::Result;
 use crate::storage::sstable::KeyHash;
@@ -17,19 +18,21 @@ pub(crate) struct View {
     /// Newest first, none empty.
     memtables: Vec<Frozen>,
     version: Arc<Version>,
+    walked: Arc<Walked>,
     lsn: Lsn,
     now: Timestamp,
 }
 
 impl View {
-    /// The tree as it is now, at the time `now`. Its tables are opened, so that it stays readable whatever others remove.
+    /// The tree as it is now, at the time `now`; what is walked over in it is counted. Its tables are opened, so that it stays readable whatever others remove.
     ///
     /// # Errors
     /// Corruption; I/O, `NotFound` when a table is gone already.
-    pub(crate) fn of(tree: &Tree, lsn: Lsn, now: Timestamp) -> Result<Self> {
+    pub(crate) fn of(tree: &Tree, walked: &Arc<Walked>, lsn: Lsn, now: Timestamp) -> Result<Self> {
         tree.version.open_all()?;
         let memtables = tree.memtables().filter_map(Frozen::of).collect();
-        Ok(Self { memtables, version: Arc::clone(&tree.version), lsn, now })
+        let (version, walked) = (Arc::clone(&tree.version), Arc::clone(walked));
+        Ok(Self { memtables, version, walked, lsn, now })
     }
 
     pub(crate) fn version(&self) -> &Version {
@@ -82,7 +85,7 @@ impl Snapshot for View {
         let memtables = self.memtables.iter().map(|memtable| Walk::from(memtable.walk(range, direction)));
         let runs = self.version.runs.iter().map(|run| Walk::from(run.walk(range, direction)));
         let walk = Merge::new(memtables.chain(runs).collect(), direction)?;
-        Ok(Box::new(Live { walk, now: self.now }))
+        Ok(Box::new(Counted::new(Live { walk, now: self.now }, &self.walked)))
     }
 
     fn keys(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn KeyCursor + '_>> {
@@ -91,7 +94,8 @@ impl Snapshot for View {
         }
         let memtables = self.memtables.iter().map(|memtable| KeyWalk::from(memtable.walk(range, direction)));
         let runs = self.version.runs.iter().map(|run| KeyWalk::from(run.walk(range, direction)));
-        Ok(Box::new(Keys::of(Merge::new(memtables.chain(runs).collect(), direction)?, self.now)))
+        let walk = Merge::new(memtables.chain(runs).collect(), direction)?;
+        Ok(Box::new(Counted::new(Keys::of(walk, self.now), &self.walked)))
     }
 
     fn lsn(&self) -> Lsn {
