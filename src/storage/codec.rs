@@ -34,6 +34,15 @@ pub(crate) fn put(bytes: &mut [u8], offset: usize, field: &[u8]) {
     bytes[offset..offset + field.len()].copy_from_slice(field);
 }
 
+/// The first 8 bytes as a number that orders as they do.
+#[inline]
+pub(crate) fn head(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk() {
+        Some(head) => u64::from_be_bytes(*head),
+        None => bytes.iter().rev().fold(0, |head, &byte| head >> 8 | u64::from(byte) << 56),
+    }
+}
+
 /// CRC-32 (IEEE) of `parts`, as if they were one.
 pub(crate) fn crc32(parts: &[&[u8]]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
@@ -100,6 +109,14 @@ pub(crate) fn random_u64() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn heads_order_as_their_bytes_do() {
+        let strings: [&[u8]; 7] = [b"", b"\0\0\x01", b"a", b"abcdefgh", b"abcdefgi", b"a\xff", b"b"];
+        assert!(strings.is_sorted_by_key(|string| head(string)));
+        assert_eq!(head(b"a"), head(b"a\0\0"));
+        assert_eq!(head(b"abcdefgh"), head(b"abcdefghi"));
+    }
 
     #[test]
     fn fields_outside_the_buffer_are_none() {

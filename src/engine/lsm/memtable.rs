@@ -38,8 +38,6 @@ use order::{Keys, Order, Position, Sorted};
 /// Memory that a change takes beside the bytes of its record, about: its slot and its entry in the index.
 const SLOT_BYTES: u64 = 96;
 
-pub(super) use order::head;
-
 /// No change.
 const NONE: u32 = u32::MAX;
 

@@ -6,10 +6,10 @@
 
 use std::cmp::Ordering;
 
-use super::memtable::head;
 use super::walk::{Live, Walk};
 use crate::engine::{Cursor, Item};
 use crate::error::Result;
+use crate::storage::codec::head;
 use crate::storage::sstable::Change;
 use crate::types::{Direction, Lsn, Timestamp};
 

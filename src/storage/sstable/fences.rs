@@ -27,6 +27,7 @@
 use super::blocks::Body;
 use super::page::Page;
 use super::{Checked, Damage, partition_point};
+use crate::storage::codec::head;
 
 /// Bytes of a separator at most: what bounds the memory of a writer.
 const MAX_SEPARATOR_LEN: usize = 256;
@@ -91,14 +92,6 @@ impl FenceBuilder {
 /// How many bytes two strings begin with in common.
 fn shared_len(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
-}
-
-/// The first 8 bytes as a number that orders as they do.
-fn head(bytes: &[u8]) -> u64 {
-    match bytes.first_chunk() {
-        Some(head) => u64::from_be_bytes(*head),
-        None => bytes.iter().rev().fold(0, |head, &byte| head >> 8 | u64::from(byte) << 56),
-    }
 }
 
 /// The fences of a table.
@@ -188,14 +181,6 @@ impl FenceSection {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn heads_order_as_their_bytes_do() {
-        let strings: [&[u8]; 7] = [b"", b"\0\0\x01", b"a", b"abcdefgh", b"abcdefgi", b"a\xff", b"b"];
-        assert!(strings.is_sorted_by_key(|string| head(string)));
-        assert_eq!(head(b"a"), head(b"a\0\0"));
-        assert_eq!(head(b"abcdefgh"), head(b"abcdefghi"));
-    }
 
     #[test]
     fn a_separator_is_the_shortest_string_that_separates() {

@@ -13,6 +13,8 @@
 use std::cmp::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::storage::codec::head;
+
 /// Items of a chunk at most.
 const CHUNK_ITEMS: usize = 256;
 
@@ -168,13 +170,4 @@ impl Sorted {
 #[inline]
 fn compare(item: Item, head: u64, key: &[u8], keys: &impl Keys) -> Ordering {
     item.head.cmp(&head).then_with(|| keys.key(item.number).unwrap_or_default().cmp(key))
-}
-
-/// The first 8 bytes as a number that orders as they do.
-#[inline]
-pub(in crate::engine::lsm) fn head(bytes: &[u8]) -> u64 {
-    match bytes.first_chunk() {
-        Some(head) => u64::from_be_bytes(*head),
-        None => bytes.iter().rev().fold(0, |head, &byte| head >> 8 | u64::from(byte) << 56),
-    }
 }
