@@ -131,7 +131,8 @@ impl fmt::Display for Lsn {
     }
 }
 
-/// Number of a file in a database directory (`000012.wal`). Never reused within a database.
+/// Number of a file in a database directory (`000012.wal`). Within a database no two files that ever counted have the same; the
+/// number of one that nothing came to lead to, because its writer failed or died, is given again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileId(pub u64);
 
