@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::path::Path;
 
 use super::{KvEngine, sealed_memtables};
 use crate::engine::lsm::tree::Tree;
@@ -24,11 +25,7 @@ const MAX_RESTARTS: usize = 1_000;
 const COPY_BYTES: usize = 1 << 20;
 
 impl KvEngine {
-    pub(super) fn back_up(
-        &self,
-        dir: &std::path::Path,
-        report: &mut dyn FnMut(Progress) -> bool,
-    ) -> Result<Backup> {
+    pub(super) fn back_up(&self, dir: &Path, report: &mut dyn FnMut(Progress) -> bool) -> Result<Backup> {
         self.flush_all(report)?;
         let log = &self.shared.log;
         let manifest = log.manifest()?;
@@ -104,7 +101,11 @@ impl Tables<'_> {
         remove_if_present(&*to.fs, &path).map_err(|error| Error::io("remove", &path, error))?;
         match to.fs.link(&source, &path) {
             Ok(()) => Ok(How::Linked),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(Error::io("link", &source, error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // One of two directories does not have what it had.
+                self.log.place().open(&name, OpenMode::Read)?;
+                Err(Error::io("link", &path, error))
+            }
             Err(_) => {
                 let done = copy(self.log.place(), to, table, copied);
                 if done.is_err() {
@@ -113,6 +114,12 @@ impl Tables<'_> {
                 done.map(|()| How::Copied)
             }
         }
+    }
+
+    /// Whether a file of the database is missing, and not one of the backup.
+    fn is_missing_here(&self, error: &Error) -> bool {
+        let is_here = |path: &Path| path.parent() == Some(&*self.log.place().dir);
+        is_missing(error) && matches!(error, Error::Io { path, .. } if is_here(path))
     }
 
     /// Goes over to the manifest that is in force; an error when that is the one that is followed already.
@@ -174,7 +181,7 @@ impl Supply for Tables<'_> {
     fn bring(&mut self, to: &Place, existing: Option<&Manifest>, report: Report<'_>) -> Result<()> {
         for _ in 0..MAX_RESTARTS {
             match self.bring_all(to, existing, report) {
-                Err(error) if is_missing(&error) => self.follow(error)?,
+                Err(error) if self.is_missing_here(&error) => self.follow(error)?,
                 brought => {
                     brought?;
                     break;

@@ -11,8 +11,8 @@ use crate::engine::tests::world::value;
 use crate::engine::tests::{self, DIR, contents, fail_next, seeds};
 use crate::error::{Error, Result};
 use crate::options::Options;
-use crate::storage::fs::Fs;
 use crate::storage::fs::sim::{Fault, Op, SimFs};
+use crate::storage::fs::{Fs, OpenMode};
 use crate::types::{Batch, EngineKind, Key, Value};
 
 const COPY: &str = "/copy";
@@ -302,12 +302,19 @@ fn a_backup_is_of_one_moment_while_others_write_and_merge() {
         let patient = Options::new().lock_timeout(std::time::Duration::from_millis(1));
         drop(db);
         let db = try_open(&disk, &patient).unwrap();
+        let mut done = 0;
         for _ in 0..20 {
-            if db.backup(COPY).is_ok() {
-                let copy = open_in(&disk, COPY);
-                assert_eq!(copy.get("left").unwrap(), copy.get("right").unwrap());
+            match db.backup(COPY) {
+                Ok(_) => {
+                    let copy = open_in(&disk, COPY);
+                    assert_eq!(copy.get("left").unwrap(), copy.get("right").unwrap());
+                    done += 1;
+                }
+                Err(Error::Busy { .. }) => {}
+                Err(error) => panic!("{with_backup} {links}: {error}"),
             }
         }
+        assert!(done > 0);
         disk.set_observer(Arc::new(|_, _| ()));
         open(&disk).backup(COPY).unwrap();
         assert_eq!(held(&disk, COPY), contents(&other));
@@ -433,4 +440,41 @@ fn what_was_copied_is_read_back() {
     assert!(matches!(db.backup(COPY), Err(Error::Corruption { .. })));
     fail_next(&disk, Op::SyncDir, "/");
     assert!(db.backup("/second").is_err());
+}
+
+/// Somebody removes what is being made: that is no damage of the database.
+#[test]
+fn a_target_that_vanishes_is_not_blamed_on_the_database() {
+    for links in [true, false] {
+        let disk = prepared(false);
+        if !links {
+            disk.refuse_links();
+        }
+        let db = open(&disk);
+        let gone = AtomicBool::new(false);
+        disk.set_observer(Arc::new(move |call, disk| {
+            let is_file = call.path.extension().is_some_and(|name| name == "sst" || name == "base");
+            let is_new = call.op == Op::Link || call.op == Op::Open(OpenMode::CreateNew);
+            if is_file
+                && is_new
+                && (call.op == Op::Link || !call.path.starts_with(DIR))
+                && !gone.swap(true, Ordering::SeqCst)
+            {
+                let process = disk.process();
+                let aside = disk.list("/").unwrap().into_iter().find(|name| !name.ends_with("db")).unwrap();
+                let aside = Path::new("/").join(aside);
+                for name in disk.list(&aside).unwrap() {
+                    process.remove_file(&aside.join(name)).unwrap();
+                }
+                process.remove_dir(&aside).unwrap();
+            }
+        }));
+        match db.backup(COPY) {
+            Err(Error::Io { path, .. }) => assert!(!path.starts_with(DIR), "{path:?}"),
+            outcome => panic!("{links}: {outcome:?}"),
+        }
+        disk.set_observer(Arc::new(|_, _| ()));
+        db.backup(COPY).unwrap();
+        assert_eq!(held(&disk, COPY), contents(&db));
+    }
 }
