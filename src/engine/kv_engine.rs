@@ -93,7 +93,7 @@ impl KvEngine {
     /// # Errors
     /// As [`WalEngine::open`].
     pub(crate) fn open(place: Place, manifest: Manifest, options: &Options) -> Result<Self> {
-        let begun = manifest.merging;
+        let (begun, clock) = (manifest.merging, manifest.clock);
         let log = WalEngine::open(place, manifest, options)?;
         let shared = Shared {
             log,
@@ -103,9 +103,12 @@ impl KvEngine {
             walked: Arc::default(),
         };
         let engine = Self { shared: Arc::new(shared), background: Mutex::default() };
-        let is_due = |tree: &Tree| plan(&tree.version.shapes(), begun, AT_LEISURE).is_some();
-        if options.pace.in_background && engine.read_only().is_none() && engine.shared.log.peek(is_due) {
-            engine.work_in_background();
+        if options.pace.in_background && engine.read_only().is_none() {
+            let expired_by = clock.map(|_| engine.now());
+            let shapes = engine.shared.log.peek(|tree| tree.version.shapes(expired_by));
+            if plan(&shapes, begun, AT_LEISURE).is_some() {
+                engine.work_in_background();
+            }
         }
         Ok(engine)
     }
@@ -256,7 +259,7 @@ impl Shared {
 
     /// Whether sealed memtables amount to much, or walks are worth it.
     fn is_flush_due(&self, tree: &Tree) -> bool {
-        let is_worth_it = |walked| is_worth_flushing(tree.sealed_shape(), &tree.version.shapes(), walked);
+        let is_worth_it = |walked| is_worth_flushing(tree.sealed_shape(), &tree.version.shapes(None), walked);
         let walked = self.walked.records();
         tree.sealed_bytes() >= self.pace.flush || walked > 0 && is_worth_it(walked)
     }
@@ -289,15 +292,19 @@ impl Shared {
         sealed: &SealedMemtables,
         progress: &mut dyn FnMut(Progress) -> bool,
     ) -> Result<()> {
+        maintenance.discard_strays();
         let manifest = maintenance.manifest()?;
         let expired_by = maintenance.expired_by();
-        match flush::write(maintenance.place(), &manifest, sealed, self.pace.table, expired_by, progress)? {
+        let written =
+            flush::write(maintenance.place(), &manifest, sealed, self.pace.table, expired_by, progress);
+        match written.inspect_err(|_| maintenance.discard_strays())? {
             None => Ok(()),
             Some(flushed) => {
-                maintenance.install(|manifest| {
+                let installed = maintenance.install(|manifest| {
                     flushed.put_into(manifest);
                     Ok(())
-                })?;
+                });
+                installed.inspect_err(|_| maintenance.discard_strays())?;
                 self.flushed_bytes.fetch_add(sealed.log_bytes, Ordering::Relaxed);
                 self.walked.spend(sealed.view.iter().map(|(_, memtable)| memtable.keys()).sum());
                 Ok(())

@@ -121,7 +121,8 @@ pub(crate) struct Manifest {
 pub(crate) struct Merging {
     /// Runs that are older than these.
     pub below: u32,
-    /// How many they are: two at least.
+    /// How many they are. To merge one means to write those of its tables anew that have something of no use: it is the oldest run,
+    /// and each slice is a merge of its own. So where a merge has begun there are two at least.
     pub count: u32,
 }
 
@@ -147,7 +148,12 @@ impl Manifest {
     /// Whether a file of this number may be, or become, a table that this manifest or a later one names.
     pub(crate) fn may_need_table(&self, id: FileId) -> bool {
         let next = if id.0.is_multiple_of(2) { self.next_merged } else { self.next_flushed };
-        id >= next || self.runs.iter().flatten().any(|listed| listed.table.id == id)
+        id >= next || self.names_table(id)
+    }
+
+    /// Whether a table that this manifest names has this number.
+    pub(crate) fn names_table(&self, id: FileId) -> bool {
+        self.runs.iter().flatten().any(|listed| listed.table.id == id)
     }
 
     fn encode(&self) -> Vec<u8> {

@@ -90,6 +90,16 @@ pub struct Expiries {
 }
 
 impl Expiries {
+    /// About how many have expired by `now`, as if they did at even intervals. Exact where it is all or none.
+    pub(crate) fn expired_by(&self, now: Timestamp) -> u64 {
+        if now < self.first {
+            return 0;
+        }
+        let span = |end: Timestamp| u128::from(end.unix_millis() - self.first.unix_millis()) + 1;
+        let expired = u128::from(self.count) * span(now.min(self.last)) / span(self.last);
+        u64::try_from(expired).unwrap_or(self.count)
+    }
+
     /// Counts a record in.
     pub(crate) fn count(all: &mut Option<Self>, expires: Option<Timestamp>) {
         let Some(at) = expires else { return };

@@ -33,6 +33,7 @@ impl<'a> KvBulk<'a> {
         if self.loose.is_none() {
             self.engine.stop_background();
             let right = self.engine.shared.log.merge()?;
+            right.discard_strays();
             let loose = Loose::new(right.place(), &right.manifest()?, self.engine.shared.pace.table);
             self.loose = Some((right, loose));
         }
@@ -61,15 +62,16 @@ impl Bulk for KvBulk<'_> {
         }
         self.write_chunk()?;
         let Some((_, loose)) = &mut self.loose else { return Ok(()) };
-        let maintenance = self.engine.shared.log.maintain()?;
-        let run = complete(self.engine, &maintenance, loose)?;
-        let Some((right, loose)) = self.loose.take() else { return Ok(()) };
-        let installed = install(self.engine, &maintenance, &loose, run);
-        drop(right);
-        if installed.is_ok() && self.engine.shared.pace.in_background {
-            self.engine.work_in_background();
+        let engine = self.engine;
+        let maintenance = engine.shared.log.maintain()?;
+        let run = complete(engine, &maintenance, loose)?;
+        install(engine, &maintenance, loose, run).inspect_err(|_| maintenance.discard_strays())?;
+        // Nothing is stray, and others may merge.
+        self.loose = None;
+        if engine.shared.pace.in_background {
+            engine.work_in_background();
         }
-        installed
+        Ok(())
     }
 }
 
@@ -110,8 +112,8 @@ fn install(
 
 impl Drop for KvBulk<'_> {
     fn drop(&mut self) {
-        if let Some((_, loose)) = &self.loose {
-            loose.discard();
+        if let Some((right, _)) = &self.loose {
+            right.discard_strays();
         }
     }
 }

@@ -1,10 +1,12 @@
 //! What shows only from inside: what is left in the log, and which tables are merged when.
 
+mod space;
+
 use std::collections::BTreeMap;
 
 use super::*;
 use crate::db::Db;
-use crate::storage::fs::sim::SimFs;
+use crate::storage::fs::sim::{SimFs, SimProcess};
 use crate::types::{Direction, KeyRange};
 
 fn open(disk: &SimFs) -> Arc<KvEngine> {
@@ -12,8 +14,18 @@ fn open(disk: &SimFs) -> Arc<KvEngine> {
 }
 
 fn open_as(disk: &SimFs, background: bool) -> Arc<KvEngine> {
-    let (fs, dir) = (disk.process(), std::path::Path::new("/db"));
-    let options = Options::new().engine(EngineKind::Kv).background(background);
+    open_with(disk.process(), &Options::new().background(background))
+}
+
+/// One that flushes, merges and loads little at a time.
+fn open_small(process: Arc<SimProcess>) -> Arc<KvEngine> {
+    let options = Options::new().lock_timeout(Duration::from_millis(1));
+    open_with(process, &Options { pace: Pace::SMALL, ..options })
+}
+
+fn open_with(fs: Arc<SimProcess>, options: &Options) -> Arc<KvEngine> {
+    let dir = Path::new("/db");
+    let options = options.clone().engine(EngineKind::Kv);
     let manifest = crate::engine::wal_engine::find_or_create(&*fs, dir, &options).unwrap();
     let place = Place { fs, dir: dir.to_owned() };
     Arc::new(KvEngine::open(place, manifest, &options).unwrap())
@@ -91,9 +103,14 @@ fn write_run(engine: &KvEngine, db: &Db, model: &mut BTreeMap<Vec<u8>, Vec<u8>>,
         }
     }
     db.write(batch).unwrap();
-    let maintenance = engine.shared.log.maintain().unwrap();
-    let sealed = maintenance.seal(sealed_memtables).unwrap();
-    engine.shared.flush(&maintenance, &sealed, &mut |_| true).unwrap();
+    flush(engine).unwrap();
+}
+
+/// Flushes all that was written.
+fn flush(engine: &KvEngine) -> Result<()> {
+    let maintenance = engine.shared.log.maintain()?;
+    let sealed = maintenance.seal(sealed_memtables)?;
+    engine.shared.flush(&maintenance, &sealed, &mut |_| true)
 }
 
 const KEYS: u64 = 2_000;
@@ -124,7 +141,7 @@ fn a_handle_that_finds_something_to_merge_does_so_while_it_is_open() {
     }
     let waiting = open(&disk);
     let runs = |engine: &KvEngine| engine.shared.log.merge().unwrap().manifest().unwrap().runs.len();
-    assert!(plan(&waiting.shared.log.peek(|tree| tree.version.shapes()), None, Occasion::NONE).is_some());
+    assert!(plan(&waiting.shared.log.peek(|tree| tree.version.shapes(None)), None, Occasion::NONE).is_some());
     let (before, tidy) = (runs(&waiting), open_as(&disk, true));
     let start = std::time::Instant::now();
     while runs(&tidy) == before && start.elapsed() < Duration::from_secs(20) {
@@ -151,7 +168,7 @@ fn runs_that_need_not_be_merged_are_while_nobody_writes() {
     let sealed = maintenance.seal(sealed_memtables).unwrap();
     first.shared.flush(&maintenance, &sealed, &mut |_| true).unwrap();
     drop(maintenance);
-    let due = first.shared.log.peek(|tree| plan(&tree.version.shapes(), None, Occasion::NONE));
+    let due = first.shared.log.peek(|tree| plan(&tree.version.shapes(None), None, Occasion::NONE));
     assert_eq!((runs(&first), due), (2, None));
     let session = open_as(&disk, true);
     let start = std::time::Instant::now();

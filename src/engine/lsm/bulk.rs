@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Changes in key order make one run. Others make a run a chunk, and these are merged before they are committed. In the file all
-//! records have LSN 1; the commit says which LSN that counts from. Right until then the tables can be thrown away:
-//! so a bulk that is dropped, or whose process dies, leaves nothing behind.
+//! records have LSN 1; the commit says which LSN that counts from. Right until then the tables can be thrown away: who drops a bulk
+//! does so, and where its process died, whoever has the right to merge next.
 
 use std::sync::Arc;
 
@@ -204,8 +204,7 @@ pub(crate) struct Loose {
     place: Place,
     seed: u64,
     table_bytes: u64,
-    /// The number of the first table that was written, and of the next one.
-    first: FileId,
+    /// The number of the next table.
     next: FileId,
     /// Newest first.
     runs: Vec<Vec<TableMeta>>,
@@ -221,7 +220,6 @@ impl Loose {
             place: place.clone(),
             seed,
             table_bytes,
-            first: next,
             next,
             runs: Vec::new(),
             user_bytes: 0,
@@ -304,13 +302,6 @@ impl Loose {
         manifest.flushed = Lsn(lsn.0 + RAW_LSN.0);
         manifest.bulk = manifest.flushed;
         manifest.totals.count_flush(self.user_bytes, self.user_bytes, self.table_bytes_written);
-    }
-
-    /// Removes the tables, which nothing leads to.
-    pub(crate) fn discard(&self) {
-        for id in (self.first.0..self.next.0).step_by(2) {
-            self.place.discard(file_name(FileId(id)));
-        }
     }
 }
 

@@ -14,8 +14,13 @@
 //! and goes on. Flushes put new runs on top meanwhile: they have no part in the merge.
 //!
 //! A table that shares no key range with any other of the merge is not written again, if it is not small: it moves to the
-//! oldest run as it is. So data that comes in key order is written to a table once.
+//! oldest run as it is. So data that comes in key order is written to a table once. And a table in which everything has expired is
+//! not even read, if nothing older has its keys: the manifest names it no more.
+//!
+//! So that what expired between the keys of the newer runs goes away as well, the oldest run is "merged" alone at times: those of its
+//! tables that have something of no use are written anew.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::merge::Merge;
@@ -50,15 +55,18 @@ pub(crate) fn merge_slice<M: Memory>(
     sizes: Sizes,
     progress: &mut dyn FnMut() -> bool,
 ) -> Result<bool> {
-    let state = State::read(right)?;
-    let Some(merging) = plan(&state.version.shapes(), state.manifest.merging, occasion) else {
-        return Ok(false);
-    };
+    let state = State::read(right, right.expired_by())?;
+    if state.drop_dead(right)? {
+        return Ok(true);
+    }
+    let shapes = state.version.shapes(state.expired_by);
+    let Some(merging) = plan(&shapes, state.manifest.merging, occasion) else { return Ok(false) };
+    right.discard_strays();
     state.slice(right.place(), merging)?.merge(right, sizes, &mut |_, _| progress())?;
     Ok(true)
 }
 
-/// Merges all runs that there are into one, in slices.
+/// Merges all runs that there are into one without anything of no use, in slices.
 ///
 /// # Errors
 /// As [`merge_slice`]; the slices before stay merged.
@@ -67,12 +75,17 @@ pub(crate) fn merge_all<M: Memory>(
     sizes: Sizes,
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<()> {
-    let state = State::read(right)?;
+    right.discard_strays();
+    // What expires meanwhile is left: so there is an end.
+    let expired_by = right.expired_by();
+    let state = State::read(right, expired_by)?;
     let total = state.version.runs.iter().map(Run::entries).sum();
-    let count = u32::try_from(state.version.runs.len()).unwrap_or(u32::MAX);
-    let mut next = state.is_worth_merging().then_some(Merging { below: 0, count });
+    state.drop_dead(right)?;
+    let mut next = State::read(right, expired_by)?.merge_of_all();
     let (mut done, mut written_bytes) = (0, 0);
-    while let Some(merging) = next {
+    loop {
+        let state = State::read(right, expired_by)?;
+        let Some(merging) = next.or_else(|| state.merge_of_oldest()) else { break };
         let mut slice = (0, 0);
         let mut report = |read, written| {
             slice = (read, written);
@@ -83,7 +96,7 @@ pub(crate) fn merge_all<M: Memory>(
                 ..Progress::default()
             })
         };
-        next = State::read(right)?.slice(right.place(), merging)?.merge(right, sizes, &mut report)?;
+        next = state.slice(right.place(), merging)?.merge(right, sizes, &mut report)?;
         done += slice.0;
         written_bytes += slice.1;
     }
@@ -100,18 +113,55 @@ struct State {
 }
 
 impl State {
-    fn read<M: Memory>(right: &Maintenance<'_, M>) -> Result<Self> {
+    fn read<M: Memory>(right: &Maintenance<'_, M>, expired_by: Option<Timestamp>) -> Result<Self> {
         let manifest = right.manifest()?;
         let version = Version::new(&manifest.runs, manifest.seed, right.place(), None)?;
-        Ok(Self { manifest, version, expired_by: right.expired_by() })
+        Ok(Self { manifest, version, expired_by })
     }
 
-    /// Whether merging everything could save anything.
-    fn is_worth_merging(&self) -> bool {
-        let dead = |listed: &RunTable| {
-            listed.table.tombstones > 0 || listed.hidden > 0 || has_expired(&listed.table, self.expired_by)
-        };
-        self.manifest.runs.len() > 1 || self.manifest.runs.iter().flatten().any(dead)
+    /// The merge that makes one run of several.
+    fn merge_of_all(&self) -> Option<Merging> {
+        let count = u32::try_from(self.manifest.runs.len()).unwrap_or(u32::MAX);
+        (count > 1).then_some(Merging { below: 0, count })
+    }
+
+    /// The merge of the oldest run with itself, if that could save anything.
+    fn merge_of_oldest(&self) -> Option<Merging> {
+        let oldest = self.manifest.runs.last()?;
+        let has_dead = oldest.iter().any(|listed| has_dead(listed, self.expired_by));
+        has_dead.then_some(Merging { below: 0, count: 1 })
+    }
+
+    /// Has the manifest name no [dead tables](Self::dead) any more. Whether there were any. While runs are being merged they stay
+    /// what they are.
+    fn drop_dead<M: Memory>(&self, right: &Maintenance<'_, M>) -> Result<bool> {
+        let dead = self.dead();
+        if dead.is_empty() || self.manifest.merging.is_some() {
+            return Ok(false);
+        }
+        right.install(|manifest| {
+            for run in &mut manifest.runs {
+                run.retain(|listed| !dead.contains(&listed.table.id));
+            }
+            manifest.runs.retain(|run| !run.is_empty());
+            Ok(())
+        })?;
+        Ok(true)
+    }
+
+    /// Tables in which nothing is left, and below which there is nothing either that it could hide.
+    fn dead(&self) -> HashSet<FileId> {
+        let mut dead = HashSet::new();
+        for (age, run) in self.version.runs.iter().enumerate().rev() {
+            let older = &self.version.runs[age + 1..];
+            for table in run.0.iter().filter(|table| is_dead(&table.listed().table, self.expired_by)) {
+                let mut below = older.iter().flat_map(|run| run.overlapping(table));
+                if below.all(|older| dead.contains(&older.listed().table.id)) {
+                    dead.insert(table.listed().table.id);
+                }
+            }
+        }
+        dead
     }
 
     /// The runs of a merge as they are now.
@@ -144,7 +194,8 @@ struct Slice<'a> {
     older: &'a [Run],
 }
 
-/// The tables of the oldest run of a merge: those that share no key with the newer ones stay.
+/// The tables of the oldest run of a merge: those that share no key with the newer ones stay. Where there are no newer ones,
+/// those before the first that has something of no use, and those behind as many such as make a slice.
 struct Split<'a> {
     before: &'a [Arc<LazyTable>],
     touched: Run,
@@ -164,7 +215,17 @@ impl Slice<'_> {
         if let Some(moved) = self.moved(sizes.table / SMALL_TABLES) {
             return self.install(right, moved, self.manifest.next_merged, (0, 0));
         }
-        let split = self.split();
+        self.write(right, sizes, progress).inspect_err(|_| right.discard_strays())
+    }
+
+    /// Writes a slice, and puts it in the place of what it is made of.
+    fn write<M: Memory>(
+        &self,
+        right: &Maintenance<'_, M>,
+        sizes: Sizes,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Option<Merging>> {
+        let split = self.split(sizes.slice);
         let target = Target {
             place: right.place(),
             seed: self.manifest.seed,
@@ -215,12 +276,12 @@ impl Slice<'_> {
     /// `None` if there is none.
     fn moved(&self, least_bytes: u64) -> Option<Vec<Vec<RunTable>>> {
         let is_alone = |own: usize, table: &LazyTable| {
-            let RunTable { table: meta, hidden, .. } = table.listed();
-            let is_dead_weight = meta.tombstones > 0 || has_expired(meta, self.expired_by);
-            let has_dead = *hidden > 0 || self.merging.below == 0 && is_dead_weight;
+            let listed = table.listed();
+            let is_whole =
+                if self.merging.below == 0 { !has_dead(listed, self.expired_by) } else { listed.hidden == 0 };
             let others = self.newer.iter().enumerate().filter(|(run, _)| *run != own).map(|(_, run)| run);
-            !has_dead
-                && meta.len >= least_bytes
+            is_whole
+                && listed.table.len >= least_bytes
                 && !others.chain([self.oldest]).any(|run| run.overlaps(table))
         };
         let (mut runs, mut oldest) = (Vec::new(), Vec::new());
@@ -239,18 +300,33 @@ impl Slice<'_> {
         Some(runs)
     }
 
-    fn split(&self) -> Split<'_> {
+    fn split(&self, slice_bytes: u64) -> Split<'_> {
         let tables = &self.oldest.0;
-        let (Some(first), Some(end)) = (
-            self.newer.iter().filter_map(Run::smallest).min(),
-            self.newer.iter().filter_map(Run::largest).max(),
-        ) else {
-            return Split { before: &[], touched: self.oldest.clone(), behind: &[], end: None };
+        let first = self.newer.iter().filter_map(Run::smallest).min();
+        let end = self.newer.iter().filter_map(Run::largest).max();
+        let (from, to) = match first.zip(end) {
+            Some((first, end)) => (
+                tables.partition_point(|table| table.listed().largest() < first),
+                tables.partition_point(|table| table.listed().smallest() <= end),
+            ),
+            None => self.first_dead(slice_bytes),
         };
-        let from = tables.partition_point(|table| table.listed().largest() < first);
-        let to = tables.partition_point(|table| table.listed().smallest() <= end).max(from);
-        let touched = Run(tables[from..to].to_vec());
-        Split { before: &tables[..from], touched, behind: &tables[to..], end: Some(end) }
+        let to = to.max(from);
+        Split { before: &tables[..from], touched: Run(tables[from..to].to_vec()), behind: &tables[to..], end }
+    }
+
+    /// The first tables of the oldest run that have something of no use, as many as make a slice.
+    fn first_dead(&self, slice_bytes: u64) -> (usize, usize) {
+        let tables = &self.oldest.0;
+        let has_dead = |table: &Arc<LazyTable>| has_dead(table.listed(), self.expired_by);
+        let from = tables.iter().position(has_dead).unwrap_or(tables.len());
+        let mut bytes = 0;
+        let count = tables[from..].iter().take_while(|table| {
+            let is_next = has_dead(table) && bytes < slice_bytes;
+            bytes += table.listed().bytes();
+            is_next
+        });
+        (from, from + count.count())
     }
 
     /// The runs that take the place of those of the merge, newest first; the last one is what they are merged into.
@@ -274,9 +350,16 @@ impl Slice<'_> {
     }
 }
 
-/// Whether a table has something that expired by `expired_by`.
-fn has_expired(table: &TableMeta, expired_by: Option<Timestamp>) -> bool {
-    table.expiries.is_some_and(|expiries| Some(expiries.first) <= expired_by)
+/// Whether a table has something that is of no use where nothing lies below it.
+fn has_dead(listed: &RunTable, expired_by: Option<Timestamp>) -> bool {
+    let TableMeta { tombstones, expiries, .. } = listed.table;
+    listed.hidden > 0 || tombstones > 0 || expiries.is_some_and(|expiries| Some(expiries.first) <= expired_by)
+}
+
+/// Whether a table has nothing else: each record is a tombstone or has expired.
+fn is_dead(table: &TableMeta, expired_by: Option<Timestamp>) -> bool {
+    let expiries = table.expiries.filter(|expiries| Some(expiries.last) <= expired_by);
+    table.tombstones + expiries.map_or(0, |expiries| expiries.count) == table.entries
 }
 
 /// About how many bytes of tables count.

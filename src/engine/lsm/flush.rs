@@ -31,7 +31,7 @@ pub(crate) struct Flushed {
 /// has all.
 ///
 /// # Errors
-/// `Interrupted` when `progress` says stop; corruption, I/O. Nothing is left then.
+/// `Interrupted` when `progress` says stop; corruption, I/O. Then tables may be left that nothing leads to.
 pub(crate) fn write(
     place: &Place,
     manifest: &Manifest,

@@ -10,7 +10,8 @@
 //! Merging into the oldest run is what gives room back, and what costs most: the whole run is written again. It is due
 //! when the outdated records amount to [`MAX_OUTDATED`] of the others: with `f` of the live data outdated at most, each byte
 //! written costs `1 / f` more there. How much a run outdates was estimated when it was written, so data that is only added
-//! is not rewritten for nothing.
+//! is not rewritten for nothing. What has expired counts as outdated. If there is so much of it where there is one run only, that
+//! is "merged" alone.
 //!
 //! The merges of tiers bound how many runs a read looks at: a record takes part in one for each factor of [`FANOUT`] that
 //! lies between a flush and the oldest run. A merge that has begun is carried on first.
@@ -52,7 +53,8 @@ pub(crate) struct RunShape {
     pub(crate) payload_bytes: u64,
     /// About how many records it has.
     pub(crate) entries: u64,
-    /// About how many of those bytes a merge into the oldest run would save for it: records that it outdates, and its own tombstones.
+    /// About how many of those bytes a merge into the oldest run would save for it: records that it outdates, its own tombstones, and
+    /// what has expired.
     pub(crate) outdated_bytes: u64,
 }
 
@@ -103,7 +105,8 @@ fn last_merge(runs: &[RunShape]) -> Option<Merging> {
     let sum = |of: fn(&RunShape) -> u64| runs.iter().map(of).fold(0, u64::saturating_add);
     let outdated = sum(|run| run.outdated_bytes);
     let live = sum(|run| run.payload_bytes).saturating_sub(outdated);
-    let due = runs.len() > 1 && outdated.saturating_mul(100) >= live.saturating_mul(MAX_OUTDATED);
+    let is_much = outdated.saturating_mul(100) >= live.saturating_mul(MAX_OUTDATED);
+    let due = is_much && (runs.len() > 1 || outdated > 0);
     due.then(|| merging(0, runs.len(), runs.len()))
 }
 
@@ -170,6 +173,17 @@ mod tests {
         assert_eq!(plan(&runs, None, Occasion::NONE), None);
         (runs[0].outdated_bytes, runs[1].outdated_bytes) = (10, 20);
         assert_eq!(plan(&runs, None, Occasion::NONE), Some(Merging { below: 0, count: 3 }));
+    }
+
+    #[test]
+    fn one_run_of_which_much_is_of_no_use_is_merged_alone() {
+        let mut runs = fresh(&[100]);
+        runs[0].outdated_bytes = 19;
+        assert_eq!(plan(&runs, None, Occasion::NONE), None);
+        runs[0].outdated_bytes = 20;
+        assert_eq!(plan(&runs, None, Occasion::NONE), Some(Merging { below: 0, count: 1 }));
+        // Neither its only key nor its value has a byte.
+        assert_eq!(planned(&[0]), None);
     }
 
     #[test]
@@ -263,6 +277,45 @@ mod tests {
             most_runs = most_runs.max(runs.len());
         }
         (float(written) / float(flushes * FLUSH), most, most_runs)
+    }
+
+    /// The same of flushes all of which expire when there were `lifetime` more of them, and that share their keys' range. In
+    /// percent.
+    fn simulate_expiring(flushes: usize, lifetime: usize) -> (usize, usize, usize) {
+        const FLUSH: u64 = 1_000_000;
+        // Of each run: when the flushes that are in it expire.
+        let mut runs: Vec<Vec<usize>> = Vec::new();
+        let (mut written, mut most, mut most_runs) = (flushes, 0, 0);
+        for now in 0..flushes {
+            runs.insert(0, vec![now + lifetime]);
+            let shape = |run: &Vec<usize>| {
+                let expired = run.iter().filter(|end| **end <= now).count() as u64;
+                let bytes = run.len() as u64 * FLUSH;
+                RunShape { bytes, payload_bytes: bytes, entries: bytes, outdated_bytes: expired * FLUSH }
+            };
+            while let Some(merging) = plan(&runs.iter().map(shape).collect::<Vec<_>>(), None, Occasion::NONE)
+            {
+                let range = range(merging, runs.len());
+                let mut merged = runs[range.clone()].concat();
+                merged.retain(|end| merging.below > 0 || *end > now);
+                written += merged.len();
+                runs.splice(range, [merged]);
+            }
+            let kept: usize = runs.iter().map(Vec::len).sum();
+            most = most.max(kept * 100 / lifetime.min(now + 1));
+            most_runs = most_runs.max(runs.len());
+        }
+        (written * 100 / flushes, most, most_runs)
+    }
+
+    #[test]
+    fn what_expires_takes_little_room_and_is_not_written_for_nothing() {
+        for lifetime in [1, 4, 10, 100, 1_000] {
+            let (written, kept, runs) = simulate_expiring(4 * lifetime.max(50), lifetime);
+            assert!(written <= 700, "{written} % written of flushes that expire after {lifetime}");
+            assert!(kept <= 130, "{kept} % kept of flushes that expire after {lifetime}");
+            assert!(runs <= MAX_RUNS, "{runs} runs of flushes that expire after {lifetime}");
+        }
     }
 
     #[test]

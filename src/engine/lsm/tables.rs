@@ -2,6 +2,7 @@
 
 use super::merge::Source;
 use super::version::{LazyTable, Run};
+use crate::engine::wal_engine::is_missing;
 use crate::error::{Error, Result};
 use crate::storage::sstable::{Change, TableWriter, file_name};
 use crate::storage::{Place, RunTable, TableMeta};
@@ -137,15 +138,22 @@ pub(crate) fn list(place: &Place, tables: Vec<TableMeta>, older: &[Run]) -> Resu
     tables.into_iter().map(list).collect()
 }
 
-/// About how many records of a new table outdate one in the `older` runs: looks a sample up.
+/// About how many records of a new table outdate one in the `older` runs: looks a sample up, as far as others leave the tables
+/// there that it may be in.
 fn estimate_outdating(place: &Place, table: &RunTable, older: &[Run]) -> Result<u64> {
     let opened = LazyTable::new(table.clone(), place.clone());
-    let sample = opened.open()?.sample(SAMPLE_KEYS)?;
-    let mut outdating = 0;
-    for key in &sample {
-        outdating += u64::from(is_stored(older, key)?);
+    let (mut known, mut outdating) = (0, 0);
+    for key in opened.open()?.sample(SAMPLE_KEYS)? {
+        match is_stored(older, key) {
+            // It was merged meanwhile. That is no reason to write the new table once more.
+            Err(error) if is_missing(&error) => {}
+            stored => {
+                outdating += u64::from(stored?);
+                known += 1;
+            }
+        }
     }
-    Ok(table.table.entries * outdating / (sample.len() as u64).max(1))
+    Ok(table.table.entries * outdating / known.max(1))
 }
 
 /// Whether the runs, newest first, hold a value of `key`.

@@ -130,12 +130,16 @@ impl Run {
         self.0.iter().map(|table| table.listed.bytes()).sum()
     }
 
-    fn shape(&self) -> RunShape {
+    fn shape(&self, is_oldest: bool, expired_by: Option<Timestamp>) -> RunShape {
         let mut shape = RunShape::default();
         for listed in self.0.iter().map(|table| table.listed()) {
             let RunTable { table, outdating, .. } = listed;
-            let (payload, outdated) =
-                (listed.share(table.payload_bytes), listed.share(outdating + table.tombstones));
+            let expired =
+                table.expiries.zip(expired_by).map_or(0, |(expiries, now)| expiries.expired_by(now));
+            // What the oldest run once outdated is gone.
+            let outdating = if is_oldest { 0 } else { *outdating };
+            let outdated = listed.share(outdating + table.tombstones + expired);
+            let payload = listed.share(table.payload_bytes);
             shape.bytes += listed.bytes();
             shape.payload_bytes += payload;
             shape.entries += listed.entries();
@@ -197,9 +201,10 @@ impl Version {
         Ok(version)
     }
 
-    /// What a plan has to know of each run.
-    pub(crate) fn shapes(&self) -> Vec<RunShape> {
-        self.runs.iter().map(Run::shape).collect()
+    /// What a plan has to know of each run, where nobody needs what expired by `expired_by`.
+    pub(crate) fn shapes(&self, expired_by: Option<Timestamp>) -> Vec<RunShape> {
+        let ages = (0..self.runs.len()).rev();
+        self.runs.iter().zip(ages).map(|(run, newer)| run.shape(newer == 0, expired_by)).collect()
     }
 
     pub(crate) fn tables(&self) -> impl Iterator<Item = &Arc<LazyTable>> {
@@ -292,7 +297,10 @@ impl Run {
     }
 
     /// The tables that share keys with `table`.
-    fn overlapping<'a>(&'a self, table: &'a LazyTable) -> impl Iterator<Item = &'a Arc<LazyTable>> + 'a {
+    pub(crate) fn overlapping<'a>(
+        &'a self,
+        table: &'a LazyTable,
+    ) -> impl Iterator<Item = &'a Arc<LazyTable>> + 'a {
         let from = self.0.partition_point(|other| other.listed.largest() < table.listed.smallest());
         self.0[from..].iter().take_while(|other| other.overlaps(table))
     }
@@ -482,7 +490,8 @@ mod tests {
                 table: Arc::default(),
             })
         };
-        assert_eq!(Run(vec![listed(&absurd), listed(&absurd)]).shape().outdated_bytes, u64::MAX);
+        let shape = Run(vec![listed(&absurd), listed(&absurd)]).shape(false, None);
+        assert_eq!(shape.outdated_bytes, u64::MAX);
     }
 
     #[test]

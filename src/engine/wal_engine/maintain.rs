@@ -9,6 +9,9 @@
 //!    the log begins now.
 //! 4. Only then what it no longer leads to is unlinked. Who still reads an unlinked file reads on; who looks for one finds the
 //!    new manifest.
+//!
+//! Who writes tables and fails, or dies, leaves some that no manifest came to name. Their numbers are those that come next: only
+//! who has the right to write tables of these numbers knows that nobody is at it, and removes them before it writes its own.
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
@@ -80,8 +83,12 @@ impl Exclusive {
 /// The right to replace files of one kind. While it lives no other process and no other thread has it.
 pub(crate) struct Maintenance<'a, M: Memory> {
     engine: &'a WalEngine<M>,
+    next: NextTable,
     _held: Held<'a>,
 }
+
+/// The number of the next table that holders of a right write: the others have every second one from there on.
+type NextTable = fn(&Manifest) -> FileId;
 
 /// The log up to a segment boundary.
 pub(crate) struct Sealed<S> {
@@ -101,7 +108,7 @@ impl<M: Memory> WalEngine<M> {
     /// # Errors
     /// `ReadOnly`; `Busy` when another process has it for too long; I/O.
     pub(crate) fn maintain(&self) -> Result<Maintenance<'_, M>> {
-        self.hold(&self.maintaining)
+        self.hold(&self.maintaining, |manifest| manifest.next_flushed)
     }
 
     /// Takes the right to shorten the log if nobody has it.
@@ -109,7 +116,7 @@ impl<M: Memory> WalEngine<M> {
     /// # Errors
     /// As [`WalEngine::maintain`], without `Busy`.
     pub(crate) fn try_maintain(&self) -> Result<Option<Maintenance<'_, M>>> {
-        self.try_hold(&self.maintaining)
+        self.try_hold(&self.maintaining, |manifest| manifest.next_flushed)
     }
 
     /// Waits for the right to merge tables.
@@ -117,7 +124,7 @@ impl<M: Memory> WalEngine<M> {
     /// # Errors
     /// As [`WalEngine::maintain`].
     pub(crate) fn merge(&self) -> Result<Maintenance<'_, M>> {
-        self.hold(&self.merging)
+        self.hold(&self.merging, |manifest| manifest.next_merged)
     }
 
     /// Takes the right to merge tables if nobody has it.
@@ -125,17 +132,17 @@ impl<M: Memory> WalEngine<M> {
     /// # Errors
     /// As [`WalEngine::maintain`], without `Busy`.
     pub(crate) fn try_merge(&self) -> Result<Option<Maintenance<'_, M>>> {
-        self.try_hold(&self.merging)
+        self.try_hold(&self.merging, |manifest| manifest.next_merged)
     }
 
-    fn hold<'a>(&'a self, right: &'a Exclusive) -> Result<Maintenance<'a, M>> {
+    fn hold<'a>(&'a self, right: &'a Exclusive, next: NextTable) -> Result<Maintenance<'a, M>> {
         self.check_writable()?;
-        Ok(Maintenance { engine: self, _held: right.hold(&self.place, &self.patience)? })
+        Ok(Maintenance { engine: self, next, _held: right.hold(&self.place, &self.patience)? })
     }
 
-    fn try_hold<'a>(&'a self, right: &'a Exclusive) -> Result<Option<Maintenance<'a, M>>> {
+    fn try_hold<'a>(&'a self, right: &'a Exclusive, next: NextTable) -> Result<Option<Maintenance<'a, M>>> {
         self.check_writable()?;
-        Ok(right.try_hold(&self.place)?.map(|held| Maintenance { engine: self, _held: held }))
+        Ok(right.try_hold(&self.place)?.map(|held| Maintenance { engine: self, next, _held: held }))
     }
 }
 
@@ -283,21 +290,38 @@ impl<M: Memory> Maintenance<'_, M> {
 
     /// Removes files that no manifest leads to from now on. What can't be removed now is tried again next time.
     fn sweep(&self, manifest: &Manifest) {
-        let place = self.place();
-        for name in place.fs.read_dir(&place.dir).unwrap_or_default() {
-            if is_leftover(&name, manifest) {
-                place.discard(name);
-            }
-        }
+        self.discard_where(|name| is_leftover(name, manifest));
     }
+
+    /// Removes the tables that holders of this right wrote and that no manifest came to name. The caller has none that is still to
+    /// be named.
+    pub(crate) fn discard_strays(&self) {
+        let Ok(manifest) = self.manifest() else { return };
+        let next = (self.next)(&manifest);
+        let is_next = |id: FileId| id >= next && (id.0 - next.0).is_multiple_of(2);
+        self.discard_where(|name| {
+            let is_table = name.extension().is_some_and(|extension| extension == "sst");
+            is_table && number(name).is_some_and(|id| is_next(id) && !manifest.names_table(id))
+        });
+    }
+
+    fn discard_where(&self, is_to_go: impl Fn(&Path) -> bool) {
+        let place = self.place();
+        let names = place.fs.read_dir(&place.dir).unwrap_or_default();
+        names.into_iter().filter(|name| is_to_go(name)).for_each(|name| place.discard(name));
+    }
+}
+
+/// The number of a file whose name is one.
+fn number(name: &Path) -> Option<FileId> {
+    name.file_stem()?.to_str()?.parse().ok().map(FileId)
 }
 
 fn is_leftover(name: &Path, manifest: &Manifest) -> bool {
     if name == Path::new(CREATING) {
         return true;
     }
-    let number = name.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-    let Some(id) = number.map(FileId) else { return false };
+    let Some(id) = number(name) else { return false };
     match name.extension().and_then(|extension| extension.to_str()) {
         Some("wal") => id < manifest.first.id,
         Some("base") => manifest.base.is_none_or(|base| base.id != id),

@@ -107,8 +107,8 @@ pub(super) const SPECS: &[Spec] = &[
         group: Group::Database,
         summary: "rewrite the files without what is outdated",
         details: "Rewrites the files so that they hold live data only. Other processes go on reading and writing meanwhile; \
-                  when it is interrupted the database is as before. On a terminal a line shows how far it is, and Ctrl-C \
-                  stops it.",
+                  when it is interrupted nothing is lost, and the room that it gave back by then stays free. On a terminal a \
+                  line shows how far it is, and Ctrl-C stops it.",
         reply: "the size before and after; on a terminal what was saved",
         examples: &[Example { line: ".compact", output: "" }],
         ..PLAIN
