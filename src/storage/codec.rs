@@ -1,4 +1,5 @@
-//! Little-endian integers at fixed places, checksums, and random numbers: what every on-disk structure needs.
+//! Little-endian integers at fixed places, checksums, the end of data before zeros, and random numbers: what every on-disk structure
+//! needs.
 //!
 //! Reading never panics: a field outside its buffer reads as `None`.
 
@@ -41,6 +42,16 @@ pub(crate) fn head(bytes: &[u8]) -> u64 {
         Some(head) => u64::from_be_bytes(*head),
         None => bytes.iter().rev().fold(0, |head, &byte| head >> 8 | u64::from(byte) << 56),
     }
+}
+
+/// Where the last byte is that is not zero; as fast as memory is compared.
+pub(crate) fn last_nonzero(bytes: &[u8]) -> Option<usize> {
+    const ZEROS: [u8; 512] = [0; 512];
+    let mut rest = bytes;
+    while let Some(before) = rest.strip_suffix(&ZEROS) {
+        rest = before;
+    }
+    rest.iter().rposition(|&byte| byte != 0)
 }
 
 /// CRC-32 (IEEE) of `parts`, as if they were one.
@@ -125,6 +136,18 @@ mod tests {
         assert_eq!(u16_at(&bytes, 2), Some(0x0102));
         assert_eq!(u32_at(&bytes, 1), None);
         assert_eq!(u64_at(&bytes, usize::MAX), None);
+    }
+
+    #[test]
+    fn the_last_byte_that_is_not_zero_is_found_wherever_it_is() {
+        for len in [0, 1, 511, 512, 513, 1100] {
+            let mut bytes = vec![0; len];
+            assert_eq!(last_nonzero(&bytes), None);
+            for place in 0..len {
+                bytes[place] = 0x80;
+                assert_eq!(last_nonzero(&bytes), Some(place), "of {len}");
+            }
+        }
     }
 
     #[test]

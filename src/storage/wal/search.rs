@@ -13,6 +13,7 @@ use std::io;
 
 use super::record::{self, Checksum, HEADER_LEN, Header};
 use crate::storage::Life;
+use crate::storage::codec::last_nonzero;
 use crate::storage::fs::{File, read_full_at};
 use crate::types::{Lsn, MAX_KEY_LEN, MAX_VALUE_LEN};
 
@@ -60,7 +61,7 @@ impl Search<'_> {
             let wanted = usize::try_from(self.end - at).unwrap_or(usize::MAX).min(piece.len());
             let len = read_full_at(self.file, &mut piece[..wanted], at)?;
             let bytes = &piece[..len];
-            if let Some(last) = bytes.iter().rposition(|&byte| byte != 0) {
+            if let Some(last) = last_nonzero(bytes) {
                 found.data_end = at + last as u64 + 1;
                 if found.record.is_none() {
                     found.record = self.find_in(&bytes[..=last], at, lsn, &is_it)?;
