@@ -350,7 +350,7 @@ pub(crate) fn repair_on(
     options: &Options,
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Repair> {
-    repair::repair(&place(fs, dir), new, patience(options), progress)
+    repair::repair(&place(fs, dir), new, options, progress)
 }
 
 fn place(fs: Arc<dyn Fs>, dir: &Path) -> Place {

@@ -25,10 +25,10 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
-use super::Progress;
 use super::inspect::{Gate, Listed, Look, Loss, MENDED, Sink, Walked, walk_changes};
+use super::{Progress, patience};
 use crate::error::{Error, Fault, Notice, Result};
-use crate::storage::lock::Patience;
+use crate::options::Options;
 use crate::storage::manifest;
 use crate::storage::sstable::file_name;
 use crate::storage::{Place, RunTable};
@@ -129,11 +129,11 @@ impl Sink for Saving<'_> {
 pub(super) fn repair(
     place: &Place,
     new: &Path,
-    patience: Patience,
+    options: &Options,
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Repair> {
     output::check_is_free(&*place.fs, new)?;
-    let gate = Gate::new(place, patience.clone());
+    let gate = Gate::new(place, patience(options));
     for _ in 0..MAX_RESTARTS {
         let mut saving = Saving {
             lost: Vec::new(),
@@ -146,7 +146,7 @@ pub(super) fn repair(
         let look = Look::at(place, &gate, true, &mut saving)?;
         if let Walked::Done(_) = walk_changes(place, &gate, &look, &mut saving)? {
             let of_manifest = look.manifest.as_ref().and_then(|manifest| manifest.clock);
-            return save(place, new, patience, &look, of_manifest.max(gate.clock()), saving);
+            return save(place, new, options, &look, of_manifest.max(gate.clock()), saving);
         }
     }
     Err(Error::corruption(
@@ -160,7 +160,7 @@ pub(super) fn repair(
 fn save(
     place: &Place,
     new: &Path,
-    patience: Patience,
+    options: &Options,
     look: &Look,
     expired_by: Option<Timestamp>,
     mut saving: Saving<'_>,
@@ -172,7 +172,16 @@ fn save(
     let sources = look.tables.iter().zip(bases);
     let sources = sources.map(|(listed, base)| TableSource::new(listed, base, place)).collect();
     let mut merged = Merged::new(&newest, sources, expired_by);
-    let written = output::write(place, new, look.engine, patience, &mut merged, &mut |progress| {
+    // Whatever the damaged one was to be opened for.
+    let options = Options {
+        engine: look.engine,
+        pace: options.pace,
+        lock_timeout: options.lock_timeout,
+        interrupt: options.interrupt.clone(),
+        ..Options::new()
+    };
+    let options = options.background(false);
+    let written = output::write(place, new, &options, &mut merged, &mut |progress| {
         (saving.tell)(Progress { total: saving.progress.total, ..progress })
     })?;
     for listed in &look.tables {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::merge::{Found, Merged};
-use crate::engine::{Engine, Progress, check, open_on};
+use crate::engine::{Engine, Progress, check, open_on, patience};
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::storage::Place;
@@ -48,8 +48,7 @@ pub(super) fn check_is_free(fs: &dyn Fs, new: &Path) -> Result<()> {
 pub(super) fn write(
     place: &Place,
     new: &Path,
-    engine: EngineKind,
-    patience: Patience,
+    options: &Options,
     merged: &mut Merged<'_>,
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Written> {
@@ -57,11 +56,9 @@ pub(super) fn write(
     let mut name = new.as_os_str().to_owned();
     name.push(format!(".new-{}-{:08x}", std::process::id(), random_u64() >> 32));
     let aside = PathBuf::from(name);
-    let mut options = Options::new().engine(engine).background(false);
-    options.interrupt.clone_from(&patience.interrupt);
-    let made = fill(fs, &aside, &options, merged, progress)
+    let made = fill(fs, &aside, options, merged, progress)
         .and_then(|written| take_over_config(place, &aside).map(|()| written))
-        .and_then(|written| verify(fs, &aside, patience, progress).map(|()| written))
+        .and_then(|written| verify(fs, &aside, patience(options), progress).map(|()| written))
         .and_then(|written| install(&**fs, &aside, new).map(|()| written));
     if made.is_err() {
         discard(&**fs, &aside);

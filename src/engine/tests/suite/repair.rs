@@ -9,17 +9,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{ENGINE, new_world, open, report, world_with};
+use super::{ENGINE, open, report, world_with};
 use crate::engine::repair::{Lost, Repair, repair};
 use crate::engine::tests::oracle::Oracle;
-use crate::engine::tests::world::{Step, set};
-use crate::engine::tests::{DIR, Random, contents, seeds};
+use crate::engine::tests::world::{Step, World, set};
+use crate::engine::tests::{DIR, Random, contents, fail_next, seeds};
 use crate::engine::{Progress, check};
 use crate::error::{Error, Result};
-use crate::options::Options;
+use crate::options::{Options, Pace};
 use crate::storage::Place;
 use crate::storage::fs::Fs as _;
-use crate::storage::fs::sim::SimFs;
+use crate::storage::fs::sim::{Call, Op, SimFs};
 use crate::storage::lock::Patience;
 use crate::types::{Batch, EngineKind, Key, SyncMode, Timestamp, Value};
 
@@ -30,12 +30,17 @@ fn patience() -> Patience {
     Patience { timeout: Duration::from_secs(5), interrupt: None }
 }
 
+/// Little is held in memory.
+fn options() -> Options {
+    Options { pace: Pace::SMALL, ..Options::new() }
+}
+
 fn place(disk: &SimFs, dir: &str) -> Place {
     Place { fs: disk.process(), dir: dir.into() }
 }
 
 fn repaired(disk: &SimFs) -> Result<Repair> {
-    repair(&place(disk, DIR), Path::new(NEW), patience(), &mut |_| true)
+    repair(&place(disk, DIR), Path::new(NEW), &options(), &mut |_| true)
 }
 
 /// What a repair wrote.
@@ -104,9 +109,15 @@ pub(super) fn last_batch() -> Batch {
 }
 
 /// A database with two tables or a base, a sealed segment and one in use, values outside of pages, deletions.
-pub(super) fn sample() -> (SimFs, Oracle) {
+fn sample() -> (SimFs, Oracle) {
+    sample_of(Pace::SMALL, 64_000)
+}
+
+/// The same with segments of other lengths, and a value of this length in the last but one.
+pub(super) fn sample_of(pace: Pace, large: usize) -> (SimFs, Oracle) {
     let disk = SimFs::new();
-    let mut world = new_world(&disk, &[SyncMode::Group]);
+    let options = Options { pace, ..Options::new().engine(ENGINE) };
+    let mut world = World::of_processes(&disk, vec![options], Oracle::new());
     let many = |from: usize, mark: u64| {
         let mut batch = Batch::new();
         for index in 0..60 {
@@ -129,7 +140,7 @@ pub(super) fn sample() -> (SimFs, Oracle) {
             Step::Compact(0),
             Step::Write(0, many(1, 500)),
             Step::Write(0, delete),
-            Step::Write(0, set("large", 64_000, 3)),
+            Step::Write(0, set("large", large, 3)),
             Step::Turn(0, vec![set("key 021", 12, 5), set("other", 9, 6)]),
             Step::Write(0, last_batch()),
         ])
@@ -319,13 +330,35 @@ fn a_repair_that_is_stopped_leaves_nothing() {
     let before = disk.list("/").unwrap();
     for stop in [1, 2, 5] {
         let mut steps = 0;
-        let stopped = repair(&place(&disk, DIR), Path::new(NEW), patience(), &mut |_: Progress| {
+        let stopped = repair(&place(&disk, DIR), Path::new(NEW), &options(), &mut |_: Progress| {
             steps += 1;
             steps < stop
         });
         assert!(matches!(stopped, Err(Error::Interrupted)), "{stopped:?}");
         assert_eq!(disk.list("/").unwrap(), before);
     }
+}
+
+/// Once, midway: what comes later would succeed.
+#[test]
+fn a_table_that_cannot_be_written_ends_a_repair() {
+    if !IS_KV {
+        return;
+    }
+    let (disk, oracle) = sample();
+    let before = disk.list("/").unwrap();
+    let chunks = |disk: &SimFs| {
+        let log = disk.log();
+        let is_table = |call: &&Call| call.op == Op::Write && call.path.to_string_lossy().ends_with(".sst");
+        log.iter().filter(is_table).map(|call| call.path.clone()).collect::<BTreeSet<_>>().len()
+    };
+    let whole = disk.clone_disk();
+    assert_eq!(judge(&whole, &oracle), Ok(Vec::new()));
+    assert!(chunks(&whole) > 3, "it is written a part at a time: {}", chunks(&whole));
+    fail_next(&disk, Op::Write, ".sst");
+    let stopped = repaired(&disk);
+    assert!(matches!(stopped, Err(Error::Io { .. })), "{stopped:?}");
+    assert_eq!(disk.list("/").unwrap(), before);
 }
 
 #[test]
@@ -335,7 +368,7 @@ fn a_repair_or_a_check_writes_to_nothing_of_the_database() {
     let at = Place { fs: Arc::clone(&process) as _, dir: DIR.into() };
     disk.reset_calls();
     check::check(&at, patience(), &mut |_, _| true).unwrap();
-    repair(&at, Path::new(NEW), patience(), &mut |_| true).unwrap();
+    repair(&at, Path::new(NEW), &options(), &mut |_| true).unwrap();
     let log = disk.log();
     let touched = log.iter().filter(|call| call.path.starts_with(DIR) && call.op.is_mutating());
     assert_eq!(touched.map(ToString::to_string).collect::<Vec<_>>(), [""; 0]);
