@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::calls::{step, transfer};
@@ -198,7 +198,7 @@ pub(crate) fn names_in(dir: &Path) -> Vec<(OsString, bool)> {
 
 /// What a file holds from `offset` on, nothing when it is not there; `None` when it is shorter.
 pub(crate) fn read_tail(path: &Path, offset: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut file = match File::open(path) {
+    let mut file = match step().and_then(|()| File::open(path)) {
         Err(error) if is_missing(&error) => return Ok((offset == 0).then(Vec::new)),
         opened => opened?,
     };
@@ -207,15 +207,29 @@ pub(crate) fn read_tail(path: &Path, offset: u64) -> io::Result<Option<Vec<u8>>>
     }
     file.seek(SeekFrom::Start(offset))?;
     let mut tail = Vec::new();
-    file.read_to_end(&mut tail)?;
+    step().and_then(|()| file.read_to_end(&mut tail))?;
     Ok(Some(tail))
 }
 
-/// Appends a line to a file of this user alone, which begins with the line `header`.
+/// Appends a line to a file of this user alone, which begins with the line `header`. All of it, or nothing; and what a process left
+/// half that was killed meanwhile does not run into it.
 pub(crate) fn append_private(path: &Path, header: &str, line: &str) -> io::Result<()> {
-    let mut file = locked(path)?;
-    let header = if file.metadata()?.len() == 0 { format!("{header}\n") } else { String::new() };
-    file.write_all(format!("{header}{line}\n").as_bytes())
+    let mut file = Written(locked(path)?);
+    let len = file.0.metadata()?.len();
+    let before = match len {
+        0 => format!("{header}\n"),
+        _ if ends_a_line(&file.0, len)? => String::new(),
+        _ => "\n".to_owned(),
+    };
+    let written = file.write_all(format!("{before}{line}\n").as_bytes());
+    written.inspect_err(|_| drop(file.0.set_len(len)))
+}
+
+/// Whether the last of so many bytes is a newline.
+fn ends_a_line(file: &File, len: u64) -> io::Result<bool> {
+    let mut last = [0];
+    step().and_then(|()| file.read_exact_at(&mut last, len - 1))?;
+    Ok(last == *b"\n")
 }
 
 /// Replaces a file of this user alone, unless it is not `len` bytes long any more: then others have appended to it.
@@ -224,17 +238,18 @@ pub(crate) fn replace_private(path: &Path, len: u64, bytes: &[u8]) -> io::Result
     if file.metadata()?.len() != len {
         return Err(io::ErrorKind::ResourceBusy.into());
     }
-    let (temporary, mut new) = create_beside(path, &mut private())?;
-    let renamed = new.write_all(bytes).and_then(|()| fs::rename(&temporary, path));
+    let (temporary, new) = create_beside(path, &mut private())?;
+    let written = Written(new).write_all(bytes);
+    let renamed = written.and_then(|()| step()).and_then(|()| fs::rename(&temporary, path));
     renamed.inspect_err(|_| drop(fs::remove_file(&temporary)))
 }
 
 /// A file of this user alone for appending, which nobody else appends to or replaces meanwhile.
 fn locked(path: &Path) -> io::Result<File> {
     loop {
-        let file = private().create(true).open(path)?;
-        file.set_permissions(fs::Permissions::from_mode(0o600))?;
-        file.lock()?;
+        let file = step().and_then(|()| private().create(true).open(path))?;
+        step().and_then(|()| file.set_permissions(fs::Permissions::from_mode(0o600)))?;
+        step().and_then(|()| file.lock())?;
         let (ours, named) = (file.metadata()?, fs::metadata(path)?);
         if (ours.dev(), ours.ino()) == (named.dev(), named.ino()) {
             return Ok(file);
@@ -244,7 +259,7 @@ fn locked(path: &Path) -> io::Result<File> {
 
 fn private() -> fs::OpenOptions {
     let mut options = File::options();
-    options.append(true).mode(0o600);
+    options.read(true).append(true).mode(0o600);
     options
 }
 
@@ -260,7 +275,12 @@ pub(crate) struct NewFile {
     /// The name under which it is written first.
     temporary: Option<PathBuf>,
     file: Written,
+    /// What is still to be written.
+    waiting: Vec<u8>,
 }
+
+/// Bytes of a new file that are written at once.
+const PIECE_BYTES: usize = 64 << 10;
 
 impl NewFile {
     /// Begins a file that will be `name`.
@@ -274,7 +294,7 @@ impl NewFile {
             create_beside(&path, File::options().write(true)).map(|(temporary, file)| (Some(temporary), file))
         };
         let (temporary, file) = opened.map_err(failed("create", name))?;
-        let new = Self { name: name.to_owned(), path, temporary, file: Written(file) };
+        let new = Self { name: name.to_owned(), path, temporary, file: Written(file), waiting: Vec::new() };
         if let Some(replaced) = replaced.filter(fs::Metadata::is_file) {
             let set = step().and_then(|()| new.file.0.set_permissions(replaced.permissions()));
             set.map_err(failed("create", name))?;
@@ -282,13 +302,21 @@ impl NewFile {
         Ok(new)
     }
 
-    /// Appends to the file.
+    /// Appends to the file, sooner or later: what can't be written is told here or by [`NewFile::install`].
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(failed("write", &self.name))
+        self.waiting.extend_from_slice(bytes);
+        if self.waiting.len() >= PIECE_BYTES { self.write_waiting() } else { Ok(()) }
+    }
+
+    fn write_waiting(&mut self) -> Result<()> {
+        self.file.write_all(&self.waiting).map_err(failed("write", &self.name))?;
+        self.waiting.clear();
+        Ok(())
     }
 
     /// Makes the file durable and gives it its name.
     pub(crate) fn install(mut self) -> Result<()> {
+        self.write_waiting()?;
         let Some(temporary) = &self.temporary else { return Ok(()) };
         step().and_then(|()| self.file.0.sync_all()).map_err(failed("sync", &self.name))?;
         step().and_then(|()| fs::rename(temporary, &self.path)).map_err(failed("replace", &self.name))?;
@@ -348,6 +376,28 @@ mod tests {
         file.write(b"new").unwrap();
         file.install().unwrap();
         assert_eq!((fs::read(&path).unwrap(), names()), (b"new".to_vec(), 1));
+    }
+
+    #[test]
+    fn little_is_written_at_once_and_a_failure_is_told_by_the_name_of_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let write = |failing| {
+            faulty::begin(failing);
+            let mut file = NewFile::create(&path).unwrap();
+            let lines = (0..10_000).try_for_each(|number| file.write(format!("{number:9}\n").as_bytes()));
+            let installed = lines.and_then(|()| file.install());
+            (installed, faulty::end())
+        };
+        assert_eq!(write(None).1, 6, "to create, write twice, sync, rename, sync the directory");
+        fs::write(&path, "old").unwrap();
+        for call in [3, 4] {
+            let (failed, _) = write(Some((call, false, faulty::Fault::Enospc)));
+            let message = failed.unwrap_err().message();
+            assert!(message.contains(&path.display().to_string()), "{message}");
+            assert_eq!(fs::read(&path).unwrap(), b"old");
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        }
     }
 
     #[test]

@@ -11,7 +11,8 @@
 //!    history in the order of time, a crash loses none of it, and memory holds what the file does.
 //! 3. Left out, of the file and of memory: what begins with a blank, what repeats the command before, what is longer than
 //!    [`MAX_LINE_LEN`], what holds one of the words that the setting `history_ignore` lists, and everything while history is off.
-//! 4. History is a convenience: that it can't be kept never stands in the way of a command.
+//! 4. History is a convenience: that it can't be kept never stands in the way of a command. A line is in the file whole or not at
+//!    all, unless its session was killed, and then for itself.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -238,7 +239,9 @@ impl LineHistory for History {
 
 #[cfg(test)]
 mod tests {
+    use super::super::calls::faulty::{self, FAULTS, Fault};
     use super::*;
+    use crate::engine::tests::report;
 
     fn settings(size: usize, ignored: &str) -> Settings {
         let mut settings = Settings::default();
@@ -282,6 +285,81 @@ mod tests {
         history.keep("get a");
         assert_eq!(entries(&history), ["get a"]);
         assert_eq!(std::fs::read_to_string(path).unwrap(), "#V2\nget a\n");
+    }
+
+    /// Runs `work`, which ends the failing, on a new file of these lines; and once for each call on it that fails in each way. What is
+    /// left goes to `judge`.
+    fn with_each_failure(
+        lines: &[&str],
+        work: &dyn Fn(&Path) -> u64,
+        judge: &dyn Fn(&Path, &str),
+    ) -> (u64, u64) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("history");
+        let run = |failing| {
+            std::fs::write(&path, format!("{HEADER}\n{}", lines.concat())).unwrap();
+            faulty::begin(failing);
+            let calls = work(&path);
+            judge(&path, &format!("{failing:?}"));
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "{failing:?}: something is left");
+            calls
+        };
+        let (calls, mut failed) = (run(None), 0);
+        for number in 1..=calls {
+            for (for_good, fault) in FAULTS.into_iter().flat_map(|fault| [(false, fault), (true, fault)]) {
+                if !(for_good && fault == Fault::Eintr) {
+                    run(Some((number, for_good, fault)));
+                    failed += 1;
+                }
+            }
+        }
+        (calls, failed)
+    }
+
+    #[test]
+    fn a_call_that_fails_costs_one_line_at_most() {
+        let keep = |path: &Path| {
+            let mut history = History::at(Some(path.to_owned()), &settings(100, ""));
+            history.keep("get 2");
+            let calls = faulty::end();
+            history.keep("get 3");
+            assert_eq!(history.last(), Some("get 3"));
+            calls
+        };
+        let judge = |path: &Path, place: &str| {
+            let text = std::fs::read_to_string(path).unwrap();
+            let allowed = ["#V2\nget 1\nget 2\nget 3\n", "#V2\nget 1\nget 3\n"];
+            assert!(allowed.contains(&&*text), "{place}: {text}");
+        };
+        let (calls, failed) = with_each_failure(&["get 1\n"], &keep, &judge);
+        assert!(calls > 9, "{calls}");
+        report("history", &format!("{failed} calls failed while a line was kept"));
+    }
+
+    #[test]
+    fn a_call_that_fails_leaves_the_long_file_or_the_short_one() {
+        let open = |path: &Path| {
+            drop(History::at(Some(path.to_owned()), &settings(1, "")));
+            faulty::end()
+        };
+        let judge = |path: &Path, place: &str| {
+            let text = std::fs::read_to_string(path).unwrap();
+            let allowed = ["#V2\nget 1\nget 2\nget 3\n", "#V2\nget 3\n"];
+            assert!(allowed.contains(&&*text), "{place}: {text}");
+        };
+        let (calls, failed) = with_each_failure(&["get 1\n", "get 2\n", "get 3\n"], &open, &judge);
+        assert!(calls > 7, "{calls}");
+        report("history", &format!("{failed} calls failed while it was shortened"));
+    }
+
+    #[test]
+    fn half_a_line_of_a_killed_session_does_not_run_into_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("history");
+        std::fs::write(&path, "#V2\nget 1\nset half").unwrap();
+        let mut history = History::at(Some(path.clone()), &settings(100, ""));
+        history.keep("get 2");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "#V2\nget 1\nset half\nget 2\n");
     }
 
     #[test]

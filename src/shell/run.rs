@@ -58,7 +58,8 @@ pub fn run(run: Run, settings: Settings, streams: Streams) -> io::Result<Exit> {
     Ok(session.finish())
 }
 
-fn command(session: &mut Session, args: &[Vec<u8>]) {
+/// One command, as the system passes its words.
+pub(super) fn command(session: &mut Session, args: &[Vec<u8>]) {
     let read_failure = RefCell::new(None);
     let interrupt = &session.interrupt;
     let mut read_value =

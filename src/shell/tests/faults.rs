@@ -19,6 +19,7 @@ use super::super::connection::{Connection, Databases};
 use super::super::exit::Exit;
 use super::super::interrupt::Interrupt;
 use super::super::parse;
+use super::super::run;
 use super::super::session::{Place, Session, Streams, Way};
 use super::super::table;
 use super::captured::Captured;
@@ -42,12 +43,21 @@ pub(super) struct Script {
     is_new: bool,
     /// The replies depend on more than the data, so they are not compared.
     is_unsteady: bool,
+    given: Given,
+}
+
+/// How a script comes to the shell.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Given {
+    Text,
     /// The commands are those of a prompt.
-    is_typed: bool,
+    Typed,
+    /// The only line is a command of its own process, its words set apart by blanks.
+    Words,
 }
 
 pub(super) const fn script(lines: &'static [&'static str]) -> Script {
-    Script { lines, is_new: false, is_unsteady: false, is_typed: false }
+    Script { lines, is_new: false, is_unsteady: false, given: Given::Text }
 }
 
 const fn unsteady(lines: &'static [&'static str]) -> Script {
@@ -58,8 +68,12 @@ pub(super) const fn on_nothing(lines: &'static [&'static str]) -> Script {
     Script { is_new: true, ..script(lines) }
 }
 
+pub(super) const fn one_shot(lines: &'static [&'static str]) -> Script {
+    Script { given: Given::Words, ..script(lines) }
+}
+
 const fn typed(lines: &'static [&'static str]) -> Script {
-    Script { is_typed: true, ..script(lines) }
+    Script { given: Given::Typed, ..script(lines) }
 }
 
 /// What works afterwards.
@@ -148,6 +162,7 @@ fn files() -> tempfile::TempDir {
     let run = Run::of(&settings, format!(".dump {}/dump.kv\n", dir.path().display()), None);
     assert_eq!(run.exit, Exit::DONE, "{}", run.err);
     std::fs::write(dir.path().join("rows.csv"), "key,value\nimported,1\nk00,2\n").unwrap();
+    std::fs::write(dir.path().join("value"), vec![b'v'; 300]).unwrap();
     std::fs::write(dir.path().join("script.kv"), "set k00 read\nget k00\ncount\n").unwrap();
     dir
 }
@@ -166,6 +181,14 @@ impl Run {
                 session.connection.expect_one_command();
             }
             session.run_text("-c", text.into_bytes());
+            session.finish()
+        })
+    }
+
+    fn one_shot(settings: &Settings, line: &str, databases: Option<Rc<dyn Databases>>) -> Self {
+        Self::on(Way::OneShot, settings, databases, |session| {
+            let words: Vec<Vec<u8>> = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+            run::command(session, &words);
             session.finish()
         })
     }
@@ -239,7 +262,8 @@ impl Databases for OnSim {
         dirs: (&Path, &Path),
         progress: &mut dyn FnMut(Progress) -> bool,
     ) -> Result<Repair> {
-        repair_on(self.fs(), dirs, options, progress)
+        let options = Options { pace: Pace::SMALL, ..options.clone() };
+        repair_on(self.fs(), dirs, &options, progress)
     }
 }
 
@@ -281,11 +305,14 @@ impl Bench {
         (settings.db, settings.engine, settings.bail) = (DIR.into(), self.engine, Bail::On);
         let databases: Option<Rc<dyn Databases>> = Some(Rc::new(OnSim(disk.process(), self.engine)));
         let lines = &script.lines[..count];
-        if script.is_typed {
+        if script.given == Given::Typed {
             return Run::typed(&settings, lines, databases);
         }
-        let text = lines.join("\n").replace('@', &self.files.path().display().to_string()) + "\n";
-        Run::of(&settings, text, databases)
+        let text = lines.join("\n").replace('@', &self.files.path().display().to_string());
+        if script.given == Given::Words && count == 1 {
+            return Run::one_shot(&settings, &text, databases);
+        }
+        Run::of(&settings, text + "\n", databases)
     }
 
     /// What the database holds; nothing when it is not there.

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use super::super::calls::faulty::{self, FAULTS, Fault};
 use super::super::exit::Exit;
-use super::faults::{Bench, Expected, Script, on_nothing, script};
+use super::faults::{Bench, Expected, Script, on_nothing, one_shot, script};
 use crate::engine::tests::report;
 use crate::types::EngineKind;
 
@@ -39,13 +39,18 @@ const SCRIPTS: &[Script] = &[
     script(&[".once @/out.txt", "scan", "get k01"]),
     script(&[".output @/out.txt", "set k00 new", "get k00"]),
     script(&[".once @/streamed.kv", ".dump"]),
+    one_shot(&["set k00 --value-file @/value"]),
+    one_shot(&["append k00 --value-file @/value"]),
 ];
+
+/// What scripts read.
+const READ: [&str; 4] = ["dump.kv", "rows.csv", "script.kv", "value"];
 
 /// The files beside those that scripts read, by name.
 fn written(bench: &Bench) -> BTreeMap<String, Vec<u8>> {
     let entries = std::fs::read_dir(bench.files.path()).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let written = names.filter(|name| !["dump.kv", "rows.csv", "script.kv"].contains(&&**name));
+    let written = names.filter(|name| !READ.contains(&&**name));
     written.map(|name| (name.clone(), std::fs::read(path(bench, &name)).unwrap())).collect()
 }
 
