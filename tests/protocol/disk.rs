@@ -16,14 +16,14 @@ pub(crate) struct Life {
     pub(crate) salt: u8,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum What {
     Batch(Content),
     Seal(Life),
 }
 
 /// A record. Its checksum is as good as a number that no other record has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Record {
     pub(crate) crc: u8,
     pub(crate) link: u8,
@@ -55,7 +55,7 @@ pub(crate) struct Slot {
 }
 
 /// A name, as every process sees it and as it would be found after a power loss.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Name {
     pub(crate) live: bool,
     pub(crate) device: bool,
@@ -73,7 +73,7 @@ pub(crate) struct Segment {
 }
 
 /// A table: what the batches behind `from` add up to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Table {
     pub(crate) id: u8,
     pub(crate) from: Lsn,
@@ -83,7 +83,7 @@ pub(crate) struct Table {
     pub(crate) name: Name,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Manifest {
     pub(crate) first: Life,
     pub(crate) flushed: Lsn,
@@ -124,31 +124,30 @@ pub(crate) struct Disk {
     pub(crate) written: Option<(Life, Lsn)>,
     /// Some process has the log mapped: the cache forgets nothing.
     pub(crate) mapped: bool,
+    /// How many checksums there are, salts, and batches.
     pub(crate) crcs: u8,
     pub(crate) salts: u8,
+    pub(crate) contents: Content,
 }
 
 /// A checksum that no record has: what the first record of a segment links to.
 pub(crate) const HEADER: u8 = 200;
 
-/// What is in the tables to begin with.
-const OLD: Content = 100;
-
 impl Disk {
     /// A disk with so many tables of one batch each, and an empty log.
-    pub(crate) fn new(tables: u8, mapped: bool) -> Self {
+    pub(crate) fn new(count: u8, mapped: bool) -> Self {
         let life = Life { id: 1, salt: 1 };
         let name = Name { live: true, device: true };
-        let segment = Segment { life, first_lsn: tables + 1, previous: (0, 0, 0), slots: Vec::new(), name };
+        let segment = Segment { life, first_lsn: count + 1, previous: (0, 0, 0), slots: Vec::new(), name };
         let table = |from| Table {
             id: 2 * from + 1,
             from,
-            contents: vec![OLD + from],
+            contents: vec![from + 1],
             synced: true,
             torn: false,
             name,
         };
-        let tables: Vec<Table> = (0..tables).map(table).collect();
+        let tables: Vec<Table> = (0..count).map(table).collect();
         let manifest = Manifest {
             first: life,
             flushed: segment.first_lsn - 1,
@@ -167,6 +166,7 @@ impl Disk {
             mapped,
             crcs: 0,
             salts: 1,
+            contents: count,
         }
     }
 

@@ -10,7 +10,7 @@ pub(crate) type Result<T> = std::result::Result<T, &'static str>;
 pub(crate) const POISONED: &str = "a sync failed";
 
 /// A place in a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Mark {
     pub(crate) index: usize,
     pub(crate) link: u8,
@@ -18,7 +18,7 @@ pub(crate) struct Mark {
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "they are what the handle in the engine knows")]
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Handle {
     /// The open file, and whose life it is to have.
     pub(crate) file: usize,
@@ -27,7 +27,7 @@ pub(crate) struct Handle {
     pub(crate) first: Life,
     pub(crate) durable: Lsn,
     synced: Lsn,
-    confirmed: Mark,
+    pub(crate) confirmed: Mark,
     crossed: bool,
     adrift: bool,
     /// The memory may be shown: it was brought up to date, and nothing was read since.

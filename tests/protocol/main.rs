@@ -4,6 +4,7 @@
 //! ```text
 //!  disk       segments, tables, MANIFEST, SHM: what is in the cache, what is on the device, which names are durable
 //!  handle     load, replay, cross, settle, confirm, catch up, adopt: as in follow.rs
+//!  canon      which states are the same
 //!  process    write, rotate, read, flush, merge, sweep: as in turn.rs, chain.rs, maintain.rs, a step at a time
 //! ```
 //!
@@ -19,14 +20,17 @@
 //! which are one writer here; bulks; values. A segment has room for one batch, or for two where writers share syncs.
 //!
 //! The model is checked by breaking it: each [`Defect`] must lead to a state in which something does not hold. `KVDB_DEEP=1 cargo
-//! test --release --test protocol -- --nocapture` tries more crashes and longer tasks; the default is for every run of the tests.
+//! test --release --test protocol -- --nocapture` tries more crashes and longer tasks, in about ten minutes; the default is for every run of the tests.
 
 #![allow(clippy::unwrap_used, reason = "a test fails where its surroundings do")]
 
+mod canon;
 mod disk;
 mod handle;
 mod process;
 
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -105,11 +109,11 @@ struct Protocol {
 #[derive(Clone, Debug, PartialEq)]
 enum Action {
     /// A process does what it is at.
-    Step(usize, &'static str),
-    Kill(usize),
+    Step(u8, &'static str),
+    Kill(u8),
     /// Half of what it writes is there.
-    KillInside(usize),
-    FailSync(usize),
+    KillInside(u8),
+    FailSync(u8),
     /// This one of the disks that it may leave.
     PowerLoss(usize),
 }
@@ -120,8 +124,8 @@ impl Model for Protocol {
 
     fn init_states(&self) -> Vec<State> {
         let disk = Disk::new(self.tables, self.mapped);
-        vec![State {
-            processes: self.processes.iter().map(|tasks| Process::new(tasks)).collect(),
+        let state = State {
+            processes: (0..).zip(&self.processes).map(|(name, tasks)| Process::new(name, tasks)).collect(),
             lock: None,
             maint: None,
             merge: None,
@@ -132,7 +136,8 @@ impl Model for Protocol {
             crashes: self.crashes,
             failures: self.failures,
             wrong: None,
-        }]
+        };
+        vec![state.into_canonical()]
     }
 
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
@@ -141,15 +146,15 @@ impl Model for Protocol {
         }
         for (who, process) in state.processes.iter().enumerate() {
             if state.can_step(who) {
-                actions.push(Action::Step(who, process.doing()));
+                actions.push(Action::Step(process.name, process.doing()));
             }
             if state.failures > 0 && state.syncs(who) {
-                actions.push(Action::FailSync(who));
+                actions.push(Action::FailSync(process.name));
             }
             if state.crashes > 0 && process.handle.is_some() {
-                actions.push(Action::Kill(who));
+                actions.push(Action::Kill(process.name));
                 if state.writes(who) {
-                    actions.push(Action::KillInside(who));
+                    actions.push(Action::KillInside(process.name));
                 }
             }
         }
@@ -160,16 +165,17 @@ impl Model for Protocol {
 
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
         let mut next = state.clone();
+        let place = |name| state.processes.iter().position(|process| process.name == name);
         match action {
-            Action::Step(who, _) => next.step(who, self.defect, &self.sights),
-            Action::Kill(who) => next.kill(who, false),
-            Action::KillInside(who) => next.kill(who, true),
-            Action::FailSync(who) => next.fail_sync(who),
+            Action::Step(name, _) => next.step(place(name)?, self.defect, &self.sights),
+            Action::Kill(name) => next.kill(place(name)?, false),
+            Action::KillInside(name) => next.kill(place(name)?, true),
+            Action::FailSync(name) => next.fail_sync(place(name)?),
             Action::PowerLoss(which) => next.lose_power(state.disk.power_losses().swap_remove(which)),
         }
         next.failures -= u8::from(matches!(action, Action::FailSync(_)));
         next.crashes -= u8::from(!matches!(action, Action::FailSync(_) | Action::Step(..)));
-        Some(next)
+        Some(next.into_canonical())
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
@@ -226,44 +232,45 @@ fn protocol(processes: &[&[Task]], crashes: u8, failures: u8) -> Protocol {
 
 use Task::{Flush, Merge, Read, Write};
 
+/// So much of what is done, or less where it is not the long form.
+fn tasks(tasks: &'static [Task], few: usize) -> &'static [Task] {
+    &tasks[..if is_deep() { tasks.len() } else { few }]
+}
+
 /// Two writers, a reader and a maintainer; a crash anywhere.
 fn flushing() -> Protocol {
-    let (writes, reads) = (&[Write(1), Write(2)], &[Read, Read]);
-    let few = 1 + usize::from(is_deep());
-    protocol(&[&writes[..few], &[Write(3)], &reads[..few], &[Flush]], 1, 0)
+    let (writes, reads, flushes) =
+        (tasks(&[Write, Write], 1), tasks(&[Read, Read], 1), tasks(&[Flush, Flush], 1));
+    protocol(&[writes, &[Write], reads, flushes], 1, 0)
 }
 
 /// A reader that is slower than two flushes.
 fn flushing_twice() -> Protocol {
-    protocol(&[&[Write(1), Write(2)], &[Read, Read], &[Flush, Flush]], u8::from(is_deep()), 0)
+    let writes = tasks(&[Write, Write, Write], 2);
+    protocol(&[writes, &[Read, Read], &[Flush, Flush]], u8::from(is_deep()), 0)
 }
 
 /// A merge beside a flush.
 fn merging() -> Protocol {
-    let reads = &[Read, Read];
-    let merging = protocol(
-        &[&[Write(1)], &[Flush], &[Merge], &reads[..=usize::from(is_deep())]],
-        u8::from(is_deep()),
-        0,
-    );
+    let reads = tasks(&[Read, Read], 1);
+    let merging = protocol(&[&[Write], &[Flush], &[Merge], reads], u8::from(is_deep()), 0);
     Protocol { tables: 2, ..merging }
 }
 
 /// A sync fails, and then the power, or a process dies.
 fn failing(mapped: bool) -> Protocol {
-    let (writes, reads) = (&[Write(1), Write(2)], &[Read, Read]);
-    let few = 1 + usize::from(is_deep());
-    Protocol { mapped, ..protocol(&[&writes[..few], &[Write(3)], &reads[..few]], 1, 1) }
+    let (writes, reads) = (tasks(&[Write, Write, Write], 1), tasks(&[Read, Read], 1));
+    let failures = 1 + u8::from(is_deep());
+    Protocol { mapped, ..protocol(&[writes, tasks(&[Write, Write], 1), reads], 1, failures) }
 }
 
 /// Writers that share syncs, one of which may fail.
 fn relaying(failures: u8) -> Protocol {
-    let (writes, reads) = (&[Write(1), Write(2)], &[Read, Read]);
-    let few = 1 + usize::from(is_deep());
-    let mut tasks: Vec<&[Task]> = vec![&writes[..few], &[Write(3)], &[Write(4)]];
     // A failure is trouble enough.
-    tasks.extend((failures == 0 || is_deep()).then_some(&reads[..few]));
-    let processes = protocol(&tasks, 1, failures);
+    let more = if failures == 0 { tasks(&[Write, Write], 1) } else { &[Write] };
+    let mut processes = vec![tasks(&[Write, Write], 1), more, &[Write][..]];
+    processes.extend((failures == 0 || is_deep()).then_some(tasks(&[Read, Read], 1)));
+    let processes = protocol(&processes, 1, failures);
     Protocol { relays: true, room: 2, mapped: true, ..processes }
 }
 
@@ -309,6 +316,37 @@ fn story(actions: Vec<Action>) -> String {
         last = if let Action::Step(who, _) = action { Some(who) } else { None };
     }
     story.concat().trim_start_matches("; ").to_owned()
+}
+
+/// The state when these processes have done all of their tasks, one after the other.
+fn after(protocol: &Protocol, names: &[u8]) -> u64 {
+    let mut state = protocol.init_states().remove(0);
+    for name in names {
+        let mut actions = Vec::new();
+        loop {
+            protocol.actions(&state, &mut actions);
+            let mut steps = actions.drain(..);
+            let Some(step) = steps.find(|action| matches!(action, Action::Step(who, _) if who == name))
+            else {
+                break;
+            };
+            state = protocol.next_state(&state, step).unwrap();
+        }
+    }
+    let mut hasher = DefaultHasher::new();
+    state.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[test]
+fn states_are_the_same_whichever_of_two_writers_did_what() {
+    let protocol = protocol(&[&[Write], &[Write], &[Flush], &[Read]], 1, 0);
+    let after = |names| after(&protocol, names);
+    assert_eq!(after(&[0]), after(&[1]));
+    assert_eq!(after(&[0, 1, 2]), after(&[1, 0, 2]));
+    let others = [&[0][..], &[3], &[0, 1], &[0, 1, 2], &[0, 2, 1], &[0, 1, 2, 3]];
+    let states: BTreeSet<u64> = others.into_iter().map(after).collect();
+    assert_eq!(states.len(), others.len());
 }
 
 #[test]

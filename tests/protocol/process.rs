@@ -1,15 +1,18 @@
 //! What processes do, a step at a time: between any two steps another process may take one, or something crashes. Reading is a step
 //! together with what it leads to; everything that changes the disk is a step by itself.
 
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+
 use crate::disk::{
     Bytes, Content, Disk, HEADER, Life, Lsn, Manifest, Name, Note, Record, Segment, Table, What,
 };
 use crate::handle::{Caught, Handle, Mark, POISONED, Purpose, Result};
 use crate::{Defect, Sights};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Task {
-    Write(Content),
+    Write,
     Read,
     /// Seals the log, writes a table of what is before it, and lets the log begin behind it.
     Flush,
@@ -18,20 +21,20 @@ pub(crate) enum Task {
 }
 
 /// The new table of a flush or a merge, and what its manifest is to say.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Job {
-    table: Table,
+    pub(crate) table: Table,
     /// Of a flush: where the log goes on.
-    first: Life,
+    pub(crate) first: Life,
     flushed: Lsn,
     /// Of a merge: the tables that go.
     merged: Vec<u8>,
-    /// What was in force when it began.
-    manifest: Manifest,
+    /// What was in force when it began, for who goes by that.
+    pub(crate) manifest: Manifest,
 }
 
 /// Where in its task a process is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum At {
     Idle,
     Opening(Manifest),
@@ -63,17 +66,36 @@ pub(crate) enum At {
     Sweeping(Manifest),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub(crate) struct Process {
+    /// What it is called in stories. It is no part of the state.
+    pub(crate) name: u8,
     pub(crate) tasks: Vec<Task>,
     pub(crate) at: At,
     pub(crate) handle: Option<Handle>,
     /// How much was promised when the task began.
-    must_see: usize,
+    pub(crate) must_see: usize,
+}
+
+impl Process {
+    fn state(&self) -> (&[Task], &At, Option<&Handle>, usize) {
+        (&self.tasks, &self.at, self.handle.as_ref(), self.must_see)
+    }
+
+    /// The order of processes by what they are at.
+    pub(crate) fn order(&self, other: &Self) -> Ordering {
+        self.state().cmp(&other.state())
+    }
+}
+
+impl Hash for Process {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.state().hash(hasher);
+    }
 }
 
 /// All there is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct State {
     pub(crate) disk: Disk,
     pub(crate) processes: Vec<Process>,
@@ -92,8 +114,8 @@ pub(crate) struct State {
 }
 
 impl Process {
-    pub(crate) fn new(tasks: &[Task]) -> Self {
-        Self { tasks: tasks.iter().rev().copied().collect(), at: At::Idle, handle: None, must_see: 0 }
+    pub(crate) fn new(name: u8, tasks: &[Task]) -> Self {
+        Self { name, tasks: tasks.iter().rev().copied().collect(), at: At::Idle, handle: None, must_see: 0 }
     }
 
     /// What it does next.
@@ -187,13 +209,13 @@ impl State {
                 self.append(who, Bytes::Record(seal));
                 At::SealWritten(next)
             }
-            At::SealWritten(next) => return self.go_on_in(who, next, task, sights),
+            At::SealWritten(next) => return self.go_on_in(who, next, task, defect, sights),
             At::Ready => {
-                let Task::Write(content) = task else { return Err("only writes append") };
                 if defect != Defect::NotRepeated {
                     handle.repeat(&mut self.disk);
                 }
-                let record = self.record(who, What::Batch(content));
+                self.disk.contents += 1;
+                let record = self.record(who, What::Batch(self.disk.contents));
                 self.append(who, Bytes::Record(record));
                 At::Written(record)
             }
@@ -271,7 +293,7 @@ impl State {
         let Some(handle) = &mut process.handle else { return Ok(At::Idle) };
         match task {
             Task::Read if !handle.is_behind(&self.disk) => return Ok(At::Serving),
-            Task::Read | Task::Write(_) => handle.read_ahead(&mut self.disk, defect),
+            Task::Read | Task::Write => handle.read_ahead(&mut self.disk, defect),
             Task::Flush => self.maint = Some(who),
             Task::Merge => {
                 let manifest = self.disk.manifest.clone();
@@ -280,25 +302,26 @@ impl State {
                     return Ok(At::Idle);
                 }
                 self.merge = Some(who);
-                return self.merge_of(manifest).map(At::Tabling);
+                return self.merge_of(manifest, defect).map(At::Tabling);
             }
         }
         Ok(At::Locking)
     }
 
-    fn merge_of(&self, manifest: Manifest) -> Result<Job> {
+    fn merge_of(&self, manifest: Manifest, defect: Defect) -> Result<Job> {
         let mut contents = Vec::new();
         for id in &manifest.tables {
             let table = self.disk.table(*id).ok_or("a table that is to be merged is missing")?;
             contents.extend(&table.contents);
         }
         let table = new_table(manifest.next_merged, 0, contents);
-        Ok(Job { table, first: Life::default(), flushed: 0, merged: manifest.tables.clone(), manifest })
+        let merged = manifest.tables.clone();
+        Ok(Job { table, first: Life::default(), flushed: 0, merged, manifest: defect.remembered(manifest) })
     }
 
     fn locked(&mut self, who: usize, task: Task, defect: Defect, sights: &Sights) -> Result<At> {
         let Some(handle) = &mut self.processes[who].handle else { return Ok(At::Idle) };
-        let may_append = self.relays && matches!(task, Task::Write(_)) && !handle.is_full(self.room);
+        let may_append = self.relays && matches!(task, Task::Write) && !handle.is_full(self.room);
         let purpose = if may_append { Purpose::Append } else { Purpose::Show };
         sights.note(handle.catch_up_locked(purpose, &mut self.disk, defect)?);
         if handle.is_full(self.room) && handle.is_pending() {
@@ -389,7 +412,14 @@ impl State {
     }
 
     /// The seal is synced: the log goes on in the next segment.
-    fn go_on_in(&mut self, who: usize, next: usize, task: Task, sights: &Sights) -> Result<At> {
+    fn go_on_in(
+        &mut self,
+        who: usize,
+        next: usize,
+        task: Task,
+        defect: Defect,
+        sights: &Sights,
+    ) -> Result<At> {
         sights.rotations.add();
         let Some(handle) = &mut self.processes[who].handle else { return Ok(At::Idle) };
         self.disk.sync(handle.file);
@@ -407,7 +437,8 @@ impl State {
         self.lock = None;
         let manifest = self.disk.manifest.clone();
         let table = new_table(manifest.next_flushed, handle.flushed, handle.memory.clone());
-        Ok(At::Tabling(Job { table, first: handle.life, flushed: mark.lsn, merged: Vec::new(), manifest }))
+        let (first, manifest) = (handle.life, defect.remembered(manifest));
+        Ok(At::Tabling(Job { table, first, flushed: mark.lsn, merged: Vec::new(), manifest }))
     }
 
     /// Whether a note says that the record is durable; else its process syncs.
@@ -534,6 +565,13 @@ impl State {
         if self.processes.iter().all(|process| process.handle.is_none() && process.at == At::Idle) {
             self.disk.forget_the_unnamed();
         }
+    }
+}
+
+impl Defect {
+    /// What is kept of the manifest that was in force: only who goes by it later needs it.
+    fn remembered(self, manifest: Manifest) -> Manifest {
+        if self == Self::InstalledStale { manifest } else { Manifest::default() }
     }
 }
 
