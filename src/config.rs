@@ -6,7 +6,7 @@
 //!
 //! 1. the defaults,
 //! 2. the user's `config.toml` (in the configuration directory of the platform),
-//! 3. `DIR/config.toml` in the database (which can't name another database),
+//! 3. `DIR/config.toml` in the database (which can't decide what is the user's: the database, a command, the history),
 //! 4. the environment,
 //! 5. flags.
 //!
@@ -29,6 +29,8 @@ use std::time::Duration;
 
 use crate::shell::command::{Bail, OutputMode};
 use crate::types::{EngineKind, SyncMode};
+
+use file::Owner;
 
 pub use flag::{FLAGS, Flag, FlagValue};
 
@@ -387,8 +389,8 @@ impl Settings {
         if accepted.is_none() {
             let value = value.to_string_lossy();
             let message = match &origin {
-                Origin::File { .. } => format!("{origin}: \"{value}\" is no value for \"{}\"", spec.key),
-                _ => format!("\"{value}\" is no value for {origin}"),
+                Origin::File { .. } => format!("{origin}: invalid value \"{value}\" for \"{}\"", spec.key),
+                _ => format!("invalid value \"{value}\" for {origin}"),
             };
             return Err(SettingError { message, help: Some(format!("allowed: {}", spec.allowed)) });
         }
@@ -475,12 +477,12 @@ pub struct Sources<'a> {
 pub fn resolve(sources: &Sources<'_>) -> Result<Settings, SettingError> {
     let mut settings = Settings::default();
     if let Some(path) = sources.user_file.as_deref().filter(|_| sources.files) {
-        apply_file(&mut settings, sources, path, true)?;
+        apply_file(&mut settings, sources, path, Owner::User)?;
     }
     let mut located = settings.clone();
     apply_process(&mut located, sources)?;
     if sources.files {
-        apply_file(&mut settings, sources, &located.db.join("config.toml"), false)?;
+        apply_file(&mut settings, sources, &located.db.join("config.toml"), Owner::Database)?;
     }
     apply_process(&mut settings, sources)?;
     Ok(settings)
@@ -499,19 +501,22 @@ fn apply_process(settings: &mut Settings, sources: &Sources<'_>) -> Result<(), S
     Ok(())
 }
 
-/// Applies a configuration file if it is there; `may_name_db` unless it lies in a database.
+/// What helps against a configuration file that can't be used.
+const NO_CONFIG: &str = "--no-config leaves configuration files out";
+
+/// Applies a configuration file if it is there.
 fn apply_file(
     settings: &mut Settings,
     sources: &Sources<'_>,
     path: &Path,
-    may_name_db: bool,
+    owner: Owner,
 ) -> Result<(), SettingError> {
     let failed = |error: io::Error| SettingError {
         message: format!("cannot read {}: {error}", path.display()),
-        help: Some("--no-config leaves configuration files out".into()),
+        help: Some(NO_CONFIG.into()),
     };
     match (sources.read)(path).map_err(failed)? {
-        Some(text) => file::apply_toml(settings, &text, path, may_name_db),
+        Some(text) => file::apply_toml(settings, &text, path, owner),
         None => Ok(()),
     }
 }

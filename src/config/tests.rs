@@ -77,12 +77,12 @@ fn a_typo_in_a_file_is_an_error_with_its_line() {
 #[test]
 fn a_bad_value_says_what_is_allowed() {
     let error = resolved("timer = true\nsync = \"weekly\"", "", &[], &[]).unwrap_err();
-    assert_eq!(error.message, "/u/config.toml:2: \"weekly\" is no value for \"sync\"");
+    assert_eq!(error.message, "/u/config.toml:2: invalid value \"weekly\" for \"sync\"");
     assert_eq!(error.help.as_deref(), Some("allowed: each, group, none"));
     let error = resolved("", "", &[("KVDB_LOCK_TIMEOUT", "-1")], &[]).unwrap_err();
-    assert_eq!(error.message, "\"-1\" is no value for KVDB_LOCK_TIMEOUT");
+    assert_eq!(error.message, "invalid value \"-1\" for KVDB_LOCK_TIMEOUT");
     let error = resolved("", "", &[], &[(Name::Mode, "xml", "--mode")]).unwrap_err();
-    assert_eq!(error.message, "\"xml\" is no value for --mode");
+    assert_eq!(error.message, "invalid value \"xml\" for --mode");
     assert!(resolved("history_size = [1]", "", &[], &[]).is_err());
     assert!(resolved("lock_timeout = nan", "", &[], &[]).is_err());
 }
