@@ -3,7 +3,7 @@
 //! ```text
 //! kvdb>         ready
 //! kvdb*>        in a transaction
-//! kvdb(ro)>     nothing can be written
+//! kvdb(ro)>     nothing can be written; kvdb(ro)*> in a transaction, too
 //! tutorial>     the tour goes on, on a database of its own
 //!     ">        the line goes on: this quote is open
 //! ```
@@ -14,6 +14,7 @@
 //! 4. A transaction that is open at the end is rolled back, and that is said.
 
 mod keys;
+mod plain;
 
 use std::borrow::Cow;
 use std::sync::atomic::Ordering;
@@ -62,6 +63,8 @@ pub(crate) fn run(session: &mut Session) {
 struct Prompt {
     editor: LineEditor,
     keys: Keys,
+    /// The terminal is one that lines can't be edited on.
+    is_plain: bool,
 }
 
 impl Prompt {
@@ -77,7 +80,7 @@ impl Prompt {
         let mut editor = LineEditor::with_history(config, History::open(&session.settings))?;
         editor.set_helper(Some(Assistant::new(session.look, session.columns)));
         let keys = Keys::bind(&mut editor);
-        Ok(Self { editor, keys })
+        Ok(Self { editor, keys, is_plain: plain::is_all_there_is() })
     }
 
     fn run(&mut self, session: &mut Session) {
@@ -145,9 +148,18 @@ impl Prompt {
             let shown = shown_prompt(own, &text);
             self.prepare(&text, &shown);
             let (left, right): (String, String) = initial.take().unwrap_or_default();
-            let line = match self.editor.readline_with_initial(&shown, (&left, &right)) {
+            let read = if self.is_plain {
+                plain::read_line(&shown, session)
+            } else {
+                self.editor.readline_with_initial(&shown, (&left, &right))
+            };
+            let line = match read {
                 Ok(line) => line,
-                Err(error) => return ended(&error, session),
+                Err(error) => {
+                    let is_quote_dropped = !text.is_empty() || self.is_plain;
+                    self.keys.dropped_nothing.fetch_and(!is_quote_dropped, Ordering::Relaxed);
+                    return ended(&error, session);
+                }
             };
             // From here on Ctrl-C is about what was typed, before it runs too.
             session.interrupt.clear();
@@ -267,13 +279,10 @@ fn end_of(path: &str, columns: usize) -> Cow<'_, str> {
 }
 
 fn prompt(session: &Session) -> String {
-    let state = match (&session.block, session.connection.is_read_only()) {
-        (Some(_), _) => "*",
-        (None, true) => "(ro)",
-        (None, false) => "",
-    };
     let name = if session.tutorial.is_some() { "tutorial" } else { "kvdb" };
-    format!("{name}{state}> ")
+    let state = if session.connection.is_read_only() { "(ro)" } else { "" };
+    let block = if session.block.is_some() { "*" } else { "" };
+    format!("{name}{state}{block}> ")
 }
 
 /// Runs lines until the end, or until Ctrl-C; then says what that stopped.
