@@ -259,6 +259,11 @@ impl Db {
         Transaction::begin(Arc::clone(&self.engine))
     }
 
+    /// Has a transaction that began without a database commit to this one.
+    pub(crate) fn take_in(&self, transaction: &mut Transaction) {
+        transaction.settle_in(Arc::clone(&self.engine));
+    }
+
     /// A frozen view of the database.
     ///
     /// # Errors

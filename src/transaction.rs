@@ -5,11 +5,15 @@
 //! version it had in the snapshot. A key that another transaction changed meanwhile is a [`Error::Conflict`] that names
 //! it, and nothing is applied. Reads alone never conflict, and neither does a key that has expired meanwhile.
 //!
+//! One may begin before there is a database: it sees nothing, and commits to the one that is created for it.
+//!
 //! The time inside stands still at the moment of the beginning. What is to stay for some time does so from the commit on.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, btree_map};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::engine::{Cursor, Engine, Item, KeyCursor, Snapshot};
 use crate::error::{Error, Result};
@@ -19,10 +23,46 @@ use crate::types::{
 
 /// A transaction. Dropping it without [`Transaction::commit`] rolls it back.
 pub struct Transaction {
-    engine: Arc<dyn Engine>,
+    home: Home,
     base: Box<dyn Snapshot>,
     /// The transaction's own writes: `None` deletes.
     writes: BTreeMap<Key, Option<Write>>,
+}
+
+/// Where a transaction is committed.
+enum Home {
+    Engine(Arc<dyn Engine>),
+    /// There was no database in this directory.
+    Missing(PathBuf),
+}
+
+/// What there is without a database.
+struct Nothing(Timestamp);
+
+impl Snapshot for Nothing {
+    fn entry(&self, _: &[u8]) -> Result<Option<Entry>> {
+        Ok(None)
+    }
+
+    fn scan(&self, _: &KeyRange, _: Direction) -> Result<Box<dyn Cursor + '_>> {
+        Ok(Box::new(NoEntries))
+    }
+
+    fn lsn(&self) -> Lsn {
+        Lsn::ZERO
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+}
+
+struct NoEntries;
+
+impl Cursor for NoEntries {
+    fn next_entry(&mut self) -> Result<Option<Item<'_>>> {
+        Ok(None)
+    }
 }
 
 /// What a commit did to a key.
@@ -70,7 +110,25 @@ impl Write {
 impl Transaction {
     pub(crate) fn begin(engine: Arc<dyn Engine>) -> Result<Self> {
         let base = engine.snapshot()?;
-        Ok(Self { engine, base, writes: BTreeMap::new() })
+        Ok(Self { home: Home::Engine(engine), base, writes: BTreeMap::new() })
+    }
+
+    /// Begins where there is no database yet.
+    pub(crate) fn without_database(dir: PathBuf) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        let now = Timestamp::from_unix_millis(millis).unwrap_or(Timestamp::MAX);
+        Self { home: Home::Missing(dir), base: Box::new(Nothing(now)), writes: BTreeMap::new() }
+    }
+
+    /// Whether the commit needs a database that was not there at the beginning.
+    pub(crate) fn needs_database(&self) -> bool {
+        !self.writes.is_empty() && matches!(self.home, Home::Missing(_))
+    }
+
+    /// Has the commit go to this database.
+    pub(crate) fn settle_in(&mut self, engine: Arc<dyn Engine>) {
+        self.home = Home::Engine(engine);
     }
 
     /// The value of `key`: the transaction's own write, or what the snapshot holds.
@@ -198,7 +256,11 @@ impl Transaction {
         if self.writes.is_empty() {
             return Ok(());
         }
-        let mut turn = self.engine.turn("commit")?;
+        let engine = match self.home {
+            Home::Engine(engine) => engine,
+            Home::Missing(dir) => return Err(Error::NoDatabase { dir }),
+        };
+        let mut turn = engine.turn("commit")?;
         let now = turn.now();
         let version =
             |entry: Option<&Entry>| entry.filter(|entry| entry.is_there(now)).map(|entry| entry.lsn);

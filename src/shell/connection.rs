@@ -1,15 +1,17 @@
 //! The database of a session, opened when the first command needs it.
 //!
 //! 1. A command that reads never creates a database: it says where it looked ([`Error::NoDatabase`]).
-//! 2. The first command that writes creates it.
+//! 2. The first command that stores something creates it; what can only change what is there does not.
 //! 3. With the setting `readonly` nothing is ever created or written; writes are refused before they begin. A database whose
 //!    files this process may not write opens as well, and says so when something is to be written.
+//! 4. What can be taken back belongs to the connection: never to another database.
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use super::undo::Past;
 use crate::config::Settings;
 use crate::db::Db;
 use crate::engine::{self, Check, Glance, Progress, Repair};
@@ -84,6 +86,8 @@ pub(crate) struct Connection {
     /// Why nothing may be written, once that is known.
     read_only: Option<String>,
     db: Option<Db>,
+    /// What can be taken back.
+    pub(super) past: Past,
 }
 
 impl Connection {
@@ -105,6 +109,7 @@ impl Connection {
             options,
             read_only,
             db: None,
+            past: Past::default(),
         }
     }
 
@@ -146,10 +151,12 @@ impl Connection {
 
     /// The database for writing; it is created when it is missing.
     pub(crate) fn writer(&mut self) -> Result<Db> {
-        self.check_writable()?;
-        let db = self.open(true)?;
-        self.check_writable()?;
-        Ok(db)
+        self.for_writing(true)
+    }
+
+    /// The database for changes to what is there; it is not created.
+    pub(crate) fn changer(&mut self) -> Result<Db> {
+        self.for_writing(false)
     }
 
     /// An error when it is known that nothing may be written.
@@ -193,6 +200,13 @@ impl Connection {
         if let Some(db) = &self.db {
             db.close();
         }
+    }
+
+    fn for_writing(&mut self, create: bool) -> Result<Db> {
+        self.check_writable()?;
+        let db = self.open(create)?;
+        self.check_writable()?;
+        Ok(db)
     }
 
     fn open(&mut self, create: bool) -> Result<Db> {

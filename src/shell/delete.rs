@@ -62,7 +62,7 @@ impl Session {
             }
             return Ok(count);
         }
-        let db = self.connection.writer()?;
+        let db = self.connection.changer()?;
         if count <= MAX_IN_TURN {
             self.remove_in_turn(&db, selection)
         } else {
@@ -85,7 +85,7 @@ impl Session {
         }
         let Noting { turn, change } = noting;
         turn.commit()?;
-        self.past.keep(change);
+        self.connection.past.keep(change);
         Ok(count)
     }
 
@@ -96,7 +96,8 @@ impl Session {
             Ok(bulk.delete(key)?)
         })?;
         bulk.commit()?;
-        self.past
+        self.connection
+            .past
             .forget("so many keys were removed at once that they, and what came before, can't be taken back");
         Ok(count)
     }

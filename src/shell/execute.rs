@@ -55,6 +55,15 @@ impl Kind {
     }
 }
 
+/// Whether a command of the kind [`Kind::Write`] can store what was not there; otherwise it only changes what is.
+pub(crate) const fn may_store_anew(command: &Command) -> bool {
+    match command {
+        Command::Set { options, .. } => matches!(options.condition, Condition::Always | Condition::Absent),
+        Command::Incr { .. } | Command::Append { .. } => true,
+        _ => false,
+    }
+}
+
 /// Whether a command's answer is yes; a one-shot ends with 1 when it is no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {

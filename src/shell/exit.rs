@@ -21,10 +21,12 @@ impl Exit {
     pub const CORRUPTION: Self = Self(4);
     /// The operating system refused: disk full, output not writable, a named file not usable.
     pub const IO: Self = Self(5);
-    /// Stopped by Ctrl-C or a termination request.
+    /// Stopped by Ctrl-C.
     pub const INTERRUPTED: Self = Self(130);
     /// Nobody reads the output any more.
     pub const CLOSED_PIPE: Self = Self(141);
+    /// Stopped by a termination request.
+    pub const TERMINATED: Self = Self(143);
 
     /// The code that stands for an error of the database.
     #[must_use]
@@ -50,6 +52,7 @@ pub const MEANINGS: &[(u8, &str)] = &[
     (5, "input or output: disk full, a file that can't be used"),
     (130, "stopped by Ctrl-C"),
     (141, "nobody reads the output any more"),
+    (143, "stopped by a termination request"),
 ];
 
 impl From<Exit> for std::process::ExitCode {

@@ -45,7 +45,7 @@ pub(crate) fn open(path: &Path) -> Result<File> {
 pub(crate) struct Source {
     /// As the user calls it.
     pub(crate) name: String,
-    descriptor: OwnedFd,
+    pub(crate) descriptor: OwnedFd,
     /// Its length in bytes, if it has one.
     len: Option<u64>,
 }
@@ -121,13 +121,13 @@ fn read_stream_up_to(stream: impl AsFd, name: &Path, limit: usize, interrupt: &I
 /// Bytes that a file of settings has at most.
 const MAX_SETTINGS_LEN: u64 = 1 << 20;
 
-/// The text of a file of settings; `None` when there is no such file.
+/// The text of a file of settings; `None` when there is no such file, or none that this user could know of.
 ///
 /// # Errors
 /// The operating system's; `InvalidData` when it is not UTF-8, or longer than any file of settings.
 pub fn read_text_if_any(path: &Path) -> io::Result<Option<String>> {
     let file = match open_at_once(path) {
-        Err(error) if is_missing(&error) => return Ok(None),
+        Err(error) if is_missing(&error) || is_out_of_sight(path, &error) => return Ok(None),
         opened => opened?,
     };
     let mut text = String::new();
@@ -144,6 +144,12 @@ fn open_at_once(path: &Path) -> io::Result<File> {
     let at_once = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     step()?;
     File::options().read(true).custom_flags(at_once).open(path)
+}
+
+/// Whether a file can't be opened because its directory can't be entered.
+fn is_out_of_sight(path: &Path, error: &io::Error) -> bool {
+    let is_denied = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    is_denied(error) && fs::symlink_metadata(path).is_err_and(|error| is_denied(&error))
 }
 
 /// Whether there is no such file, or no directory where it would be.

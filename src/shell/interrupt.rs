@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::{flag, low_level};
 
 use super::command::Command;
@@ -22,6 +22,8 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct Interrupt {
     raised: Arc<AtomicBool>,
+    /// It was a termination request.
+    terminated: Arc<AtomicBool>,
     signals: &'static [i32],
     wake: OnceLock<UnixStream>,
 }
@@ -30,10 +32,12 @@ impl Interrupt {
     /// For a run without a person at a prompt: both signals ask it to end.
     pub(crate) fn for_run() -> io::Result<Self> {
         let raised = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
-            flag::register_conditional_shutdown(signal, i32::from(Exit::INTERRUPTED.0), Arc::clone(&raised))?;
+        for (signal, exit) in [(SIGINT, Exit::INTERRUPTED), (SIGTERM, Exit::TERMINATED)] {
+            flag::register_conditional_shutdown(signal, i32::from(exit.0), Arc::clone(&raised))?;
         }
-        Self::raised_by(&[SIGINT, SIGTERM], raised)
+        let interrupt = Self::raised_by(&[SIGINT, SIGTERM], raised)?;
+        flag::register(SIGTERM, Arc::clone(&interrupt.terminated))?;
+        Ok(interrupt)
     }
 
     /// For a prompt: Ctrl-C stops what runs; a termination request keeps its usual meaning.
@@ -42,16 +46,18 @@ impl Interrupt {
     }
 
     fn raised_by(signals: &'static [i32], raised: Arc<AtomicBool>) -> io::Result<Self> {
+        // A file that has become as long as it may be is an error of the write, not the end of the process.
+        flag::register(SIGXFSZ, Arc::default())?;
         for &signal in signals {
             flag::register(signal, Arc::clone(&raised))?;
         }
-        Ok(Self { raised, signals, wake: OnceLock::new() })
+        Ok(Self { raised, terminated: Arc::default(), signals, wake: OnceLock::new() })
     }
 
     /// One that nothing raises.
     #[cfg(test)]
     pub(crate) fn never() -> Self {
-        Self { raised: Arc::default(), signals: &[], wake: OnceLock::new() }
+        Self { raised: Arc::default(), terminated: Arc::default(), signals: &[], wake: OnceLock::new() }
     }
 
     /// The flag itself, for what looks at it by its own means.
@@ -61,6 +67,11 @@ impl Interrupt {
 
     pub(crate) fn is_raised(&self) -> bool {
         self.raised.load(Ordering::SeqCst)
+    }
+
+    /// The exit code of a run that it ended.
+    pub(crate) fn exit(&self) -> Exit {
+        if self.terminated.load(Ordering::SeqCst) { Exit::TERMINATED } else { Exit::INTERRUPTED }
     }
 
     /// An error when the flag is raised.

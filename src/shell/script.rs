@@ -12,7 +12,7 @@ use super::command::{Bail, Command};
 use super::diagnostic::{Diagnostic, Origin};
 use super::execute::Kind;
 use super::failure::Failure;
-use super::files;
+use super::files::{self, Source};
 use super::group::Group;
 use super::input::{Lines, MAX_LINE_LEN, Next};
 use super::parse;
@@ -52,7 +52,7 @@ impl Session {
         if !self.is_cut_short() {
             self.close_block();
         }
-        self.summarize(&Tally::default());
+        self.summarize(&Tally::default(), true);
         flow
     }
 
@@ -67,19 +67,19 @@ impl Session {
             let help = "does a script read itself?";
             return Err(Failure::refused(format!("scripts are nested {MAX_DEPTH} deep"), help));
         }
-        let lines = Lines::from_fd(files::open(path)?.into());
+        let Source { name, descriptor, .. } = self.source(path)?;
         let before = std::mem::take(&mut self.tally);
         self.depth += 1;
-        let flow = Script::new(self, &path.display().to_string(), lines, true).run();
+        let flow = Script::new(self, &name, Lines::from_fd(descriptor), true).run();
         self.depth -= 1;
-        self.summarize(&before);
+        self.summarize(&before, self.depth == 0 && self.way != Way::Script);
         Ok(flow)
     }
 
-    /// Says how many errors there were since `before`, whose errors are counted in again.
-    fn summarize(&mut self, before: &Tally) {
+    /// Counts the errors `before` in again. Behind the outermost script it says first how many there were since.
+    fn summarize(&mut self, before: &Tally, is_outermost: bool) {
         let Tally { count, first } = self.tally.clone();
-        if count > 0 && !self.is_cut_short() {
+        if is_outermost && count > 0 && !self.is_cut_short() {
             let errors = if count == 1 { "error" } else { "errors" };
             let first = if first.is_empty() { first } else { format!(", the first{first}") };
             self.note(&format!("{count} {errors}{first}"));
@@ -218,7 +218,7 @@ impl<'a> Script<'a> {
 
     /// Runs a command that writes, and those behind it that may share its commit.
     fn group(&mut self, first: Command, verb: &'static str) -> Flow {
-        let db = match self.session.connection.writer() {
+        let db = match self.session.writer_for(&first) {
             Ok(db) => db,
             Err(error) => return self.report(&error.into()),
         };
@@ -227,7 +227,7 @@ impl<'a> Script<'a> {
             Err(error) => return self.report(&error.into()),
         };
         self.session.look_where_results_go();
-        self.session.past.forget("what a script does, and what came before, can't be taken back");
+        self.session.connection.past.forget("what a script does, and what came before, can't be taken back");
         let group = Group::begin(self);
         group.run(first, turn)
     }

@@ -25,11 +25,12 @@ use super::output::Output;
 use super::pager::{self, Pager};
 use super::render::{Quantity, Renderer};
 use super::tutorial::Tutorial;
-use super::undo::{Noting, Past};
+use super::undo::Noting;
 use super::walk::{self, Walk};
 use crate::config::{Paging, Settings};
-use crate::db::Snapshot;
+use crate::db::{Db, Snapshot};
 use crate::error::Error;
+use crate::transaction::Transaction;
 use crate::types::Key;
 
 /// What comes after a command.
@@ -140,8 +141,6 @@ pub(crate) struct Session {
     pub(crate) stopped: Option<String>,
     /// What was typed before, while the prompt lends it.
     pub(crate) history: Option<History>,
-    /// What can be taken back.
-    pub(super) past: Past,
     exit: Exit,
     /// How deep `.read` is nested.
     pub(crate) depth: usize,
@@ -165,7 +164,6 @@ impl Session {
             interrupt,
             tally: Tally::default(),
             errors: streams.errors,
-            past: Past::default(),
             exit: Exit::DONE,
             depth: 0,
         }
@@ -288,7 +286,7 @@ impl Session {
         if let Some(block) = &mut self.block {
             return Ok(execute::read_or_write(command, block, &mut self.renderer, &mut self.output.buffer)?);
         }
-        let db = self.connection.writer()?;
+        let db = self.writer_for(&command)?;
         let start = self.output.len();
         let mut turn = db.turn(verb)?;
         let out = &mut self.output.buffer;
@@ -301,8 +299,13 @@ impl Session {
         let answer = execute::read_or_write(command, &mut noting, &mut self.renderer, out)?;
         let Noting { turn, change } = noting;
         turn.commit().inspect_err(|_| self.output.truncate(start))?;
-        self.past.keep(change);
+        self.connection.past.keep(change);
         Ok(answer)
+    }
+
+    /// The database for a command that writes: only one that can store something new creates it.
+    pub(super) fn writer_for(&mut self, command: &Command) -> Result<Db, Error> {
+        if execute::may_store_anew(command) { self.connection.writer() } else { self.connection.changer() }
     }
 
     /// Runs a command that no group takes up.
@@ -352,12 +355,13 @@ impl Session {
                 "commit or rollback ends it",
             ));
         }
-        let db = if self.connection.is_read_only() {
-            self.connection.reader()?
-        } else {
-            self.connection.writer()?
+        let is_read_only = self.connection.is_read_only();
+        let transaction = match self.connection.reader() {
+            Ok(db) => db.begin()?,
+            Err(Error::NoDatabase { dir }) if !is_read_only => Transaction::without_database(dir),
+            Err(error) => return Err(error.into()),
         };
-        self.block = Some(Block::new(db.begin()?, place.text(), self.way == Way::Prompt));
+        self.block = Some(Block::new(transaction, place.text(), self.way == Way::Prompt));
         self.renderer.done(&mut self.output.buffer);
         Ok(())
     }
@@ -366,8 +370,12 @@ impl Session {
         let block = self.block.take().ok_or_else(|| no_transaction("commit"))?;
         let mut change = Vec::new();
         let noted = (self.way == Way::Prompt).then_some(&mut change);
-        block.into_healthy()?.commit_and_note(noted)?;
-        self.past.keep(change);
+        let mut transaction = block.into_healthy()?;
+        if transaction.needs_database() {
+            self.connection.writer()?.take_in(&mut transaction);
+        }
+        transaction.commit_and_note(noted)?;
+        self.connection.past.keep(change);
         self.renderer.done(&mut self.output.buffer);
         Ok(())
     }
@@ -420,7 +428,7 @@ impl Session {
         let Some(block) = self.block.take() else { return };
         let begun =
             if block.begun_at.is_empty() { String::new() } else { format!(" begun{}", block.begun_at) };
-        let text = format!("the transaction{begun} was left open and is rolled back");
+        let text = format!("the transaction{begun} was left open and has been rolled back");
         if self.way == Way::Prompt {
             self.note(&text);
         } else {
@@ -436,7 +444,7 @@ impl Session {
             self.fail(&failure, Place::NONE);
         }
         self.connection.close();
-        self.exit
+        if self.exit == Exit::INTERRUPTED { self.interrupt.exit() } else { self.exit }
     }
 }
 

@@ -27,6 +27,7 @@ fn check_before_creating(path: &Path, interrupt: &Interrupt) -> Result<(), Failu
 
 impl Session {
     pub(crate) fn dump(&mut self, file: Option<&Path>) -> Result<(), Failure> {
+        let file = file.filter(|path| *path != Path::new("-"));
         let total = self.record_count(file.is_some());
         let columns = self.meter_columns(file.is_some());
         let mut slot = None;
@@ -68,7 +69,6 @@ impl Session {
         let columns = self.meter_columns(true);
         let mut meter = Meter::new(&mut *self.errors.sink, columns, "loading").look(self.look);
         let interrupt = &self.interrupt;
-        self.past.forget("what .load brings in, and what came before, can't be taken back");
         let count = load(&mut self.connection, |sink| {
             let mut count = 0;
             dump::read(&source.name, &source, interrupt, &mut |key, value, expires| {
@@ -78,6 +78,7 @@ impl Session {
             })
         })?;
         drop(meter);
+        self.connection.past.forget("what .load brings in, and what came before, can't be taken back");
         self.renderer.number(&mut self.output.buffer, Quantity::Count, count);
         Ok(())
     }
@@ -103,10 +104,12 @@ impl Session {
         let (imported, quantity) = if import.dry_run {
             (read(&mut |_, _, _| Ok(()))?, Quantity::WouldImport)
         } else {
-            self.past.forget("what .import brings in, and what came before, can't be taken back");
             (load(&mut self.connection, read)?, Quantity::Imported)
         };
         drop(meter);
+        if !import.dry_run {
+            self.connection.past.forget("what .import brings in, and what came before, can't be taken back");
+        }
         self.renderer.number(&mut self.output.buffer, quantity, imported.records);
         if let Some(notice) = imported.notice {
             self.note(&notice);
@@ -142,7 +145,7 @@ impl Session {
         Ok(())
     }
 
-    fn source(&self, path: &Path) -> Result<Source, Failure> {
+    pub(super) fn source(&self, path: &Path) -> Result<Source, Failure> {
         if path == Path::new("-") && self.way == Way::OneShot { Source::stdin() } else { Source::open(path) }
     }
 

@@ -69,17 +69,20 @@ impl Past {
         *self = Self { end: Some(why), ..Self::default() };
     }
 
-    /// What taking back the last `count` changes comes to, for each key what is to be there.
+    /// An error unless there are `count` changes.
+    fn check_count(&self, count: usize) -> Result<(), Failure> {
+        let there = match self.changes.len() {
+            enough if enough >= count => return Ok(()),
+            0 => "there is nothing to take back".to_owned(),
+            1 => "there is only one change to take back".to_owned(),
+            more => format!("there are only {more} changes to take back"),
+        };
+        let usual = "only what was typed at this prompt since this database was opened can be taken back";
+        Err(Failure::refused(there, self.end.unwrap_or(usual)))
+    }
+
+    /// What taking back the last `count` changes, which are there, comes to: for each key what is to be there.
     fn plan(&self, count: usize, turn: &dyn Turn) -> Result<BTreeMap<Key, Option<Entry>>, Failure> {
-        if self.changes.len() < count {
-            let there = match self.changes.len() {
-                0 => "there is nothing to take back".to_owned(),
-                1 => "there is only one change to take back".to_owned(),
-                more => format!("there are only {more} changes to take back"),
-            };
-            let why = self.end.unwrap_or("only what was typed at this prompt can be taken back");
-            return Err(Failure::refused(there, why));
-        }
         let mut plan = BTreeMap::new();
         for touched in self.changes.iter().rev().take(count).flatten() {
             let Touched { key, before, after } = touched;
@@ -88,8 +91,12 @@ impl Past {
                 None => turn.entry(key)?,
             };
             if !is_as_left(*after, found.as_ref(), turn.now()) {
-                let message = format!("another session changed {} since", brief(key, MAX_SHOWN_LEN));
-                return Err(Failure::refused(message, "nothing was taken back; what it is now: get"));
+                let shown = brief(key, MAX_SHOWN_LEN);
+                let message = format!("another session changed {shown} since");
+                return Err(Failure::refused(
+                    message,
+                    format!("nothing was taken back; get {shown} shows its current value"),
+                ));
             }
             plan.insert(key.clone(), before.clone());
         }
@@ -192,8 +199,8 @@ impl Session {
     pub(super) fn undo(&mut self, count: u64) -> Result<(), Failure> {
         if count == 0 {
             return Err(Failure::refused(
-                "taking back 0 changes is nothing to do",
-                ".undo takes back the last",
+                "N must be at least 1",
+                "without N, .undo takes back the last change",
             ));
         }
         if self.way != Way::Prompt {
@@ -216,12 +223,13 @@ impl Session {
     /// Takes changes back, all or none; returns what is there now.
     fn take_back(&mut self, count: usize) -> Result<Vec<(Key, Option<Entry>)>, Failure> {
         self.connection.check_writable()?;
-        let db = self.connection.writer()?;
+        self.connection.past.check_count(count)?;
+        let db = self.connection.changer()?;
         let mut turn = db.turn("undo")?;
-        let plan = self.past.plan(count, &*turn)?;
+        let plan = self.connection.past.plan(count, &*turn)?;
         let lsn = turn.write(plan.iter().map(restoring).collect())?;
         turn.commit()?;
-        self.past.taken_back(count, &plan, lsn);
+        self.connection.past.taken_back(count, &plan, lsn);
         Ok(plan.into_iter().collect())
     }
 }
@@ -303,6 +311,7 @@ mod tests {
         }
 
         fn undo(&mut self, count: usize) -> Result<(), String> {
+            self.past.check_count(count).map_err(|failure| failure.message())?;
             let mut turn = self.db.turn("test").unwrap();
             let plan = self.past.plan(count, &*turn).map_err(|failure| failure.message())?;
             let lsn = turn.write(plan.iter().map(restoring).collect()).unwrap();
