@@ -34,6 +34,10 @@ fn start(invocation: Invocation) -> Exit {
     let sources =
         Sources { flags, variable: &variable, read: &read_text_if_any, user_file: user_config_file(), files };
     let settings = match resolve(&sources) {
+        Err(_) if !what.needs_settings() => resolve(&Sources { files: false, ..sources }),
+        resolved => resolved,
+    };
+    let settings = match settings {
         Ok(settings) => settings,
         Err(error) => return refused(&error),
     };

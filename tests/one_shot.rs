@@ -197,12 +197,19 @@ fn settings_come_from_files_environment_and_flags_in_this_order() {
 fn a_setting_with_a_typo_is_an_error_with_its_place() {
     let sandbox = Sandbox::new();
     let path = sandbox.write("config/kvdb/config.toml", "# mine\nsnyc = \"each\"\n");
-    let ran = sandbox.run(&["version"]);
+    let ran = sandbox.run(&["show"]);
     ran.expect("", 2).complains(&format!("{}:2: unknown setting \"snyc\"", path.display()));
     ran.complains("did you mean \"sync\"?");
     sandbox.write("config/kvdb/config.toml", "sync = \"weekly\"\n");
-    sandbox.run(&["version"]).expect("", 2).complains("allowed: each, group, none");
-    sandbox.run(&["--no-config", "--sync", "x", "version"]).expect("", 2).complains("no value for --sync");
+    sandbox.run(&["show"]).expect("", 2).complains("allowed: each, group, none");
+    // What only tells about kvdb is told all the same.
+    for verb in ["version", "help", "man"] {
+        assert_eq!(sandbox.run(&[verb]).code, Some(0), "{verb}");
+    }
+    sandbox
+        .run(&["--no-config", "--sync", "x", "version"])
+        .expect("", 2)
+        .complains("invalid value \"x\" for --sync");
     let ran: Ran =
         sandbox.command(&["--no-config", "version"]).env("KVDB_TIMER", "maybe").output().unwrap().into();
     ran.expect("", 2).complains("KVDB_TIMER");
@@ -292,6 +299,73 @@ fn standard_input_is_not_touched_by_a_command_that_does_not_want_it() {
     let sandbox = Sandbox::new();
     let ran: Ran = sandbox.command(&["set", "a", "1"]).stdin(Stdio::piped()).output().unwrap().into();
     ran.expect("OK\n", 0);
+}
+
+#[test]
+fn a_database_that_may_not_be_entered_is_told_and_not_its_settings() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["set", "a", "1"]).expect("OK\n", 0);
+    if rustix::process::geteuid().is_root() {
+        return;
+    }
+    let dir = sandbox.file(".kvdb");
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o000)).unwrap();
+    let ran = sandbox.run(&["get", "a"]);
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
+    ran.expect("", 3).complains("cannot open .kvdb/MANIFEST: Permission denied");
+}
+
+#[test]
+fn a_received_database_runs_nothing_and_leaves_the_history_alone() {
+    for line in ["pager = \"id > PWNED\"", "history_size = 1", "history_ignore = \"\"", "history = true"] {
+        let sandbox = Sandbox::new();
+        sandbox.write(".kvdb/config.toml", line);
+        sandbox
+            .run(&["get", "a"])
+            .expect("", 2)
+            .complains(".kvdb/config.toml:1: a database's own file can't ");
+        sandbox.write("config/kvdb/config.toml", line);
+        sandbox.write(".kvdb/config.toml", "pager = \"off\"\nhistory = \"off\"\n");
+        sandbox.run(&["-c", ".pager"]).expect("off\n", 0);
+    }
+}
+
+#[test]
+fn a_dash_is_a_stream() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["set", "a", "1"]).expect("OK\n", 0);
+    let dump = sandbox.run(&["dump", "-"]);
+    assert!(dump.text().contains("set \"a\" \"1\"\n"), "{}", dump.text());
+    sandbox.feed(&["--db", "other", "load", "-"], dump.out).expect("1\n", 0);
+    sandbox
+        .feed(&["read", "-"], "get a\nset b 2\noops\nget b\n")
+        .expect("\"1\"\nOK\n", 2)
+        .complains("stdin:3:1");
+    sandbox.script(".output -\ncount\n.once -\ncount\n").expect("OK\n2\nOK\n2\n", 0);
+    assert!(!sandbox.file("-").exists());
+}
+
+#[test]
+fn a_single_command_does_not_empty_a_file_for_results_that_never_come() {
+    let sandbox = Sandbox::new();
+    sandbox.write("report", "kept");
+    for verb in ["output", "once"] {
+        sandbox.run(&[verb, "report"]).expect("", 2).complains("kvdb COMMAND > FILE");
+    }
+    assert_eq!(fs::read(sandbox.file("report")).unwrap(), b"kept");
+}
+
+#[test]
+fn a_file_that_may_not_grow_is_an_error_and_no_signal() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["set", "a", &"v".repeat(20_000)]).expect("OK\n", 0);
+    let kvdb = env!("CARGO_BIN_EXE_kvdb");
+    let mut limited = Command::new("sh");
+    limited.args(["-c", &format!("ulimit -f 1; exec {kvdb} dump copy.kv")]);
+    limited.current_dir(sandbox.path()).env_clear().envs(sandbox.environment());
+    let ran: Ran = limited.output().unwrap().into();
+    ran.expect("", 5).complains("cannot write copy.kv: File too large");
+    assert!(!sandbox.file("copy.kv").exists());
 }
 
 #[test]

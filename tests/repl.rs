@@ -107,9 +107,9 @@ fn the_prompt_shows_a_transaction_which_ctrl_d_rolls_back() {
     session.exp_string("kvdb*> ").unwrap();
     ask(&mut session, "set a 1", "OK\r\n");
     session.send_control(CTRL_D).unwrap();
-    session.exp_string("was left open and is rolled back").unwrap();
+    session.exp_string("was left open and has been rolled back").unwrap();
     assert_eq!(ended(&mut session), 0);
-    sandbox.run(&["get", "a"]).expect("null\n", 1);
+    sandbox.run(&["get", "a"]).expect("", 3).complains("no database at");
 }
 
 #[test]
@@ -631,6 +631,55 @@ fn a_dumb_terminal_works() {
     ask(&mut session, "set a 1", "OK");
     ask(&mut session, "get a", "\"1\"");
     ask(&mut session, "gte a", "error: unknown command \"gte\"");
+    assert_eq!(leave(&mut session), 0);
+}
+
+#[test]
+fn ctrl_c_drops_an_open_quote_on_a_dumb_terminal() {
+    let sandbox = Sandbox::new();
+    let mut session = open(&sandbox, &[], "dumb");
+    session.send_line("set a \"secret").unwrap();
+    session.exp_string("   \"> ").unwrap();
+    session.send_control(CTRL_C).unwrap();
+    session.exp_string("\nkvdb> ").unwrap();
+    ask(&mut session, "set b 'get b\"'", "OK\r\n");
+    ask(&mut session, "get a b", "null\r\n\"get b\\\"\"\r\n");
+    assert_eq!(leave(&mut session), 0);
+}
+
+#[test]
+fn what_was_typed_is_taken_back_in_its_own_database_only() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["--db", "a", "set", "u", "old"]).expect("OK\n", 0);
+    let mut session = open(&sandbox, &["--db", "a"], "xterm");
+    ask(&mut session, "set u new", "OK");
+    ask(&mut session, ".backup b", "backed up");
+    ask(&mut session, ".open b", "OK");
+    ask(&mut session, ".undo", "there is nothing to take back");
+    ask(&mut session, "set v 1", "OK");
+    ask(&mut session, ".undo 2", "there is only one change to take back");
+    ask(&mut session, ".tutorial", "tutorial");
+    ask(&mut session, ".undo", "there is nothing to take back");
+    ask(&mut session, ".tutorial", "The tour is over");
+    ask(&mut session, ".undo", "delete \"v\"");
+    assert_eq!(leave(&mut session), 0);
+    for db in ["a", "b"] {
+        sandbox.run(&["--db", db, "get", "u"]).expect("\"new\"\n", 0);
+    }
+}
+
+#[test]
+fn what_was_refused_leaves_what_can_be_taken_back() {
+    let sandbox = Sandbox::new();
+    sandbox.write("b.kv", "# kvdb dump 1\nset \"u\" \"x\"\n");
+    sandbox.write("b.csv", "key,value\na\n");
+    let mut session = prompt(&sandbox);
+    ask(&mut session, ".undo", "there is nothing to take back");
+    assert!(!sandbox.file(".kvdb").exists());
+    ask(&mut session, "set u new", "OK");
+    ask(&mut session, ".load b.kv", "cut or altered");
+    ask(&mut session, ".import b.csv", "b.csv:");
+    ask(&mut session, ".undo", "delete \"u\"");
     assert_eq!(leave(&mut session), 0);
 }
 

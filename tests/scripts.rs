@@ -250,7 +250,7 @@ fn a_transaction_left_open_is_rolled_back_and_said() {
     let sandbox = Sandbox::new();
     let ran = sandbox.script("set a 1\nbegin\nset a 2\n");
     ran.expect("OK\nOK\nOK\n", 2)
-        .complains("begun at stdin:2 was left open and is rolled back")
+        .complains("begun at stdin:2 was left open and has been rolled back")
         .complains("kvdb: 1 error\n");
     sandbox.run(&["get", "a"]).expect("\"1\"\n", 0);
     sandbox.run(&["-c", "begin", "-c", "set a 3"]).expect("OK\nOK\n", 2).complains("left open");
@@ -353,8 +353,8 @@ fn a_reader_that_leaves_ends_the_script_with_141() {
 }
 
 #[test]
-fn a_signal_ends_a_waiting_script_with_130_and_keeps_what_was_acknowledged() {
-    for signal in ["INT", "TERM"] {
+fn a_signal_ends_a_waiting_script_with_its_code_and_keeps_what_was_acknowledged() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let sandbox = Sandbox::new();
         let mut child = sandbox.spawn(&[]);
         let mut stdin = child.stdin.take().unwrap();
@@ -365,7 +365,7 @@ fn a_signal_ends_a_waiting_script_with_130_and_keeps_what_was_acknowledged() {
         let kill = std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
         assert!(kill.unwrap().success());
         let ran: Ran = child.wait_with_output().unwrap().into();
-        assert_eq!((ran.code, ran.err.as_str()), (Some(130), ""), "{signal}");
+        assert_eq!((ran.code, ran.err.as_str()), (Some(code), ""), "{signal}");
         drop(stdin);
         sandbox.run(&["get", "a"]).expect("\"1\"\n", 0);
     }
@@ -450,4 +450,67 @@ fn a_file_for_results_that_can_not_be_written_is_named() {
     let ran = sandbox.script(".output /dev/full\nset a 2\nget a\n");
     // Commands that share a commit share its answers.
     ran.expect("OK\n", 5).complains("cannot write /dev/full: ").complains("stdin:2");
+}
+
+#[test]
+fn errors_of_nested_scripts_are_summed_up_once() {
+    let sandbox = Sandbox::new();
+    sandbox.write("inner.kv", "set a 1\noops\n");
+    sandbox.write("outer.kv", ".bail off\n.read inner.kv\n.read inner.kv\n");
+    let summaries = |ran: &Ran| ran.err.lines().filter(|line| line.starts_with("kvdb: ")).count();
+    let ran = sandbox.script("set z 0\n.read inner.kv\n");
+    ran.expect("OK\nOK\n", 2).complains("kvdb: 1 error, the first at inner.kv:2\n");
+    assert_eq!(summaries(&ran), 1);
+    let ran = sandbox.run(&["read", "outer.kv"]);
+    ran.expect("OK\nOK\nOK\n", 2).complains("kvdb: 2 errors, the first at inner.kv:2\n");
+    assert_eq!(summaries(&ran), 1);
+}
+
+#[test]
+fn only_what_stores_something_new_creates_a_database() {
+    for line in [
+        "delete x",
+        "delete --prefix x",
+        "set a b --xx",
+        "set a b --if-value q",
+        "rename a b",
+        "expire a 1s",
+        "persist a",
+        "ttl a",
+        ".compact",
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.run(&["-c", line]).expect("", 3).complains("no database at");
+        sandbox.script(line).expect("", 3).complains("no database at");
+        assert!(!sandbox.file(".kvdb").exists(), "{line}");
+    }
+    for line in ["set a b", "set a b --nx", "incr a", "append a b"] {
+        let sandbox = Sandbox::new();
+        assert_eq!(sandbox.run(&["-c", line]).code, Some(0), "{line}");
+    }
+}
+
+#[test]
+fn a_transaction_creates_a_database_when_it_commits_something() {
+    let sandbox = Sandbox::new();
+    sandbox.script("begin\nget a\ncount\nscan\ncommit\n").expect("OK\nnull\n0\nOK\n", 0).quiet();
+    sandbox.script("begin\nset a 1\nrollback\n").expect("OK\nOK\nOK\n", 0).quiet();
+    assert!(!sandbox.file(".kvdb").exists());
+    let script = "begin\nset a 1 --ttl 1h\nincr a\nscan\ndelete a\nset b 2\ncommit\nkeys\n";
+    sandbox.script(script).expect("OK\nOK\n2\n\"a\" \"2\"\n1\nOK\nOK\n\"b\"\n", 0).quiet();
+    // Somebody else was first.
+    let sandbox = Sandbox::new();
+    let mut child = sandbox.spawn(&[]);
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut replies = String::new();
+    writeln!(stdin, "begin\nset a mine").unwrap();
+    stdout.read_line(&mut replies).unwrap();
+    stdout.read_line(&mut replies).unwrap();
+    sandbox.run(&["set", "a", "theirs"]).expect("OK\n", 0);
+    writeln!(stdin, "commit").unwrap();
+    drop(stdin);
+    let ran: Ran = child.wait_with_output().unwrap().into();
+    ran.expect("", 1).complains("conflict");
+    sandbox.run(&["get", "a"]).expect("\"theirs\"\n", 0);
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::AsFd;
 
-use super::command::Bail;
+use super::command::{Bail, Command};
 use super::diagnostic::Diagnostic;
 use super::exit::Exit;
 use super::failure::Failure;
@@ -14,6 +14,7 @@ use super::interrupt::Interrupt;
 use super::parse::{self, ValueSource};
 use super::repl;
 use super::session::{Flow, Place, Session, Way};
+use super::table::{self, Verb};
 use crate::config::Settings;
 use crate::types::MAX_VALUE_LEN;
 
@@ -30,6 +31,16 @@ pub enum Run {
     Script,
     /// A prompt.
     Session,
+}
+
+impl Run {
+    /// Whether it is more than a text about kvdb itself, which is to be had whatever is wrong with the settings.
+    #[must_use]
+    pub fn needs_settings(&self) -> bool {
+        let Self::Command(args) = self else { return true };
+        let verb = args.first().and_then(|name| table::find_one_shot(name)).map(|spec| spec.verb);
+        !matches!(verb, Some(Verb::Help | Verb::Version | Verb::Completions | Verb::Man | Verb::Config))
+    }
 }
 
 /// Runs the shell and tells what the process should exit with. To be called once, at the end of a process: what the
@@ -68,6 +79,10 @@ pub(super) fn command(session: &mut Session, args: &[Vec<u8>]) {
     let source = parse::command_line(args);
     let place = Place { origin: None, source: &source };
     match (parsed, read_failure.take()) {
+        (Ok(Command::Output { .. }), _) => {
+            let help = "to write the results of a command to a file: kvdb COMMAND > FILE";
+            session.fail(&Failure::refused("a single command leaves no results for a file", help), place);
+        }
         (Ok(command), _) => {
             session.run(command, place);
         }

@@ -169,7 +169,7 @@ pub(super) const SPECS: &[Spec] = &[
         args: &[Arg { arity: Arity::Optional, ..FILE }],
         summary: "write all records as a script",
         details: "Writes all records to FILE, or to standard output, as a script with a header, and a trailer that holds \
-                  count and checksum. Any kvdb can load it; every byte string comes back exactly.",
+                  count and checksum. Any kvdb can load it; every byte string comes back exactly. - stands for where results go.",
         reply: "the dump; with FILE the number of records",
         examples: &[Example { line: ".dump", output: "" }, Example { line: ".dump backup.kv", output: "" }],
         ..PLAIN
@@ -238,7 +238,8 @@ pub(super) const SPECS: &[Spec] = &[
         name: ".read",
         args: &[FILE],
         summary: "run the commands in FILE",
-        details: "Runs the commands in FILE, line by line, and stops at the first that fails unless .bail is off.",
+        details: "Runs the commands in FILE, line by line, and stops at the first that fails unless .bail is off.\n\
+                  For a one-shot - stands for standard input.",
         reply: "the replies of the commands",
         examples: &[Example { line: ".read setup.kv", output: "" }],
         exits: &[(2, "a line of FILE can't be understood")],
@@ -249,8 +250,8 @@ pub(super) const SPECS: &[Spec] = &[
         name: ".output",
         args: &[Arg { arity: Arity::Optional, ..FILE }],
         summary: "send results to FILE, or back to standard output",
-        details: "Sends the results of the commands that follow to FILE, whose old contents are dropped first; without FILE to \
-                  standard output again. Errors stay on standard error.",
+        details: "Sends the results of the commands that follow to FILE, whose old contents are dropped first; without FILE, or \
+                  with -, to standard output again. Errors stay on standard error.",
         reply: "OK, on standard output",
         examples: &[
             Example { line: ".output report.txt", output: "OK" },
