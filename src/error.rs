@@ -125,6 +125,12 @@ pub enum Error {
         /// The operating system's error.
         source: io::Error,
     },
+    /// The directory of an open database was removed, renamed or replaced.
+    #[error("the database at {} was removed, renamed or replaced while it was open", dir.display())]
+    Replaced {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// An earlier write or sync of this handle failed, so what is on the device is unknown to it.
     #[error("the database handle stopped after a failed write: {cause}")]
     Poisoned {
@@ -182,7 +188,7 @@ impl Error {
             Self::Busy { .. } => ErrorKind::Busy,
             Self::Corruption { .. } => ErrorKind::Corruption,
             Self::Io { source, .. } if is_refusal(source) => ErrorKind::Unavailable,
-            Self::Io { .. } | Self::Poisoned { .. } => ErrorKind::Io,
+            Self::Io { .. } | Self::Replaced { .. } | Self::Poisoned { .. } => ErrorKind::Io,
             Self::Conflict { .. } => ErrorKind::Conflict,
             Self::KeyTooLong { .. }
             | Self::ValueTooLong { .. }
@@ -218,6 +224,9 @@ impl Error {
                     "kvdb --db {dir} check tells all that is wrong, kvdb --db {dir} repair saves the rest"
                 )
             }
+            Self::Replaced { .. } => {
+                "nothing was written; start kvdb again, or .open it again, to go on with what is there now".into()
+            }
             Self::Poisoned { .. } => {
                 "everything acknowledged before is kept; start kvdb again, it reads back what the device has"
                     .into()
@@ -244,13 +253,23 @@ impl Error {
 
     /// Wraps the error of a system call.
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io { action, path: path.to_owned(), source }
+        match source.downcast() {
+            Ok(Displaced { dir }) => Self::Replaced { dir },
+            Err(source) => Self::Io { action, path: path.to_owned(), source },
+        }
     }
 
     /// Reports damaged bytes.
     pub(crate) fn corruption(file: &Path, offset: u64, what: impl Into<String>) -> Self {
         Self::Corruption { file: file.to_owned(), offset, what: what.into() }
     }
+}
+
+/// What a call that goes by path fails with when another directory is there than was opened, or none.
+#[derive(Debug, thiserror::Error)]
+#[error("the directory {} was removed, renamed or replaced", dir.display())]
+pub(crate) struct Displaced {
+    pub(crate) dir: PathBuf,
 }
 
 impl From<TooLate> for Error {

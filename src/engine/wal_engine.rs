@@ -32,6 +32,8 @@
 //!    anything: its threads read what it shows without asking, also while its own records are behind that in the log, on their
 //!    way to the device.
 //! 8. Before the first operation with an expiry is in the log, the manifest has a [`clock`].
+//! 9. A handle stays with the directory that it opened: where another one is found in its place, or none, nothing more is
+//!    written ([`Anchored`]).
 //!
 //! [`follow`] reads the log, [`look`] the memory, [`turn`] writes, [`relay`] shares syncs with other processes, [`chain`] makes
 //! databases and segments, [`maintain`] replaces the log by other files, [`backup`] makes another directory of it, [`clock`]
@@ -58,7 +60,7 @@ use crate::error::{Error, Notice, Result, is_of_the_device, is_refusal};
 use crate::options::{Options, Pace};
 use crate::storage::Place;
 use crate::storage::codec::random_u64;
-use crate::storage::fs::{File, LockKind, OpenMode, look_full_at};
+use crate::storage::fs::{Anchored, File, LockKind, OpenMode, look_full_at};
 use crate::storage::lock::{LockFile, Patience};
 use crate::storage::manifest::{self, Manifest};
 use crate::storage::shm::Notes;
@@ -129,6 +131,8 @@ type Load<'a, M> = &'a dyn Fn(&Place, &Manifest) -> Result<M>;
 /// A handle on the shared log of one database.
 pub(crate) struct WalEngine<M> {
     place: Place,
+    /// The file system of the place.
+    anchored: Arc<Anchored>,
     sync: SyncMode,
     pace: Pace,
     patience: Patience,
@@ -220,13 +224,15 @@ impl<M: Memory> WalEngine<M> {
     /// # Errors
     /// As [`WalEngine::open`].
     pub(crate) fn open_with(
-        place: Place,
+        Place { fs, dir }: Place,
         manifest: Manifest,
         options: &Options,
         load: Load<'_, M>,
     ) -> Result<Self> {
+        let lock = LockFile::open(&*fs, &dir, chain::LOCK)?;
+        let anchored = Arc::new(Anchored::new(fs, &dir, chain::LOCK, lock.inode()));
+        let place = Place { fs: anchored.clone(), dir };
         let read_only = read_only_reason(&place, options)?;
-        let open_lock = |name| LockFile::open(&*place.fs, &place.dir, name);
         let boot_id =
             place.fs.boot_id().map_err(|error| Error::io("read the boot id for", &place.dir, error))?;
         let notes = open_notes(&place, read_only.is_some())?;
@@ -235,11 +241,12 @@ impl<M: Memory> WalEngine<M> {
         let (totals, clock) = (manifest.totals, manifest.clock);
         let (follower, memory) = Follower::load(&place, read_only.is_none(), manifest, load)?;
         let engine = Self {
-            turnstile: open_lock(chain::TURNSTILE)?,
-            lock: open_lock(chain::LOCK)?,
+            turnstile: LockFile::open(&*place.fs, &place.dir, chain::TURNSTILE)?,
+            lock,
             maintaining: Exclusive::new(chain::MAINTENANCE),
             merging: Exclusive::new(chain::MERGING),
             place,
+            anchored,
             sync: options.sync,
             pace: options.pace,
             patience: Patience { timeout: options.lock_timeout, interrupt: options.interrupt.clone() },
@@ -459,13 +466,18 @@ impl<M: Memory> WalEngine<M> {
         self.published.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes `LOCK` and says who has it now.
-    fn acquire(&self, kind: LockKind, verb: &str) -> Result<()> {
+    /// Takes `LOCK`, says who has it now, and returns since when.
+    fn acquire(&self, kind: LockKind, verb: &str) -> Result<Instant> {
         if !self.acquire_unqueued(kind)? {
             self.acquire_in_turn(kind)?;
         }
+        let now = Instant::now();
+        if let Err(error) = self.anchored.look(now) {
+            self.lock.release();
+            return Err(Error::io("look for the lock in", &self.place.dir, error));
+        }
         self.notes.sign(verb);
-        Ok(())
+        Ok(now)
     }
 
     /// Takes `LOCK` if it is free and nobody is known to wait for it. That notes may be wrong is why it is done only so often.

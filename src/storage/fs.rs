@@ -11,6 +11,7 @@
 //! 4. Overwriting bytes inside a file never changes other bytes of the file, beyond the 512-byte sectors touched.
 //! 5. `flock` locks belong to the open file description and are released by the kernel when its process dies.
 
+mod anchored;
 mod lost;
 mod mapping;
 mod real;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use anchored::Anchored;
 pub use mapping::Mapping;
 pub use real::RealFs;
 
@@ -49,6 +51,15 @@ pub enum LockKind {
     Shared,
     /// Alone.
     Exclusive,
+}
+
+/// Which file of the machine something is, whatever it is called: no other has the same number as long as it is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inode {
+    /// The file system's.
+    pub device: u64,
+    /// The file's in it.
+    pub number: u64,
 }
 
 /// An open file. All offsets and lengths are in bytes; a clone of the `Arc` shares the open file description.
@@ -100,6 +111,9 @@ pub trait File: Send + Sync + fmt::Debug {
     /// # Errors
     /// After an error the state of the bytes on the device is unknown.
     fn sync_data(&self) -> io::Result<()>;
+
+    /// Which file it is.
+    fn inode(&self) -> Inode;
 
     /// The file's length in bytes.
     ///
@@ -154,6 +168,17 @@ pub trait Fs: Send + Sync + fmt::Debug {
     /// # Errors
     /// The operating system's; `NotFound` and `AlreadyExists` are relied upon.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
+
+    /// Which file a path leads to. No symbolic link at the end of the path is followed.
+    ///
+    /// # Errors
+    /// The operating system's; `NotFound` is relied upon.
+    fn inode(&self, path: &Path) -> io::Result<Inode>;
+
+    /// The path that leads to the same place from whatever directory the process works in later.
+    fn absolute(&self, path: &Path) -> PathBuf {
+        path.to_owned()
+    }
 
     /// Renames a file or directory within one parent directory, replacing a file of the new name. Replacing a
     /// directory that is not empty fails.

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::fs::{File, Fs, LockKind, OpenMode};
+use super::fs::{File, Fs, Inode, LockKind, OpenMode};
 use crate::error::{Error, Holder, Result};
 
 /// How long a waiter does not sleep at all, and lets others run only: on a fast device a commit takes about that long, and to
@@ -60,6 +60,11 @@ impl LockFile {
         let path = dir.join(name);
         let file = fs.open(&path, OpenMode::Read).map_err(|error| Error::io("open", &path, error))?;
         Ok(Self { file, path, name })
+    }
+
+    /// Which file it is: no other is as long as this one is open.
+    pub(crate) fn inode(&self) -> Inode {
+        self.file.inode()
     }
 
     /// Takes the lock if it is free.

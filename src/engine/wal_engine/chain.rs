@@ -253,7 +253,7 @@ pub(super) fn sync_name(place: &Place) -> Result<()> {
     if is_created_inside {
         sync(&place.dir)?;
     }
-    sync(parent(&place.dir))
+    sync(parent(&place.fs.absolute(&place.dir)))
 }
 
 /// Makes the files that are locked, but for `LOCK`.

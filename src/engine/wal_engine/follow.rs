@@ -540,7 +540,7 @@ impl<M: Memory> WalEngine<M> {
         if !self.is_up_to_date(inner) {
             self.read_ahead(inner);
         }
-        self.acquire(kind, verb)?;
+        inner.groups.held_since = Some(self.acquire(kind, verb)?);
         if self.is_up_to_date(inner) {
             return Ok(());
         }

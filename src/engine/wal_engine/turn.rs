@@ -77,7 +77,7 @@ pub(super) struct Groups {
     /// The one before it, which is on its way to the device.
     flight: Option<Group>,
     /// When `LOCK` was taken, and how many groups took off since.
-    held_since: Option<Instant>,
+    pub(super) held_since: Option<Instant>,
     flights: usize,
     /// How many turns took part in the last group or waited for its end.
     last_turns: usize,
@@ -222,6 +222,7 @@ fn duplicate(result: &Result<()>) -> Result<()> {
                 source.raw_os_error().map_or_else(|| source.kind().into(), std::io::Error::from_raw_os_error);
             Err(Error::Io { action, path: path.clone(), source })
         }
+        Err(Error::Replaced { dir }) => Err(Error::Replaced { dir: dir.clone() }),
         Err(error) => Err(Error::Poisoned { cause: error.to_string() }),
     }
 }
@@ -289,7 +290,7 @@ impl<M: Memory> WalEngine<M> {
         inner.check_usable()?;
         if !inner.groups.hold_the_lock() {
             self.catch_up_to_append(&mut inner, verb)?;
-            (inner.groups.held_since, inner.groups.flights) = (Some(Instant::now()), 0);
+            inner.groups.flights = 0;
             self.has_lock.store(true, Ordering::Release);
         }
         inner.groups.next.get_or_insert_with(|| Group {

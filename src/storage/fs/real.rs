@@ -11,7 +11,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -23,7 +23,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::lost::Access;
 use super::shared::Shared;
-use super::{File, Fs, LockKind, Mapping, Moment, OpenMode};
+use super::{File, Fs, Inode, LockKind, Mapping, Moment, OpenMode};
 
 /// The operating system's file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,15 +41,25 @@ impl Fs for RealFs {
             OpenMode::OpenOrCreate => options.write(true).create(true).truncate(false),
         };
         let file = options.open(path).map_err(|error| explain_refusal(path, error))?;
-        if !file.metadata()?.is_file() {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
         }
         Ok(Arc::new(RealFile {
             file,
+            inode: inode(&metadata),
             uses: AtomicU32::new(0),
             looked_at: OnceLock::new(),
             put_to: OnceLock::new(),
         }))
+    }
+
+    fn inode(&self, path: &Path) -> io::Result<Inode> {
+        fs::symlink_metadata(path).map(|metadata| inode(&metadata))
+    }
+
+    fn absolute(&self, path: &Path) -> PathBuf {
+        std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -101,6 +111,10 @@ pub(super) fn now() -> Moment {
     Moment { wall, uptime }
 }
 
+fn inode(metadata: &fs::Metadata) -> Inode {
+    Inode { device: metadata.dev(), number: metadata.ino() }
+}
+
 /// Says it in words when a file can't be opened because something else is there.
 fn explain_refusal(path: &Path, error: io::Error) -> io::Error {
     let what = match Errno::from_io_error(&error) {
@@ -144,6 +158,7 @@ const FEW_USES: u32 = 4;
 #[derive(Debug)]
 struct RealFile {
     file: fs::File,
+    inode: Inode,
     /// How often it was looked at or put to before it was mapped.
     uses: AtomicU32,
     /// The file in memory, once that is worth it; `None` where it can't be mapped.
@@ -201,6 +216,10 @@ impl File for RealFile {
     /// cache.
     fn sync_data(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    fn inode(&self) -> Inode {
+        self.inode
     }
 
     fn size(&self) -> io::Result<u64> {

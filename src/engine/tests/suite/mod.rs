@@ -13,6 +13,7 @@ mod histories;
 mod locking;
 mod relay;
 mod repair;
+mod replaced;
 mod threads;
 
 use std::sync::Arc;

@@ -346,7 +346,8 @@ impl Disk {
         }
     }
 
-    fn lookup(&self, path: &Path) -> io::Result<InodeId> {
+    /// What a path leads to.
+    pub(super) fn lookup(&self, path: &Path) -> io::Result<InodeId> {
         names(path)?.iter().try_fold(ROOT, |dir, name| {
             self.dir(dir)?.live().get(name).copied().ok_or_else(|| Errno::NOENT.into())
         })

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::super::{File, Fs, LockKind, Mapping, Moment, OpenMode};
+use super::super::{File, Fs, Inode, LockKind, Mapping, Moment, OpenMode};
 use super::image::index;
 use super::inode::InodeId;
 use super::{Call, Fault, Holder, Killed, Op, SimFs, State};
@@ -101,6 +101,13 @@ impl Fs for SimProcess {
         })
     }
 
+    /// To look who is where is no call: it is done when time has passed, which tests don't count.
+    fn inode(&self, path: &Path) -> io::Result<Inode> {
+        let state = self.fs.state();
+        state.check_alive(self.id)?;
+        state.disk.lookup(path).map(inode)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let call = Call { target: Some(to.to_owned()), ..self.call(Op::Rename, from) };
         self.perform(call, |state, _| state.disk.rename(from, to))
@@ -146,6 +153,11 @@ impl Fs for SimProcess {
     fn boot_id(&self) -> io::Result<u128> {
         self.perform(self.call(Op::BootId, Path::new("")), |state, _| Ok(state.disk.boot_id()))
     }
+}
+
+/// There is one device only.
+const fn inode(number: InodeId) -> Inode {
+    Inode { device: 0, number }
 }
 
 /// An open file of a simulated process.
@@ -201,6 +213,10 @@ impl File for SimFile {
             state.disk.file_mut(self.inode).expect("only files are opened").abandon();
             state.report_failure(self.inode, self.holder);
         })
+    }
+
+    fn inode(&self) -> Inode {
+        inode(self.inode)
     }
 
     fn size(&self) -> io::Result<u64> {
