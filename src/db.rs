@@ -482,8 +482,9 @@ impl Snapshot {
     }
 }
 
-/// Entries per page that a [`Scan`] copies out of its snapshot at once.
+/// A [`Scan`] copies so many entries out of its snapshot at once, or as many as have so many bytes: one at least.
 const SCAN_PAGE_ENTRIES: usize = 256;
+const SCAN_PAGE_BYTES: usize = 1 << 20;
 
 /// An iterator over the entries of a range. It ends after the first error.
 pub struct Scan {
@@ -499,14 +500,18 @@ impl Scan {
     fn fill(&mut self) -> Result<()> {
         let mut page = Vec::with_capacity(SCAN_PAGE_ENTRIES);
         let mut cursor = self.snapshot.cursor(&self.rest, self.direction)?;
-        while page.len() < SCAN_PAGE_ENTRIES
-            && let Some((key, value)) = cursor.next()?
-        {
+        let mut bytes = 0;
+        let is_done = loop {
+            if page.len() == SCAN_PAGE_ENTRIES || bytes >= SCAN_PAGE_BYTES {
+                break false;
+            }
+            let Some((key, value)) = cursor.next()? else { break true };
+            bytes += key.len() + value.len();
             page.push((Key::from(key), Value::from(value)));
-        }
+        };
         cursor.check()?;
         drop(cursor);
-        self.done = page.len() < SCAN_PAGE_ENTRIES;
+        self.done = is_done;
         if let Some((last, _)) = page.last() {
             let behind = std::ops::Bound::Excluded(last.clone());
             match self.direction {
@@ -531,5 +536,34 @@ impl Iterator for Scan {
             return Some(Err(error));
         }
         self.page.next().map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::open_on;
+    use crate::storage::fs::sim::SimFs;
+
+    #[test]
+    fn a_scan_holds_few_large_values_at_once() {
+        const VALUE_LEN: usize = 300_000;
+        let disk = SimFs::new();
+        let db = Db::from_engine(open_on(disk.process(), Path::new("/db"), &Options::new()).unwrap());
+        for number in 0..20 {
+            db.set(format!("{number:02}"), vec![number; VALUE_LEN]).unwrap();
+        }
+        for direction in [Direction::Forward, Direction::Reverse] {
+            let mut scan = db.snapshot().unwrap().into_scan(KeyRange::all(), direction);
+            let mut found = Vec::new();
+            while let Some(entry) = scan.next().transpose().unwrap() {
+                found.push(entry.1[0]);
+                assert!(scan.page.len() < 5, "{} more were copied", scan.page.len());
+            }
+            if direction == Direction::Reverse {
+                found.reverse();
+            }
+            assert_eq!(found, (0..20).collect::<Vec<u8>>());
+        }
     }
 }
