@@ -38,7 +38,7 @@
 //!
 //! Notes are read and left without system calls where `SHM` can be mapped, so that one may be read while it is written, and one
 //! of a process that was killed may stay half written: neither verifies. The clock's is written by a call, which a kill can't
-//! split: it says what was told to somebody. It is also the only one that has to be there: who can't leave it, or can't look
+//! split: it says what was told to somebody. Who finds it half written looks again. It is also the only one that has to be there: who can't leave it, or can't look
 //! whether there is one, is told.
 
 use std::io;
@@ -61,6 +61,9 @@ const WAITING_OFFSET: u64 = 3 * NOTE_LEN as u64;
 const WAITING_MAGIC: [u8; 4] = *b"kvwt";
 const WRITTEN_OFFSET: u64 = 4 * NOTE_LEN as u64;
 const WRITTEN_MAGIC: [u8; 4] = *b"kvwr";
+
+/// How often a note is looked at that does not verify, with others let run in between: who writes it needs no more than a moment.
+const MAX_LOOKS: usize = 200;
 
 const CRC: usize = 4;
 const DROPPED: usize = 8;
@@ -193,7 +196,7 @@ impl Notes {
     /// # Errors
     /// I/O: there may be a note.
     pub(crate) fn clock(&self) -> io::Result<Option<ClockNote>> {
-        Ok(self.verified(CLOCK_OFFSET, CLOCK_MAGIC)?.and_then(|note| {
+        Ok(self.settled(CLOCK_OFFSET, CLOCK_MAGIC)?.and_then(|note| {
             let nanos = |at| u64_at(&note, at).map(Duration::from_nanos);
             let is_of_this_boot = self.boot_id != 0 && u128_at(&note, BOOT)? == self.boot_id;
             Some(ClockNote { clock: nanos(CLOCK)?, uptime: nanos(UPTIME).filter(|_| is_of_this_boot) })
@@ -260,11 +263,26 @@ impl Notes {
 
     /// The note of any boot, if one verifies.
     fn verified(&self, offset: u64, magic: [u8; 4]) -> io::Result<Option<[u8; NOTE_LEN]>> {
+        Ok(self.look(offset, magic)?.filter(verifies))
+    }
+
+    /// The same, where one that does not verify may be about to: somebody writes it at this moment.
+    fn settled(&self, offset: u64, magic: [u8; 4]) -> io::Result<Option<[u8; NOTE_LEN]>> {
+        for _ in 0..MAX_LOOKS {
+            match self.look(offset, magic)? {
+                Some(note) if !verifies(&note) => std::thread::yield_now(),
+                settled => return Ok(settled),
+            }
+        }
+        Ok(None)
+    }
+
+    /// What begins like a note.
+    fn look(&self, offset: u64, magic: [u8; 4]) -> io::Result<Option<[u8; NOTE_LEN]>> {
         let Some(file) = self.file.get() else { return Ok(None) };
         let mut note = [0; NOTE_LEN];
         let len = look_full_at(&**file, &mut note, offset)?;
-        let is_whole = len == NOTE_LEN && note.starts_with(&magic);
-        Ok((is_whole && u32_at(&note, CRC) == Some(checksum(&note))).then_some(note))
+        Ok((len == NOTE_LEN && note.starts_with(&magic)).then_some(note))
     }
 
     /// A note that can't be written is a note that does not exist: nothing depends on one that is left so.
@@ -299,6 +317,10 @@ pub(crate) fn reseal(bytes: &mut [u8], boot_id: u128, life: Option<Life>) {
         let crc = crc32(&[&note[..CRC], &note[CRC + 4..]]);
         put(note, CRC, &crc.to_le_bytes());
     }
+}
+
+fn verifies(note: &[u8; NOTE_LEN]) -> bool {
+    u32_at(note, CRC) == Some(checksum(note))
 }
 
 fn checksum(note: &[u8; NOTE_LEN]) -> u32 {
@@ -373,6 +395,36 @@ mod tests {
             }
             is_done.store(true, Ordering::Release);
             assert_eq!(reader.join().unwrap(), durable(99_999).to.end);
+        });
+    }
+
+    /// Without a note, the clock would go by the system's.
+    #[test]
+    fn a_clock_that_is_read_while_another_is_left_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("SHM");
+        let (writer, is_done) = (notes(&RealFs, &path), AtomicBool::new(false));
+        let leave =
+            |number| writer.publish_clock(Duration::from_nanos(number), Duration::from_nanos(!number));
+        leave(0).unwrap();
+        let read = || {
+            let (reader, mut looks) = (notes(&RealFs, &path), 0_u64);
+            while !is_done.load(Ordering::Acquire) {
+                let note = reader.clock().unwrap().unwrap_or_else(|| panic!("none at look {looks}"));
+                let number = u64::try_from(note.clock.as_nanos()).unwrap();
+                assert_eq!(note.uptime, Some(Duration::from_nanos(!number)));
+                looks += 1;
+            }
+        };
+        std::thread::scope(|scope| {
+            let readers = [(); 2].map(|()| scope.spawn(read));
+            for number in 0..500_000 {
+                leave(number).unwrap();
+            }
+            is_done.store(true, Ordering::Release);
+            for reader in readers {
+                reader.join().unwrap();
+            }
         });
     }
 }
