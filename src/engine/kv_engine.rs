@@ -298,7 +298,8 @@ impl Shared {
         let written =
             flush::write(maintenance.place(), &manifest, sealed, self.pace.table, expired_by, progress);
         match written.inspect_err(|_| maintenance.discard_strays())? {
-            None => Ok(()),
+            // Another process has flushed them: they need not be kept.
+            None => self.log.take_up_manifest(),
             Some(flushed) => {
                 let installed = maintenance.install(|manifest| {
                     flushed.put_into(manifest);

@@ -41,6 +41,33 @@ impl Patience {
     pub(crate) fn is_interrupted(&self) -> bool {
         self.interrupt.as_ref().is_some_and(|raised| raised.load(Ordering::Relaxed))
     }
+
+    /// Tries again and again, as one does since `start`, until an attempt comes to something.
+    ///
+    /// # Errors
+    /// Those of an attempt; `Busy` for the file `lock` with what `holder` knows, after the timeout; `Interrupted`.
+    pub(crate) fn wait<T>(
+        &self,
+        lock: &'static str,
+        start: Instant,
+        holder: impl Fn() -> Option<Holder>,
+        attempt: impl Fn() -> Result<Option<T>>,
+    ) -> Result<T> {
+        let _punctual = Punctual::become_so();
+        loop {
+            if let Some(got) = attempt()? {
+                return Ok(got);
+            }
+            let waited = start.elapsed();
+            if self.is_interrupted() {
+                return Err(Error::Interrupted);
+            }
+            if waited >= self.timeout {
+                return Err(Error::Busy { lock, waited, holder: holder() });
+            }
+            rest(waited, self.timeout);
+        }
+    }
 }
 
 /// One lock file, opened by one handle.
@@ -86,19 +113,7 @@ impl LockFile {
         start: Instant,
         holder: impl Fn() -> Option<Holder>,
     ) -> Result<()> {
-        let timeout = patience.timeout;
-        let _punctual = Punctual::become_so();
-        while !self.try_acquire(kind)? {
-            let waited = start.elapsed();
-            if patience.is_interrupted() {
-                return Err(Error::Interrupted);
-            }
-            if waited >= timeout {
-                return Err(Error::Busy { lock: self.name, waited, holder: holder() });
-            }
-            rest(waited, timeout);
-        }
-        Ok(())
+        patience.wait(self.name, start, holder, || Ok(self.try_acquire(kind)?.then_some(())))
     }
 
     /// Gives the lock back. Closing the file does so too, so an error changes nothing.

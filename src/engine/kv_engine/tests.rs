@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::db::Db;
+use crate::error::Error;
 use crate::storage::fs::sim::{SimFs, SimProcess};
 use crate::types::{Direction, KeyRange};
 
@@ -283,4 +284,37 @@ fn runs_read_the_same_after_every_slice_of_a_merge_whoever_does_it() {
         let entries: u64 = manifest.runs[0].iter().map(|listed| listed.table.entries).sum();
         assert_eq!((tombstones, entries), (0, model.len() as u64));
     }
+}
+
+#[test]
+fn what_another_process_flushed_is_kept_in_memory_no_longer() {
+    let disk = SimFs::new();
+    let [first, second] = [(); 2].map(|()| open(&disk));
+    let mut segments = 0;
+    while segments < 2 {
+        Db::from_engine(first.clone()).set("k", vec![7; 50_000]).unwrap();
+        segments = first.shared.log.peek(|tree| tree.sealed.len());
+    }
+    second.view().unwrap();
+    second.shared.flush_sealed(&second.shared.log.maintain().unwrap()).unwrap();
+    assert_eq!(second.shared.log.peek(Tree::sealed_bytes), 0);
+    first.shared.flush_sealed(&first.shared.log.maintain().unwrap()).unwrap();
+    assert_eq!(first.shared.log.peek(|tree| (tree.sealed_bytes(), tree.version.runs.len())), (0, 1));
+}
+
+/// Else one would wait for it for as long as it takes, and could not be interrupted.
+#[test]
+fn who_waits_for_another_thread_waits_no_longer_than_for_another_process() {
+    let disk = SimFs::new();
+    let impatient = Options::new().lock_timeout(Duration::from_millis(30)).background(false);
+    let engine = open_with(disk.process(), &impatient);
+    let merging = engine.shared.log.merge().unwrap();
+    let refused = engine.compact(&mut |_| true);
+    assert!(matches!(refused, Err(Error::Busy { lock: "MERGE", .. })), "{refused:?}");
+    drop(merging);
+    let maintaining = engine.shared.log.maintain().unwrap();
+    let refused = engine.compact(&mut |_| true);
+    assert!(matches!(refused, Err(Error::Busy { lock: "MAINT", .. })), "{refused:?}");
+    drop(maintaining);
+    engine.compact(&mut |_| true).unwrap();
 }

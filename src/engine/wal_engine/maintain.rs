@@ -14,7 +14,7 @@
 //! who has the right to write tables of these numbers knows that nobody is at it, and removes them before it writes its own.
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, OnceLock, TryLockError};
 use std::time::Instant;
 
 use super::chain::{CREATING, Growth, sync_name};
@@ -60,12 +60,9 @@ impl Exclusive {
         Ok(self.file.get_or_init(|| opened))
     }
 
+    /// Another thread may have it as long as another process.
     fn hold(&self, place: &Place, patience: &Patience) -> Result<Held<'_>> {
-        let file = self.file(place)?;
-        let start = Instant::now();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        file.acquire(LockKind::Exclusive, patience, start, || None)?;
-        Ok(Held { file, _thread: thread })
+        patience.wait(self.name, Instant::now(), || None, || self.try_hold(place))
     }
 
     fn try_hold(&self, place: &Place) -> Result<Option<Held<'_>>> {
