@@ -97,9 +97,7 @@ impl Identity {
     fn refusal(&self, manifest: &Manifest, origin: Option<&Origin>) -> Option<&'static str> {
         let Some(origin) = origin else { return Some("it is a database, and no backup of this one") };
         // Before this directory went its own way, it was what its source was.
-        let is_forerunner = |own: &Origin| {
-            own.source == origin.source && own.lsns.iter().all(|began| manifest.flushed <= *began)
-        };
+        let is_forerunner = |own: &Origin| own.source == origin.source && manifest.flushed <= own.lsn;
         if origin.branch == self.branch {
             Some("it is the database itself, or a copy of it")
         } else if origin.source == self.branch || self.origin.as_ref().is_some_and(is_forerunner) {
@@ -112,7 +110,8 @@ impl Identity {
 
 /// Why a backup may not be replaced: somebody has written to it.
 fn written_to(manifest: &Manifest, origin: &Origin, log_bytes: u64) -> Option<&'static str> {
-    let is_untouched = log_bytes == 0 && origin.lsns.contains(&manifest.flushed);
+    let is_as_it_was = manifest.flushed == origin.lsn || Some(manifest.first.salt) == origin.next;
+    let is_untouched = log_bytes == 0 && is_as_it_was;
     (!is_untouched).then_some("it has been written to since it was made")
 }
 
@@ -166,8 +165,6 @@ impl<M: Memory> WalEngine<M> {
         }
         let brought = supply.bring(to, Some(&manifest), report);
         let renewed = brought.and_then(|()| {
-            let lsns = [manifest.flushed, supply.lsn()];
-            Origin { lsns, ..origin }.install(fs, &to.dir)?;
             right.seal_and_install(
                 supply.lsn().0 - last.0,
                 |_| (),
@@ -176,6 +173,8 @@ impl<M: Memory> WalEngine<M> {
                         return refuse(&to.dir, why);
                     }
                     supply.put_into(manifest, to, sealed.first, report)?;
+                    let (lsn, next) = (manifest.flushed, Some(sealed.first.salt));
+                    Origin { lsn, next, ..origin }.install(fs, &to.dir)?;
                     manifest.first = sealed.first;
                     manifest.flushed = supply.lsn();
                     manifest.bulk = supply.lsn();
@@ -186,7 +185,8 @@ impl<M: Memory> WalEngine<M> {
         if renewed.is_err() && right.manifest().is_ok_and(|now| now == manifest) {
             supply.take_back(to);
         }
-        renewed
+        renewed?;
+        Origin { lsn: supply.lsn(), next: None, ..origin }.install(fs, &to.dir)
     }
 }
 
@@ -257,7 +257,7 @@ fn build(
         previous: Link::default(),
     };
     segment::create(&**fs, &place.path(chain::segment_name(first.id)), &header)?;
-    Origin { branch: random_u64(), source: branch, lsns: [supply.lsn(); 2] }.install(&**fs, dir)?;
+    Origin { branch: random_u64(), source: branch, lsn: supply.lsn(), next: None }.install(&**fs, dir)?;
     manifest.install(&**fs, dir)
 }
 

@@ -183,6 +183,43 @@ fn whatever_else_is_there_is_refused_and_left_alone() {
     assert!(!new.iter().any(|name| name.display().to_string().contains(".new-")), "{new:?}");
 }
 
+/// Also where it was written up to the very batch that a renewal would have brought it to.
+#[test]
+fn a_backup_that_was_written_to_after_a_renewal_broke_off_is_not_replaced() {
+    let disk = SimFs::new();
+    let db = open(&disk);
+    db.set("k", "v").unwrap();
+    db.backup(COPY).unwrap();
+    (0..5).for_each(|number| db.set(format!("new {number}"), "v").unwrap());
+    let lsn = db.stats().unwrap().lsn;
+    drop(db);
+    let mut written_to = 0;
+    for number in 1.. {
+        let disk = disk.clone_disk();
+        disk.fail_from(number, Fault::Kill);
+        drop(try_open(&disk, &Options::new()).and_then(|db| db.backup(COPY)));
+        let is_over = disk.calls() < number;
+        disk.clear_faults();
+        let (db, copy) = (open(&disk), open_in(&disk, COPY));
+        if copy.stats().unwrap().lsn < lsn {
+            while copy.stats().unwrap().lsn < lsn {
+                copy.set("own", "change").unwrap();
+            }
+            copy.compact().unwrap();
+            assert_eq!(refusal(db.backup(COPY)), "it has been written to since it was made", "{number}");
+            written_to += 1;
+        } else {
+            db.set("more", "v").unwrap();
+            db.backup(COPY).unwrap();
+            assert_eq!(held(&disk, COPY), contents(&db), "{number}");
+        }
+        if is_over {
+            break;
+        }
+    }
+    assert!(written_to > 20, "{written_to}");
+}
+
 /// Databases that went different ways from one beginning do not overwrite each other's backups.
 #[test]
 fn backups_of_one_way_are_not_replaced_by_those_of_another() {
