@@ -178,13 +178,21 @@ impl<M: Memory> Maintenance<'_, M> {
             published.show(&inner.follower, Some(inner.follower.own_tail()));
             engine.leave_note(&inner);
         }
-        let view = view(&published.memory);
         drop(published);
+        let sealed = rotated.map(|()| self.before_the_segment(&inner, first, view));
         engine.lock.release();
-        rotated?;
-        let log_bytes = inner.follower.sealed_bytes(first);
-        let segment = &inner.follower.segment;
-        Ok(Sealed { first: segment.life(), lsn: segment.position().lsn, log_bytes, view })
+        sealed
+    }
+
+    /// The log from the segment `first` up to the one in which the handle stands.
+    fn before_the_segment<S>(&self, inner: &Inner, first: FileId, view: impl FnOnce(&M) -> S) -> Sealed<S> {
+        let header = inner.follower.segment.header();
+        Sealed {
+            first: header.life,
+            lsn: Lsn(header.first_lsn.0 - 1),
+            log_bytes: inner.follower.sealed_bytes(first),
+            view: view(&self.engine.published().memory),
+        }
     }
 
     /// The log before the current segment, as this handle knows it, and a look at the memory; `None` when reading broke off and
@@ -199,10 +207,7 @@ impl<M: Memory> Maintenance<'_, M> {
         if inner.adrift {
             return Ok(None);
         }
-        let header = *inner.follower.segment.header();
-        let log_bytes = inner.follower.sealed_bytes(first);
-        let view = view(&self.engine.published().memory);
-        Ok(Some(Sealed { first: header.life, lsn: Lsn(header.first_lsn.0 - 1), log_bytes, view }))
+        Ok(Some(self.before_the_segment(&inner, first, view)))
     }
 
     /// Changes the manifest that is in force, has the memory take it up, and removes the files that it does not lead to.
@@ -239,9 +244,7 @@ impl<M: Memory> Maintenance<'_, M> {
         let begun = if lsn == Lsn::ZERO { sync_name(self.place()) } else { Ok(()) };
         let sealed = begun.and_then(|()| engine.rotate(&mut inner, 0, Growth::Small, left_out));
         let installed = sealed.and_then(|()| {
-            let log_bytes = inner.follower.sealed_bytes(first);
-            let view = view(&engine.published().memory);
-            let sealed = Sealed { first: inner.follower.segment.life(), lsn, log_bytes, view };
+            let sealed = Sealed { lsn, ..self.before_the_segment(&inner, first, view) };
             let manifest = self.replace(&mut inner, |manifest| edit(manifest, sealed))?;
             engine.published_mut().show(&inner.follower, Some(inner.follower.own_tail()));
             engine.leave_note(&inner);
