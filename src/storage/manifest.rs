@@ -78,8 +78,9 @@ const TABLE_LEN: usize = FLOOR_LEN + 2;
 /// The last format whose manifests end with the runs.
 const WITHOUT_EXPIRIES: u32 = 1;
 
-/// A manifest larger than this is none, and none is written: 400,000 tables have room, which hold 25 TiB.
-const MAX_LEN: u64 = 64 << 20;
+/// A manifest larger than this is none, and none is written: 1,600,000 tables have room, which hold 100 TiB, or 2,000 tables whose
+/// keys are as long as keys can be, which hold 128 GiB.
+const MAX_LEN: u64 = 256 << 20;
 
 /// No number of a file or a batch is larger: the next one can always be counted.
 const MAX_NUMBER: u64 = 1 << 62;
