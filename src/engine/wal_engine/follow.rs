@@ -264,6 +264,10 @@ impl Follower {
     /// has mapped are not read from the device: so what is still there is written once more and synced, like a record of this
     /// handle. (A handle that can't write believes what it reads.) That proves it whatever the first sync said: it may have
     /// reported the failure of another.
+    ///
+    /// The system tells a handle of a failure once, so that the first sync may use up what the second would have said. Nothing
+    /// is lost by that: a failure before the first is about bytes before `confirmed`, which are on the device, or about bytes
+    /// behind it, all of which are written once more, so that the second sync is for them.
     pub(super) fn confirm(&mut self) -> Result<bool> {
         let synced = self.on_device(|file| file.sync_data());
         if !self.writable {

@@ -26,7 +26,8 @@
 //!
 //! All integers are little-endian. What each field is for:
 //!
-//! * Bytes of an earlier life of the file fail on the salt, shifted or misdirected ones on offset and id.
+//! * Bytes of another file, such as one of the same number that a rotation left behind when it was cut short, fail on the salt,
+//!   shifted or misdirected ones on offset and id.
 //! * A record behind a hole fails on the link. An old record can't follow a new one either: for that the new one would have to
 //!   have the old predecessor's checksum, and the nonce makes that 1 in 2³² even for an equal batch with an equal LSN.
 //! * Zeros are no record, and no single flipped bit turns a header into zeros.
