@@ -161,7 +161,7 @@ impl Db {
     /// # Errors
     /// As [`Engine::get`].
     pub fn entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
-        self.engine.snapshot()?.entry(key.as_ref())
+        self.engine.entry(key.as_ref())
     }
 
     /// The time by the database's own clock; see [`Engine::now`].

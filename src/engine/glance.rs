@@ -99,7 +99,7 @@ impl Glance {
     /// # Panics
     /// When the glance is not at this key: nothing is known of others.
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>> {
-        self.0.get(key)
+        Ok(self.0.entry(key)?.map(|entry| entry.value))
     }
 
     /// What the user should be told since the last call.

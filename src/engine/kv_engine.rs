@@ -45,7 +45,7 @@ use crate::error::{Fault, Notice, Result};
 use crate::options::{Options, Pace};
 use crate::storage::manifest::Manifest;
 use crate::storage::{Place, RunTable};
-use crate::types::{Batch, EngineKind, Entry, FileId, Lsn, Timestamp, Value};
+use crate::types::{Batch, EngineKind, Entry, FileId, Lsn, Timestamp};
 use bulk::KvBulk;
 
 /// With more runs than this a writer merges itself, if nobody else does: so that reads look at a bounded number.
@@ -114,7 +114,8 @@ impl KvEngine {
     }
 
     fn view(&self) -> Result<View> {
-        self.shared.log.lasting_view(|tree, lsn, now| View::of(tree, &self.shared.walked, lsn, now))
+        let look = |tree: &Tree, lsn, now| View::of(tree, &self.shared.walked, lsn, now);
+        self.shared.log.lasting_view(look, View::open)
     }
 
     /// Sees to it that what is due is done, in the background or, when that falls behind, here. The write that led here is
@@ -319,8 +320,8 @@ fn sealed_memtables(tree: &Tree) -> Vec<(FileId, Arc<Memtable>)> {
 }
 
 impl Engine for KvEngine {
-    fn get(&self, key: &[u8]) -> Result<Option<Value>> {
-        self.shared.log.get(key)
+    fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
+        self.shared.log.entry(key)
     }
 
     fn now(&self) -> Timestamp {

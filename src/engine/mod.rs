@@ -53,11 +53,20 @@ pub use stats::{Level, Rewrite, Stats};
 
 /// A database as the shell and the library see it.
 pub trait Engine: Send + Sync {
-    /// The newest value of `key`.
+    /// The newest value of `key`, and its version.
     ///
     /// # Errors
     /// Corruption and I/O errors; `Busy` when catching up with other processes waits too long.
-    fn get(&self, key: &[u8]) -> Result<Option<Value>>;
+    fn entry(&self, key: &[u8]) -> Result<Option<Entry>>;
+
+    /// The newest value of `key`.
+    ///
+    /// # Errors
+    /// As [`Engine::entry`].
+    #[inline]
+    fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+        Ok(self.entry(key)?.map(|entry| entry.value))
+    }
 
     /// A frozen view of everything committed so far. It costs no copy of the data and blocks nobody.
     ///
@@ -73,7 +82,7 @@ pub trait Engine: Send + Sync {
     fn turn(&self, verb: &'static str) -> Result<Box<dyn Turn + '_>>;
 
     /// Begins a batch that is too large to be held in memory. The thread that has one waits for itself when it fills another, or
-    /// compacts.
+    /// compacts, until that is `Busy`.
     ///
     /// # Errors
     /// `ReadOnly`.

@@ -10,7 +10,7 @@ use super::{
     Backup, BatchBulk, Bulk, Check, Compaction, Cursor, Engine, Item, Progress, Snapshot, Stats, Turn,
 };
 use crate::error::{Error, Fault, Notice, Result};
-use crate::types::{Batch, Direction, Entry, Key, KeyRange, Lsn, Op, Timestamp, Value};
+use crate::types::{Batch, Direction, Entry, Key, KeyRange, Lsn, Op, Timestamp};
 
 #[derive(Clone, Default)]
 pub(crate) struct Contents {
@@ -65,8 +65,8 @@ impl ModelEngine {
 }
 
 impl Engine for ModelEngine {
-    fn get(&self, key: &[u8]) -> Result<Option<Value>> {
-        Ok(self.contents().entry(key).map(|entry| entry.value))
+    fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
+        Ok(self.contents().entry(key))
     }
 
     fn now(&self) -> Timestamp {

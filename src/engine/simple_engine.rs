@@ -25,7 +25,7 @@ use crate::options::Options;
 use crate::storage::manifest::Manifest;
 use crate::storage::wal::record::OpRef;
 use crate::storage::{Life, Place};
-use crate::types::{Batch, Direction, EngineKind, Entry, FileId, Key, KeyRange, Lsn, Timestamp, Value};
+use crate::types::{Batch, Direction, EngineKind, Entry, FileId, Key, KeyRange, Lsn, Timestamp};
 use base::BaseWriter;
 
 /// A log smaller than this is never rebased of its own accord.
@@ -220,12 +220,8 @@ fn write_base(
 }
 
 impl Engine for SimpleEngine {
-    fn get(&self, key: &[u8]) -> Result<Option<Value>> {
-        match self.log.read(|contents, _| contents.map.get(key).cloned())? {
-            // It may have been made to stay between this look and a reading of the clock.
-            Some(entry) if entry.expires.is_some() => Ok(self.view()?.entry(key)?.map(|entry| entry.value)),
-            found => Ok(found.map(|entry| entry.value)),
-        }
+    fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
+        self.log.entry(key)
     }
 
     fn now(&self) -> Timestamp {

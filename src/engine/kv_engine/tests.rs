@@ -318,3 +318,27 @@ fn who_waits_for_another_thread_waits_no_longer_than_for_another_process() {
     drop(maintaining);
     engine.compact(&mut |_| true).unwrap();
 }
+
+#[test]
+fn a_snapshot_that_opens_tables_keeps_nobody_waiting() {
+    let disk = SimFs::new();
+    let db = Db::from_engine(open(&disk));
+    db.set("k", "v").unwrap();
+    db.compact().unwrap();
+    let db = Db::from_engine(open(&disk));
+    let (writer, opened) = (db.clone(), Arc::new(AtomicU64::new(0)));
+    let counted = Arc::clone(&opened);
+    disk.set_observer_of_all(Arc::new(move |call, _| {
+        if call.path.extension().is_some_and(|extension| extension == "sst")
+            && counted.fetch_add(1, Ordering::Relaxed) == 0
+        {
+            let (writer, (done, is_done)) = (writer.clone(), std::sync::mpsc::channel());
+            std::thread::spawn(move || done.send(writer.set("other", "v")));
+            is_done.recv_timeout(Duration::from_secs(20)).expect("a commit waits for the snapshot").unwrap();
+        }
+    }));
+    let before = db.snapshot().unwrap();
+    assert!(opened.load(Ordering::Relaxed) > 0);
+    assert!(before.get("other").unwrap().is_none() && db.get("other").unwrap().is_some());
+    disk.set_observer(Arc::new(|_, _| ()));
+}

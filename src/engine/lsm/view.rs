@@ -24,15 +24,20 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// The tree as it is now, at the time `now`; what is walked over in it is counted. Its tables are opened, so that it stays readable whatever others remove.
+    /// The tree as it is now, at the time `now`; what is walked over in it is counted.
+    pub(crate) fn of(tree: &Tree, walked: &Arc<Walked>, lsn: Lsn, now: Timestamp) -> Self {
+        let memtables = tree.memtables().filter_map(Frozen::of).collect();
+        let (version, walked) = (Arc::clone(&tree.version), Arc::clone(walked));
+        Self { memtables, version, walked, lsn, now }
+    }
+
+    /// Opens its tables, so that it stays readable whatever others remove.
     ///
     /// # Errors
     /// Corruption; I/O, `NotFound` when a table is gone already.
-    pub(crate) fn of(tree: &Tree, walked: &Arc<Walked>, lsn: Lsn, now: Timestamp) -> Result<Self> {
-        tree.version.open_all()?;
-        let memtables = tree.memtables().filter_map(Frozen::of).collect();
-        let (version, walked) = (Arc::clone(&tree.version), Arc::clone(walked));
-        Ok(Self { memtables, version, walked, lsn, now })
+    pub(crate) fn open(self) -> Result<Self> {
+        self.version.open_all()?;
+        Ok(self)
     }
 
     pub(crate) fn version(&self) -> &Version {

@@ -7,38 +7,43 @@ use std::io;
 
 use super::{Memory, WalEngine};
 use crate::error::{Error, Result};
-use crate::types::{Entry, Lsn, Timestamp, Value};
+use crate::types::{Entry, Lsn, Timestamp};
 
 /// How often a reader looks again before it takes a missing table for a lost one.
 const MAX_RESTARTS: usize = 20;
 
 impl<M: Memory> WalEngine<M> {
-    /// The value of a key: see [`Engine::get`](crate::engine::Engine::get).
+    /// The newest version of a key: see [`Engine::entry`](crate::engine::Engine::entry).
     #[inline]
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Value>> {
+    pub(crate) fn entry(&self, key: &[u8]) -> Result<Option<Entry>> {
         match self.retry(|| self.read(|memory, _| memory.entry(key)))? {
-            Some(entry) if entry.expires.is_some() => self.get_expiring(key, entry),
-            found => Ok(found.map(|entry| entry.value)),
+            Some(entry) if entry.expires.is_some() => self.expiring_entry(key, entry),
+            found => Ok(found),
         }
     }
 
-    /// The value of a key, given what was found.
+    /// The newest version of a key, given what was found.
     #[cold]
-    fn get_expiring(&self, key: &[u8], found: Entry) -> Result<Option<Value>> {
+    fn expiring_entry(&self, key: &[u8], found: Entry) -> Result<Option<Entry>> {
         if found.is_there(self.common_now()?) {
-            return Ok(Some(found.value));
+            return Ok(Some(found));
         }
         // What was found may be older than the time: it could have been made to stay in between.
         let look = |memory: &M, _, now| Ok(memory.entry(key)?.filter(|entry: &Entry| entry.is_there(now)));
-        Ok(self.lasting_view(look)?.map(|entry| entry.value))
+        self.lasting_view(look, |found| found)
     }
 
-    /// What `look` makes of the memory, with a time by which to judge what is in it: see [`WalEngine::view`].
+    /// What `look` takes from the memory, with a time by which to judge what is in it (see [`WalEngine::view`]), and `finish` makes of
+    /// that when nobody waits for the memory any more.
     ///
     /// # Errors
-    /// Those of `look`, and as [`WalEngine::view`].
-    pub(crate) fn lasting_view<R>(&self, look: impl Fn(&M, Lsn, Timestamp) -> Result<R>) -> Result<R> {
-        self.retry(|| self.view(&look))
+    /// Those of `finish`, and as [`WalEngine::view`].
+    pub(crate) fn lasting_view<V, R>(
+        &self,
+        look: impl Fn(&M, Lsn, Timestamp) -> V,
+        finish: impl Fn(V) -> Result<R>,
+    ) -> Result<R> {
+        self.retry(|| self.view(&look).map(&finish))
     }
 
     fn retry<R>(&self, read: impl Fn() -> Result<Result<R>>) -> Result<R> {

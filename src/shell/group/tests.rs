@@ -15,7 +15,7 @@ use crate::config::Settings;
 use crate::db::Db;
 use crate::engine::{Backup, Bulk, Check, Compaction, Engine, Progress, Snapshot, Stats};
 use crate::error::{Fault, Notice, Result};
-use crate::types::{Batch, Entry, Lsn, Timestamp, Value};
+use crate::types::{Batch, Entry, Lsn, Timestamp};
 
 /// An engine that keeps nothing and fails the first commits.
 #[derive(Default)]
@@ -31,7 +31,7 @@ impl Engine for FailingEngine {
         Timestamp::MIN
     }
 
-    fn get(&self, _: &[u8]) -> Result<Option<Value>> {
+    fn entry(&self, _: &[u8]) -> Result<Option<Entry>> {
         Ok(None)
     }
 
