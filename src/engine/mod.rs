@@ -41,6 +41,7 @@ use crate::options::Options;
 use crate::storage::Place;
 use crate::storage::fs::{Fs, RealFs};
 use crate::storage::lock::Patience;
+use crate::storage::manifest::Manifest;
 use crate::storage::wal::record;
 use crate::types::{Batch, Direction, EngineKind, Entry, Key, KeyRange, Lsn, Op, Timestamp, Value};
 use kv_engine::KvEngine;
@@ -381,7 +382,11 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Arc<dyn Engine>> {
 /// The same on a file system of choice.
 pub(crate) fn open_on(fs: Arc<dyn Fs>, dir: &Path, options: &Options) -> Result<Arc<dyn Engine>> {
     let manifest = wal_engine::find_or_create(&*fs, dir, options)?;
-    let place = place(fs, dir);
+    open_manifest(place(fs, dir), manifest, options)
+}
+
+/// Opens the database at `place`, which has `manifest`.
+fn open_manifest(place: Place, manifest: Manifest, options: &Options) -> Result<Arc<dyn Engine>> {
     Ok(match manifest.engine {
         EngineKind::Simple => Arc::new(SimpleEngine::open(place, manifest, options)?),
         EngineKind::Kv => Arc::new(KvEngine::open(place, manifest, options)?),

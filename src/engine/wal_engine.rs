@@ -74,7 +74,7 @@ use maintain::Exclusive;
 use turn::Groups;
 
 pub(crate) use backup::{Report, Supply, own_number};
-pub(crate) use chain::{LOCK, MAINTENANCE, MERGING, NOTES, TURNSTILE, find_or_create};
+pub(crate) use chain::{Aside, LOCK, MAINTENANCE, MERGING, NOTES, TURNSTILE, find_or_create};
 pub(crate) use look::{is_missing, lost};
 pub(crate) use maintain::{Maintenance, Sealed};
 pub(crate) use turn::WalTurn;

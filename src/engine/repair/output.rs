@@ -1,15 +1,15 @@
 //! The new database: filled aside, checked, and renamed into place.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::merge::{Found, Merged};
-use crate::engine::{Engine, Progress, check, open_on, patience};
+use crate::engine::wal_engine::Aside;
+use crate::engine::{Engine, Progress, check, open_manifest, patience};
 use crate::error::{Error, Result};
 use crate::options::Options;
 use crate::storage::Place;
-use crate::storage::codec::random_u64;
 use crate::storage::fs::{Fs, OpenMode, read_full_at, write_all_at};
 use crate::storage::lock::Patience;
 use crate::types::{Batch, EngineKind, Op};
@@ -53,27 +53,25 @@ pub(super) fn write(
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Written> {
     let fs = &place.fs;
-    let mut name = new.as_os_str().to_owned();
-    name.push(format!(".new-{}-{:08x}", std::process::id(), random_u64() >> 32));
-    let aside = PathBuf::from(name);
-    let made = fill(fs, &aside, options, merged, progress)
-        .and_then(|written| take_over_config(place, &aside).map(|()| written))
-        .and_then(|written| verify(fs, &aside, patience(options), progress).map(|()| written))
-        .and_then(|written| install(&**fs, &aside, new).map(|()| written));
+    let (aside, manifest) = Aside::create_to_use(&**fs, new, options)?;
+    let to = Place { fs: Arc::clone(fs), dir: aside.dir.clone() };
+    let made = open_manifest(to.clone(), manifest, options)
+        .and_then(|engine| fill(&*engine, options.engine, merged, progress))
+        .and_then(|written| take_over_config(place, &to.dir).map(|()| written))
+        .and_then(|written| verify(&to, patience(options), progress).map(|()| written))
+        .and_then(|written| aside.finish(new).map(|()| written));
     if made.is_err() {
-        discard(&**fs, &aside);
+        aside.discard();
     }
     made
 }
 
 fn fill(
-    fs: &Arc<dyn Fs>,
-    dir: &Path,
-    options: &Options,
+    engine: &dyn Engine,
+    kind: EngineKind,
     merged: &mut Merged<'_>,
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Written> {
-    let engine = open_on(Arc::clone(fs), dir, options)?;
     let mut written = Written::default();
     let mut entries = || loop {
         if merged.read().is_multiple_of(TICK)
@@ -95,9 +93,9 @@ fn fill(
             }
         }
     };
-    match options.engine {
-        EngineKind::Kv => fill_bulk(&*engine, &mut entries)?,
-        EngineKind::Simple => fill_turns(&*engine, &mut entries)?,
+    match kind {
+        EngineKind::Kv => fill_bulk(engine, &mut entries)?,
+        EngineKind::Simple => fill_turns(engine, &mut entries)?,
     }
     engine.close();
     Ok(written)
@@ -159,30 +157,9 @@ fn take_over_config(place: &Place, dir: &Path) -> Result<()> {
 }
 
 /// What was written must be without a fault.
-fn verify(
-    fs: &Arc<dyn Fs>,
-    dir: &Path,
-    patience: Patience,
-    progress: &mut dyn FnMut(Progress) -> bool,
-) -> Result<()> {
-    let place = Place { fs: Arc::clone(fs), dir: dir.to_owned() };
-    match check::check(&place, patience, &mut |now, _| progress(now))?.faults.into_iter().next() {
+fn verify(place: &Place, patience: Patience, progress: &mut dyn FnMut(Progress) -> bool) -> Result<()> {
+    match check::check(place, patience, &mut |now, _| progress(now))?.faults.into_iter().next() {
         None => Ok(()),
         Some(fault) => Err(Error::corruption(&fault.file, fault.offset, fault.what)),
     }
-}
-
-/// Gives the directory its name, durably.
-fn install(fs: &dyn Fs, aside: &Path, new: &Path) -> Result<()> {
-    fs.sync_dir(aside).map_err(|error| Error::io("sync", aside, error))?;
-    fs.rename(aside, new).map_err(|error| Error::io("create", new, error))?;
-    let parent = new.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs.sync_dir(parent).map_err(|error| Error::io("sync", parent, error))
-}
-
-fn discard(fs: &dyn Fs, dir: &Path) {
-    for name in fs.read_dir(dir).unwrap_or_default() {
-        drop(fs.remove_file(&dir.join(name)));
-    }
-    drop(fs.remove_dir(dir));
 }

@@ -229,7 +229,7 @@ fn create(
     let place = Place { fs: to.fs.clone(), dir: aside.dir.clone() };
     let built = build(&place, source, branch, supply, report).and_then(|()| aside.install(&to.dir));
     if built.is_err() {
-        chain::discard(fs, &aside.dir);
+        aside.discard();
     }
     built?;
     chain::sync_name(to)

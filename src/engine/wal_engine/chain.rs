@@ -3,7 +3,8 @@
 //! * **Creation** builds a whole directory aside and renames it into place: a crash leaves no half database, and of two
 //!   creators the second finds the name taken and opens what the first made. The new name is made durable by whoever
 //!   commits the first batch: its creator may be dead by then, or about to sync. While a directory is built, its `LOCK` is held.
-//!   So the next creator can tell what a crash left behind, and removes it.
+//!   So the next creator can tell what a crash left behind, and removes it. A repair uses the database that it builds, and
+//!   its `LOCK` with it: it holds the file `UNFINISHED` in its stead. What has that is opened by nobody else.
 //! * **Creation in a directory that is there** can't replace it: it may hold a `config.toml`, or be where a file system is mounted.
 //!   So the database is built in it, under the lock `CREATING`. As long as that file is there and the manifest is not, there
 //!   never was a database.
@@ -36,6 +37,7 @@ pub(crate) const MAINTENANCE: &str = "MAINT";
 pub(crate) const MERGING: &str = "MERGE";
 pub(crate) const NOTES: &str = "SHM";
 pub(crate) const CREATING: &str = "CREATING";
+const UNFINISHED: &str = "UNFINISHED";
 
 /// What may be in a directory before there is a database: settings, and what a file system keeps where it is mounted.
 const NEUTRAL: [&str; 2] = ["config.toml", "lost+found"];
@@ -62,6 +64,10 @@ pub(super) fn segment_name(id: FileId) -> String {
 
 /// The manifest of the database in `dir`, which is created if it is missing and `options` allow it.
 pub(crate) fn find_or_create(fs: &dyn Fs, dir: &Path, options: &Options) -> Result<Manifest> {
+    if is_unfinished(fs, dir) {
+        let reason = "a repair that broke off, or is not done, has left it".into();
+        return Err(Error::NotADatabase { dir: dir.to_owned(), reason });
+    }
     match Manifest::read(fs, dir) {
         Ok(Some(manifest)) => return Ok(manifest),
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotADirectory => {
@@ -111,16 +117,17 @@ fn create(fs: &dyn Fs, dir: &Path, options: &Options) -> Result<Manifest> {
     match built {
         Ok(manifest) => Ok(manifest),
         Err(error) => {
-            discard(fs, &aside.dir);
+            aside.discard();
             Manifest::read(fs, dir)?.ok_or(error)
         }
     }
 }
 
-/// A directory that is built beside the place where it is wanted. It is locked, so that nobody takes it for abandoned.
-pub(super) struct Aside<'a> {
+/// A directory that is built beside the place where it is wanted. A file in it is locked, so that nobody takes it for abandoned.
+pub(crate) struct Aside<'a> {
     fs: &'a dyn Fs,
-    pub(super) dir: PathBuf,
+    pub(crate) dir: PathBuf,
+    locked: &'static str,
     _lock: Arc<dyn File>,
 }
 
@@ -130,8 +137,33 @@ impl<'a> Aside<'a> {
     /// # Errors
     /// I/O; `NotADatabase` when the directory above `wanted` does not exist.
     pub(super) fn create(fs: &'a dyn Fs, wanted: &Path) -> Result<Self> {
+        Self::create_locked(fs, wanted, LOCK)
+    }
+
+    /// The same of a new database that its maker uses before it is where it is wanted.
+    ///
+    /// # Errors
+    /// As [`Aside::create`].
+    pub(crate) fn create_to_use(
+        fs: &'a dyn Fs,
+        wanted: &Path,
+        options: &Options,
+    ) -> Result<(Self, Manifest)> {
+        remove_abandoned(fs, wanted);
+        let aside = Self::create_locked(fs, wanted, UNFINISHED)?;
+        let lock = create_file(fs, &aside.dir.join(LOCK));
+        match lock.and_then(|()| build(fs, &aside.dir, options)) {
+            Ok(manifest) => Ok((aside, manifest)),
+            Err(error) => {
+                aside.discard();
+                Err(error)
+            }
+        }
+    }
+
+    fn create_locked(fs: &'a dyn Fs, wanted: &Path, locked: &'static str) -> Result<Self> {
         for _ in 0..BEGINNINGS {
-            if let Some(aside) = Self::begin(fs, wanted)? {
+            if let Some(aside) = Self::begin(fs, wanted, locked)? {
                 return Ok(aside);
             }
         }
@@ -139,7 +171,7 @@ impl<'a> Aside<'a> {
     }
 
     /// `None` when somebody took the directory for abandoned, before it was locked.
-    fn begin(fs: &'a dyn Fs, wanted: &Path) -> Result<Option<Self>> {
+    fn begin(fs: &'a dyn Fs, wanted: &Path, locked: &'static str) -> Result<Option<Self>> {
         let mut name = wanted.file_name().unwrap_or_default().to_owned();
         name.push(format!("{ASIDE}{}-{:08x}", std::process::id(), random_u64() >> 32));
         let dir = parent(wanted).join(name);
@@ -150,9 +182,9 @@ impl<'a> Aside<'a> {
             }
             made => made.map_err(|error| Error::io("create a database in", wanted, error))?,
         }
-        let path = dir.join(LOCK);
+        let path = dir.join(locked);
         match create_locked(fs, &path) {
-            Ok(lock) => Ok(lock.map(|lock| Self { fs, dir, _lock: lock })),
+            Ok(lock) => Ok(lock.map(|lock| Self { fs, dir, locked, _lock: lock })),
             Err(error) => {
                 discard(fs, &dir);
                 Err(Error::io("create", &path, error))
@@ -166,6 +198,24 @@ impl<'a> Aside<'a> {
     /// I/O.
     pub(super) fn install(&self, wanted: &Path) -> Result<()> {
         self.fs.rename(&self.dir, wanted).map_err(|error| Error::io("create", wanted, error))
+    }
+
+    /// Puts a database that was used where it is wanted, durably.
+    ///
+    /// # Errors
+    /// I/O: it may be there.
+    pub(crate) fn finish(&self, wanted: &Path) -> Result<()> {
+        let path = self.dir.join(self.locked);
+        self.fs.remove_file(&path).map_err(|error| Error::io("remove", &path, error))?;
+        let sync = |dir: &Path| self.fs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error));
+        sync(&self.dir)?;
+        self.install(wanted)?;
+        sync(parent(wanted))
+    }
+
+    /// Gives the directory up. What can't be removed harms nobody.
+    pub(crate) fn discard(&self) {
+        discard(self.fs, &self.dir);
     }
 }
 
@@ -193,8 +243,13 @@ pub(super) fn remove_abandoned(fs: &dyn Fs, wanted: &Path) {
 /// Whether `name` is one that [`Aside::create`] gives.
 fn is_aside(name: &Path, wanted: &OsStr) -> bool {
     let rest = name.as_os_str().as_bytes().strip_prefix(wanted.as_bytes());
-    let rest = rest.and_then(|rest| std::str::from_utf8(rest).ok()?.strip_prefix(ASIDE)?.split_once('-'));
-    rest.is_some_and(|(pid, random)| {
+    let rest = rest.and_then(|rest| std::str::from_utf8(rest).ok());
+    rest.and_then(|rest| rest.strip_prefix(ASIDE)).is_some_and(makes_unique)
+}
+
+/// Whether [`Aside::create`] makes names unique by something like this.
+fn makes_unique(rest: &str) -> bool {
+    rest.split_once('-').is_some_and(|(pid, random)| {
         !pid.is_empty()
             && pid.bytes().all(|byte| byte.is_ascii_digit())
             && random.len() == 8
@@ -202,10 +257,17 @@ fn is_aside(name: &Path, wanted: &OsStr) -> bool {
     })
 }
 
+/// Whether it is what a repair builds, or left when it broke off.
+fn is_unfinished(fs: &dyn Fs, dir: &Path) -> bool {
+    let name = dir.file_name().and_then(OsStr::to_str);
+    let is_aside = name.and_then(|name| name.rsplit_once(ASIDE)).is_some_and(|(_, rest)| makes_unique(rest));
+    is_aside && fs.open(&dir.join(UNFINISHED), OpenMode::Read).is_ok()
+}
+
 fn remove_if_abandoned(fs: &dyn Fs, aside: &Path) {
-    let was_used = fs.open(&aside.join(NOTES), OpenMode::Read).is_ok();
-    let Ok(lock) = fs.open(&aside.join(LOCK), OpenMode::Read) else { return };
-    if !was_used && lock.try_lock(LockKind::Exclusive).unwrap_or(false) {
+    let open = |name| fs.open(&aside.join(name), OpenMode::Read);
+    let locked = open(UNFINISHED).or_else(|error| if open(NOTES).is_ok() { Err(error) } else { open(LOCK) });
+    if locked.is_ok_and(|lock| lock.try_lock(LockKind::Exclusive).unwrap_or(false)) {
         // Under the lock: its maker may be about to take it.
         discard(fs, aside);
     }
@@ -281,7 +343,7 @@ fn build(fs: &dyn Fs, dir: &Path, options: &Options) -> Result<Manifest> {
 }
 
 /// Removes a database directory that never came into use; what can't be removed harms nobody.
-pub(super) fn discard(fs: &dyn Fs, dir: &Path) {
+fn discard(fs: &dyn Fs, dir: &Path) {
     for name in fs.read_dir(dir).unwrap_or_default() {
         drop(fs.remove_file(&dir.join(name)));
     }

@@ -130,14 +130,24 @@ fn a_directory_that_is_being_built_is_not_taken_for_abandoned() {
         ["db.new-17-0123abcde", "db.new-17-", "db.new-x-0123abcd", "other.new-17-0123abcd"].map(aside);
     let used = aside("db.new-18-0123abcd");
     disk.write_file(used.join("SHM"), b"").unwrap();
-    let building = aside("db.new-19-0123abcd");
+    let repair = |name: &str| {
+        let dir = aside(name);
+        ["SHM", "UNFINISHED"].iter().for_each(|name| disk.write_file(dir.join(name), b"").unwrap());
+        dir
+    };
+    let (broken_off, repairing) = (repair("db.new-19-0123abcd"), repair("db.new-20-0123abcd"));
+    let building = aside("db.new-21-0123abcd");
     let process = disk.process();
-    let lock = process.open(&building.join("LOCK"), crate::storage::fs::OpenMode::Read).unwrap();
-    assert!(lock.try_lock(crate::storage::fs::LockKind::Exclusive).unwrap());
+    let locks = [building.join("LOCK"), repairing.join("UNFINISHED")].map(|path| {
+        let lock = process.open(&path, crate::storage::fs::OpenMode::Read).unwrap();
+        assert!(lock.try_lock(crate::storage::fs::LockKind::Exclusive).unwrap());
+        lock
+    });
     open_as(&disk.process(), &Options::new()).unwrap();
+    drop(locks);
     let there = |dir: &Path| disk.list(dir).is_ok();
-    assert!(!there(&abandoned));
-    assert!(others.iter().all(|dir| there(dir)) && there(&used) && there(&building));
+    assert!(!there(&abandoned) && !there(&broken_off));
+    assert!(others.iter().all(|dir| there(dir)) && there(&used) && there(&repairing) && there(&building));
 }
 
 /// One creator stops before its call `first` until the other one came to its call `second`; that goes on when the first is done.

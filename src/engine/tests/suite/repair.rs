@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::options::{Options, Pace};
 use crate::storage::Place;
 use crate::storage::fs::Fs as _;
-use crate::storage::fs::sim::{Call, Op, SimFs};
+use crate::storage::fs::sim::{Call, Fault, Op, SimFs};
 use crate::storage::lock::Patience;
 use crate::types::{Batch, EngineKind, Key, SyncMode, Timestamp, Value};
 
@@ -373,4 +373,41 @@ fn a_repair_or_a_check_writes_to_nothing_of_the_database() {
     let touched = log.iter().filter(|call| call.path.starts_with(DIR) && call.op.is_mutating());
     assert_eq!(touched.map(ToString::to_string).collect::<Vec<_>>(), [""; 0]);
     assert!(log.len() > 50);
+}
+
+/// Whenever it dies: what is under the new name is complete, and the next repair removes what it finds unfinished.
+#[test]
+fn a_repair_that_dies_leaves_nothing_that_the_next_one_does_not_remove() {
+    let (start, _) = sample();
+    let all = {
+        let disk = start.clone_disk();
+        repaired(&disk).unwrap();
+        saved(&disk)
+    };
+    let (mut unfinished, mut done) = (0, false);
+    for number in (1..).step_by(if seeds(0) > 0 { 1 } else { 3 }) {
+        let disk = start.clone_disk();
+        disk.fail_at(number, Fault::KillInside);
+        done = repaired(&disk).is_ok();
+        disk.clear_faults();
+        if done {
+            break;
+        }
+        let left =
+            || disk.list("/").unwrap().into_iter().filter(|name| name.to_string_lossy().contains(".new-"));
+        let is_unfinished = |dir: &Path| {
+            disk.list(dir).is_ok_and(|names| names.iter().any(|name| name.ends_with("UNFINISHED")))
+        };
+        for dir in left().map(|name| Path::new("/").join(name)).filter(|dir| is_unfinished(dir)) {
+            let opened = crate::engine::open_on(disk.process(), &dir, &Options::new());
+            assert!(matches!(opened, Err(Error::NotADatabase { .. })), "call {number}");
+            unfinished += 1;
+        }
+        if disk.list(NEW).is_err() {
+            repaired(&disk).unwrap();
+        }
+        assert_eq!(saved(&disk), all, "call {number}");
+        assert!(!left().any(|name| is_unfinished(&Path::new("/").join(name))), "call {number}");
+    }
+    assert!(done && unfinished > 20, "{unfinished}");
 }
