@@ -269,3 +269,37 @@ fn a_compaction_of_one_run_that_is_stopped_keeps_what_it_did() {
     assert_eq!((stored(&engine).0, engine.stats().unwrap().keys), (2_000, 2_000));
     assert!(stored(&engine).1 < before * 6 / 10);
 }
+
+#[test]
+fn a_table_in_which_all_has_expired_is_dropped_unread_unless_it_hides_something() {
+    /// Keys, and how many seconds they last.
+    type Written = (std::ops::Range<u64>, u32);
+    let slices = |engine: &KvEngine| {
+        let right = engine.shared.log.merge().unwrap();
+        let sizes = Sizes { slice: 40_000, table: 15_000 };
+        while compact::merge_slice(&right, Occasion::NONE, sizes, &mut || true).unwrap() {}
+        (stored(engine).0, right.manifest().unwrap().totals.table_bytes)
+    };
+    // Each outdates a little of the one before: not enough for a merge.
+    let runs: [(u64, &[Written], u64); 4] = [
+        (0, &[(0..500, 10), (490..900, 10)], 0),
+        (1_000, &[(0..1_000, 3_600), (1_000..1_100, 10)], 1_000),
+        (990, &[(0..1_000, 3_600), (500..510, 10)], 1_010),
+        (990, &[(0..1_000, 3_600), (500..510, 3_600), (500..510, 10)], 1_020),
+    ];
+    for (keys, runs, expected) in runs {
+        let disk = SimFs::new();
+        let engine = open(&disk);
+        for (keys, time) in runs {
+            write_expiring(&engine, keys.clone(), *time * SECOND);
+        }
+        let (_, written) = slices(&engine);
+        disk.pass(20 * SECOND);
+        assert_eq!(slices(&engine), (expected, written), "{runs:?}");
+        for engine in [&engine, &open(&disk)] {
+            assert_eq!(engine.stats().unwrap().keys, keys, "{runs:?}");
+        }
+        engine.compact(&mut |_| true).unwrap();
+        assert_eq!((stored(&engine).0, engine.stats().unwrap().keys), (keys, keys), "{runs:?}");
+    }
+}

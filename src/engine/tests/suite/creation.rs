@@ -132,7 +132,9 @@ fn a_directory_that_is_being_built_is_not_taken_for_abandoned() {
     disk.write_file(used.join("SHM"), b"").unwrap();
     let repair = |name: &str| {
         let dir = aside(name);
-        ["SHM", "UNFINISHED"].iter().for_each(|name| disk.write_file(dir.join(name), b"").unwrap());
+        for name in ["SHM", "UNFINISHED"] {
+            disk.write_file(dir.join(name), b"").unwrap();
+        }
         dir
     };
     let (broken_off, repairing) = (repair("db.new-19-0123abcd"), repair("db.new-20-0123abcd"));
