@@ -38,9 +38,11 @@ pub(in crate::shell) mod faulty {
         Eintr,
         /// Half of the bytes, but at least one.
         Short,
+        /// The same, and no room for the rest, nor for anything behind it.
+        Full,
     }
 
-    /// All of them.
+    /// Those that concern one call.
     pub(in crate::shell) const FAULTS: [Fault; 4] = [Fault::Eio, Fault::Enospc, Fault::Eintr, Fault::Short];
 
     thread_local! {
@@ -64,11 +66,12 @@ pub(in crate::shell) mod faulty {
         let call = CALLS.get() + 1;
         CALLS.set(call);
         match FAILING.get() {
+            Some((from, _, Fault::Full)) if call > from => Err(Errno::NOSPC.into()),
             Some((from, for_good, fault)) if call == from || (for_good && call > from) => match fault {
                 Fault::Eio => Err(Errno::IO.into()),
                 Fault::Enospc => Err(Errno::NOSPC.into()),
                 Fault::Eintr => Err(Errno::INTR.into()),
-                Fault::Short => Ok(len.div_ceil(2)),
+                Fault::Short | Fault::Full => Ok(len.div_ceil(2)),
             },
             _ => Ok(len),
         }

@@ -306,11 +306,9 @@ mod tests {
         };
         let (calls, mut failed) = (run(None), 0);
         for number in 1..=calls {
-            for (for_good, fault) in FAULTS.into_iter().flat_map(|fault| [(false, fault), (true, fault)]) {
-                if !(for_good && fault == Fault::Eintr) {
-                    run(Some((number, for_good, fault)));
-                    failed += 1;
-                }
+            for fault in FAULTS.into_iter().chain([Fault::Full]) {
+                run(Some((number, false, fault)));
+                failed += 1;
             }
         }
         (calls, failed)

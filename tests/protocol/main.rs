@@ -34,7 +34,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use stateright::{Checker as _, Model, Property};
+use stateright::{Checker as _, HasDiscoveries, Model, Property};
 
 use disk::{Bytes, Disk};
 use handle::recovered;
@@ -297,7 +297,8 @@ fn came_across(counts: &[&Count]) {
 
 /// The broken protocol must be found out.
 fn is_noticed(defect: Defect, protocol: Protocol) {
-    let checker = Protocol { defect, ..protocol }.checker().threads(2).spawn_bfs().join();
+    let checker = Protocol { defect, ..protocol }.checker().threads(2);
+    let checker = checker.finish_when(HasDiscoveries::Any).spawn_bfs().join();
     let discoveries = checker.discoveries();
     let (property, path) = discoveries.iter().next().unwrap_or_else(|| panic!("{defect:?} is not noticed"));
     report(&format!("{defect:?} breaks \"{property}\": {}", story(path.clone().into_actions())));
