@@ -6,7 +6,7 @@
 //!
 //! 1. Every call on a path in the directory looks first whether a certain file there, the anchor, is still the one that the handle has
 //!    open. If not, nothing is done: the call fails with [`Displaced`]. It is not `NotFound`, which has a meaning of its own.
-//! 2. Where nothing is changed an answer counts for as long as [`LASTS`]: in less nobody removes a database and makes another. So it
+//! 2. Where no file is made, removed or renamed an answer counts for as long as [`LASTS`]: in less nobody removes a database and makes another. So it
 //!    does for who goes by open files alone, and asks [`Anchored::look`].
 //! 3. Relative paths lead from where the process worked when the directory was opened. They are shown as they were given.
 
@@ -108,7 +108,7 @@ fn is_absence(error: &io::Error) -> bool {
 
 impl Fs for Anchored {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
-        let path = if mode == OpenMode::Read { self.seen_at(path) } else { self.at(path) };
+        let path = if mode == OpenMode::CreateNew { self.at(path) } else { self.seen_at(path) };
         self.fs.open(&path?, mode)
     }
 
