@@ -69,6 +69,12 @@ pub enum Error {
         /// What is missing or strange about it.
         reason: String,
     },
+    /// A database can't be made where it is wanted: there is no directory that it could be in.
+    #[error("cannot create {}: its parent directory does not exist", dir.display())]
+    NoParent {
+        /// The directory that was wanted.
+        dir: PathBuf,
+    },
     /// A backup can't be made where it is wanted.
     #[error("cannot back up to {}: {reason}", dir.display())]
     BackupTarget {
@@ -182,6 +188,7 @@ impl Error {
         match self {
             Self::NoDatabase { .. }
             | Self::NotADatabase { .. }
+            | Self::NoParent { .. }
             | Self::BackupTarget { .. }
             | Self::Format { .. }
             | Self::ReadOnly { .. } => ErrorKind::Unavailable,
@@ -208,7 +215,10 @@ impl Error {
                 "a write creates it: kvdb set KEY VALUE; to look elsewhere use --db DIR or KVDB_DIR".into()
             }
             Self::NotADatabase { .. } => {
-                "name another directory with --db DIR, or an empty or new one".into()
+                "use --db DIR with a database, or with a new or empty directory".into()
+            }
+            Self::NoParent { dir } => {
+                format!("create it first: mkdir -p {}", shell_word(dir.parent().unwrap_or(dir)))
             }
             Self::BackupTarget { .. } => {
                 "nothing was changed there; name a directory that is new or empty, or an older backup of this database"
@@ -239,7 +249,7 @@ impl Error {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "free some space and repeat the command; everything acknowledged before is kept".into()
             }
-            Self::ExpiresTooLate => "store it for good: without --ttl".into(),
+            Self::ExpiresTooLate => "to keep it for good, set it without --ttl, or persist KEY".into(),
             Self::Conflict { .. } => "nothing of this transaction was applied; begin it again".into(),
             _ => return None,
         })

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Inner, Memory, WalEngine};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shell_word};
 use crate::options::{Options, Pace};
 use crate::storage::codec::random_u64;
 use crate::storage::fs::{File, Fs, LockKind, OpenMode, remove_if_present};
@@ -56,6 +56,9 @@ pub(super) enum Growth {
     /// The log begins anew behind a base: as small as the first.
     Small,
 }
+
+/// What a database is called where nothing else is said.
+const USUAL_NAME: &str = ".kvdb";
 
 /// The file of segment `id`.
 pub(super) fn segment_name(id: FileId) -> String {
@@ -104,8 +107,13 @@ fn found_instead(fs: &dyn Fs, dir: &Path, names: &[PathBuf]) -> Result<Manifest>
         let what = format!("the manifest is missing, and there are files of a database: {}", name.display());
         return Err(Error::corruption(&dir.join(manifest::NAME), 0, what));
     }
-    let other = names.first().map(|name| name.display().to_string()).unwrap_or_default();
-    let reason = format!("it has no {}, but holds {other}", manifest::NAME);
+    let usual = Path::new(USUAL_NAME);
+    let reason = if names.iter().any(|name| name == usual) {
+        format!("it has no {}, but holds {USUAL_NAME}: --db {}", manifest::NAME, shell_word(&dir.join(usual)))
+    } else {
+        let other = names.first().map(|name| name.display().to_string()).unwrap_or_default();
+        format!("it has no {}, but holds {other}", manifest::NAME)
+    };
     Err(Error::NotADatabase { dir: dir.to_owned(), reason })
 }
 
@@ -135,7 +143,7 @@ impl<'a> Aside<'a> {
     /// Begins the directory that will be `wanted`.
     ///
     /// # Errors
-    /// I/O; `NotADatabase` when the directory above `wanted` does not exist.
+    /// I/O; `NoParent` when the directory above `wanted` does not exist.
     pub(super) fn create(fs: &'a dyn Fs, wanted: &Path) -> Result<Self> {
         Self::create_locked(fs, wanted, LOCK)
     }
@@ -177,8 +185,7 @@ impl<'a> Aside<'a> {
         let dir = parent(wanted).join(name);
         match fs.create_dir(&dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let reason = "the directory that it would be in does not exist".into();
-                return Err(Error::NotADatabase { dir: wanted.to_owned(), reason });
+                return Err(Error::NoParent { dir: wanted.to_owned() });
             }
             made => made.map_err(|error| Error::io("create a database in", wanted, error))?,
         }

@@ -175,7 +175,7 @@ fn whatever_else_is_there_is_refused_and_left_alone() {
     let other = open_in(&disk, "/other");
     other.backup("/other copy").unwrap();
     assert_eq!(refused("/other copy"), "it is another database");
-    assert!(matches!(db.backup("/absent/copy"), Err(Error::NotADatabase { .. })));
+    assert!(matches!(db.backup("/absent/copy"), Err(Error::NoParent { .. })));
     let left = [("/other", 1), ("/other copy", 1)];
     assert!(left.iter().all(|(dir, count)| held(&disk, dir).len() == *count));
     assert_eq!(disk.list("/notes").unwrap().len(), 1);
