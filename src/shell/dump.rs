@@ -12,8 +12,10 @@
 //! 3. Nothing is applied before header, every line, count and checksum are right; then all of it is, at once.
 //! 4. A dump is also a script. What was edited by hand runs with `.read`; `.load` refuses it.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use super::command::{Command, Selection};
 use super::exit::Exit;
@@ -23,6 +25,7 @@ use super::input::{Awaited, MAX_LINE_LEN, READ_BYTES};
 use super::interrupt::Interrupt;
 use super::parse;
 use super::render::write_set;
+use super::table::format_of_extension;
 use super::walk::{Walk, for_each};
 use crate::types::{Key, Lifetime, Timestamp, Value};
 
@@ -155,8 +158,11 @@ impl Reader<'_> {
                 exit: Exit::UNAVAILABLE,
             }),
             None => Err(Failure::refused(
-                format!("{} is no dump: it does not begin with \"{HEADER_START}{VERSION}\"", self.name),
-                format!("to run it as a script: .read {}", self.name),
+                format!("{} is not a dump: it does not begin with \"{HEADER_START}{VERSION}\"", self.name),
+                match Path::new(self.name).extension().and_then(OsStr::to_str).and_then(format_of_extension) {
+                    Some(_) => format!("to store its records: .import {}", self.name),
+                    None => format!("to run it as a script: .read {}", self.name),
+                },
             )),
         }
     }

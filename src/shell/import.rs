@@ -49,10 +49,10 @@ fn moment(text: &[u8]) -> Result<Option<Timestamp>, Wrong> {
     }
     let parsed = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
     parsed.map(Some).ok_or_else(|| {
-        let what = format!("{} in \"expires\" is no moment", brief(text, 40));
+        let what = format!("{} in \"expires\" is not a valid time", brief(text, 40));
         Wrong::new(
             what,
-            "a moment is written 2026-11-22T14:05:09.250Z; with --key and --value the column does not count",
+            "a time is written 2026-11-22T14:05:09.250Z; with --key and --value the column does not count",
         )
     })
 }

@@ -131,8 +131,8 @@ fn unknown(name: &str, header: &[Option<Vec<u8>>], count: usize) -> Wrong {
 
 fn only_one(first: &Cells) -> Wrong {
     Wrong::new(
-        format!("one column alone: {}", names(first)),
-        "is it another format? --format csv, tsv or jsonl says so",
+        format!("only one column: {}", names(first)),
+        "if it is another format, give --format csv, tsv or jsonl",
     )
 }
 

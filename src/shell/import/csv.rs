@@ -25,6 +25,10 @@ pub(super) fn next(lines: &mut Lines<'_, impl BufRead>, cells: &mut Cells) -> Re
             if !is_open {
                 break;
             }
+            if seen == 0 {
+                // What opens the quote may be wrong already, and what follows it no part of the record.
+                split(&lines.text, cells).map_err(|wrong| lines.wrong(wrong))?;
+            }
             seen = lines.text.len();
             if !lines.add()? {
                 return Err(lines.wrong(Wrong::new(

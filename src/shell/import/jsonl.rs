@@ -31,7 +31,7 @@ pub(super) fn next(
 }
 
 fn record(line: &[u8], [key, value]: [&str; 2], has_lifetime: bool) -> Result<Record, Wrong> {
-    let object: Object<'_> = serde_json::from_slice(line).map_err(|error| not_an_object(&error))?;
+    let object: Object<'_> = serde_json::from_slice(line).map_err(|error| not_an_object(line, &error))?;
     let expires = match object.get("expires").filter(|expires| has_lifetime && expires.get() != "null") {
         Some(expires) => moment(&text(expires, "expires")?)?,
         None => None,
@@ -59,18 +59,26 @@ fn text(value: &RawValue, name: &str) -> Result<Vec<u8>, Wrong> {
         "null" => {
             Err(Wrong::new(format!("nothing in the field \"{name}\""), "leave the line out, or store \"\""))
         }
-        json if json.starts_with('"') => serde_json::from_str::<String>(json)
-            .map(String::into_bytes)
-            .map_err(|error| not_an_object(&error)),
+        json if json.starts_with('"') => {
+            serde_json::from_str::<String>(json).map(String::into_bytes).map_err(|error| not_json(&error))
+        }
         json => Ok(json.as_bytes().to_vec()),
     }
 }
 
-fn not_an_object(error: &serde_json::Error) -> Wrong {
+fn not_an_object(line: &[u8], error: &serde_json::Error) -> Wrong {
+    let found = match serde_json::from_slice::<serde_json::Value>(line) {
+        Ok(serde_json::Value::Array(_)) => "an array",
+        Ok(serde_json::Value::String(_)) => "a string",
+        Ok(serde_json::Value::Number(_)) => "a number",
+        Ok(_) => "a word",
+        Err(_) => return not_json(error),
+    };
+    Wrong::new(format!("not a JSON object, but {found}"), "one object a line is expected")
+}
+
+fn not_json(error: &serde_json::Error) -> Wrong {
     let text = error.to_string();
     let text = text.rsplit_once(" at line ").map_or(&*text, |(text, _)| text);
-    Wrong::new(
-        format!("not a JSON object: {text}, at byte {}", error.column()),
-        "one object a line is expected",
-    )
+    Wrong::new(format!("not JSON: {text}, at byte {}", error.column()), "one object a line is expected")
 }

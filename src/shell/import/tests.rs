@@ -64,7 +64,7 @@ fn columns_are_found_by_name_by_number_or_by_their_place() {
     assert_eq!(imported(Format::Csv, usual, &Import::default()), pairs(&[("k", "v")]));
     assert_eq!(wrong(Format::Csv, people, &columns("nam", "")), "f:1: no column \"nam\"");
     assert_eq!(wrong(Format::Csv, people, &columns("4", "")), "f:1: no column \"4\"");
-    assert_eq!(wrong(Format::Csv, "a;b\n1;2\n", &Import::default()), "f:1: one column alone: \"a;b\"");
+    assert_eq!(wrong(Format::Csv, "a;b\n1;2\n", &Import::default()), "f:1: only one column: \"a;b\"");
 }
 
 #[test]
@@ -121,8 +121,9 @@ fn what_is_wrong_is_said_with_its_line() {
     let json = |text: &str| wrong(Format::Jsonl, text, &Import::default());
     assert_eq!(json("{\"key\":\"a\"}\n"), "f:1: no field \"value\"");
     assert_eq!(json("\n{\"key\":null,\"value\":1}"), "f:2: nothing in the field \"key\"");
-    assert!(json("{\"key\":\"a\",\"value\":1}\n[1]\n").starts_with("f:2: not a JSON object"));
-    assert!(json("{\"key\":\"a\",").contains("f:1: not a JSON object: EOF"));
+    assert_eq!(json("{\"key\":\"a\",\"value\":1}\n[1]\n"), "f:2: not a JSON object, but an array");
+    assert_eq!(json("7"), "f:1: not a JSON object, but a number");
+    assert!(json("{\"key\":\"a\",").contains("f:1: not JSON: EOF"));
     let long = format!("{},v\n", "k".repeat(MAX_KEY_LEN + 1));
     assert_eq!(csv(&long), "f:2: a key of 65536 bytes is too long: at most 65535");
 }
@@ -182,7 +183,10 @@ fn lifetimes_go_out_and_come_back() {
         assert_eq!(found, [None, Some(moment)]);
     }
     let soon = "key,value,expires\na,v,soon\n";
-    assert_eq!(wrong(Format::Csv, soon, &Import::default()), "f:2: \"soon\" in \"expires\" is no moment");
+    assert_eq!(
+        wrong(Format::Csv, soon, &Import::default()),
+        "f:2: \"soon\" in \"expires\" is not a valid time"
+    );
     assert_eq!(imported(Format::Csv, soon, &columns("key", "")), pairs(&[("a", "v")]));
 }
 
@@ -236,4 +240,14 @@ proptest! {
             drop(import_as(format, &file.concat(), &Import::default()));
         }
     }
+}
+
+#[test]
+fn a_quote_that_should_not_have_been_opened_is_told_in_its_line() {
+    let text = "key,value\na,5\" disk\nb,2\nc,3\n";
+    assert_eq!(wrong(Format::Csv, text, &Import::default()), "f:2: a quote inside a cell that is not quoted");
+    let text = "key,value\na,\"x\" y \"z\nb,2\n";
+    assert_eq!(wrong(Format::Csv, text, &Import::default()), "f:2: text behind a closing quote");
+    let text = "key,value\na,\"x\ny\nz\nb,2\n";
+    assert!(wrong(Format::Csv, text, &Import::default()).ends_with("a quote that is never closed"));
 }
