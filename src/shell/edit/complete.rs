@@ -19,7 +19,7 @@ use std::path::Path;
 use rustyline::completion::Pair;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::keys::{MAX_FOUND, Source};
+use super::keys::{MAX_FOUND, Name, Source};
 use super::reading::{AtCursor, Quotes, Said};
 use crate::shell::files;
 use crate::shell::lexer::tokens;
@@ -28,6 +28,9 @@ use crate::shell::table::{self, Kind};
 
 /// Longest value that is offered to be edited, in bytes.
 const MAX_VALUE_LEN: usize = 500;
+
+/// What the list shows in the place of all that it leaves out.
+const GAP: &str = "… and more";
 
 /// Something that may stand at the cursor.
 #[derive(Clone, Debug)]
@@ -108,7 +111,12 @@ fn values(at: &AtCursor, source: &Source) -> Vec<Offer> {
 
 fn keys(at: &AtCursor, source: &Source) -> Vec<Offer> {
     let names = source.keys(&at.bytes).into_iter();
-    names.map(|name| Offer { bytes: name.bytes, shown: None, is_whole: name.is_whole }).collect()
+    let offer = |name: Name| Offer {
+        bytes: name.bytes,
+        shown: name.is_gap.then(|| GAP.to_owned()),
+        is_whole: name.is_whole,
+    };
+    names.map(offer).collect()
 }
 
 /// The value of the key that was given first.
@@ -127,13 +135,15 @@ fn files(typed: &[u8]) -> Vec<Offer> {
         name.as_bytes().starts_with(start) && (!start.is_empty() || !name.as_bytes().starts_with(b"."))
     });
     names.sort();
-    names.truncate(MAX_FOUND);
+    let last = names.last().cloned().filter(|_| names.len() > MAX_FOUND);
+    names.truncate(if last.is_some() { MAX_FOUND - 1 } else { MAX_FOUND });
     let offer = |(name, is_dir): (std::ffi::OsString, bool)| {
         let slash: &[u8] = if is_dir { b"/" } else { b"" };
         let shown = [name.as_bytes(), slash].concat();
         Offer { bytes: [dir, &shown].concat(), shown: Some(written(&shown, Quotes::None)), is_whole: !is_dir }
     };
-    names.into_iter().map(offer).collect()
+    let rest = last.map(offer).map(|last| Offer { shown: Some(GAP.to_owned()), ..last });
+    names.into_iter().map(offer).chain(rest).collect()
 }
 
 fn pairs(offers: &[Offer], at: &AtCursor, gap: bool, columns: usize) -> Vec<Pair> {

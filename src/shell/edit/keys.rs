@@ -3,7 +3,7 @@
 //! ```text
 //! up to 100 keys match        all of them                          name  nick
 //! more, in a few groups       the groups: up to the next : / .     order:  user:
-//! more than that              the first 99 and the last            0000 0001 … ffff
+//! more than that              the first 98, a gap, and the last    0000 0001 … ffff
 //! ```
 //!
 //! 1. At most [`MAX_FOUND`] names. Whoever completes what they have in common completes what *all* keys that match have in
@@ -49,6 +49,8 @@ pub(super) struct Name {
     pub(super) bytes: Vec<u8>,
     /// Whether it is a key and not a beginning.
     pub(super) is_whole: bool,
+    /// Whether it stands for all that are not among the names: it is the last of those.
+    pub(super) is_gap: bool,
 }
 
 impl Source {
@@ -102,12 +104,13 @@ fn find(view: &dyn Walk, prefix: &[u8], deadline: Instant) -> Result<Vec<Name>> 
     if let Some(groups) = groups(view, prefix, &range, deadline)? {
         return Ok(groups);
     }
-    let last = view.walk(&range, Direction::Reverse)?.next()?.map(|(key, _)| key.to_vec());
-    Ok(first.into_iter().take(MAX_FOUND - 1).chain(last).map(whole).collect())
+    let last = view.walk(&range, Direction::Reverse)?.next()?.map(|(key, _)| whole(key.to_vec()));
+    let gap = last.clone().map(|last| Name { is_gap: true, ..last });
+    Ok(first.into_iter().take(MAX_FOUND - 2).map(whole).chain(gap).chain(last).collect())
 }
 
 fn whole(bytes: Vec<u8>) -> Name {
-    Name { bytes, is_whole: true }
+    Name { bytes, is_whole: true, is_gap: false }
 }
 
 /// The first keys of a range, as many as are wanted and as there is time for, and whether that is all of them.
@@ -149,7 +152,7 @@ fn group_of(key: Vec<u8>, len: usize) -> (Name, Option<Vec<u8>>) {
             let mut behind = key[..=at].to_vec();
             // A delimiter is not 0xff, so this is the first byte string behind all that begin with the group.
             behind[at] += 1;
-            (Name { bytes: key[..=at].to_vec(), is_whole: false }, Some(behind))
+            (Name { bytes: key[..=at].to_vec(), is_whole: false, is_gap: false }, Some(behind))
         }
         _ => {
             let behind = [&key[..], b"\0"].concat();
@@ -176,6 +179,9 @@ mod tests {
         let names = find(&db.snapshot().unwrap(), prefix.as_bytes(), Instant::now() + LATER).unwrap();
         assert!(names.len() <= MAX_FOUND);
         let shown = |name: &Name| {
+            if name.is_gap {
+                return "…".to_owned();
+            }
             String::from_utf8(name.bytes.clone()).unwrap() + if name.is_whole { "" } else { "…" }
         };
         names.iter().map(shown).collect()
@@ -203,7 +209,8 @@ mod tests {
     #[test]
     fn of_too_many_the_first_and_the_last_are_found() {
         let names = found(&numbered("user:", 200), "user:");
-        assert_eq!((names.len(), &*names[98], &*names[99]), (100, "user:0098", "user:0199"));
+        assert_eq!(names.len(), 100);
+        assert_eq!(names[97..], ["user:0097", "…", "user:0199"]);
     }
 
     #[test]
@@ -214,7 +221,8 @@ mod tests {
             db.set(key, "v").unwrap();
         }
         let names = find(&db.snapshot().unwrap(), b"k", Instant::now()).unwrap();
-        assert_eq!(names, [whole(b"k0009".to_vec())]);
+        let last = whole(b"k0009".to_vec());
+        assert_eq!(names, [Name { is_gap: true, ..last.clone() }, last]);
     }
 
     #[test]
