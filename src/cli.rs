@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use kvdb::config::{FLAGS, Flag, FlagValue, Flags, Name};
+use kvdb::config::{FLAGS, Flag, FlagValue, Flags, MODES, Name};
 use kvdb::shell::run::Run;
 
 /// What the command line asks for.
@@ -33,7 +33,8 @@ Examples:
 const AFTER: &str = "\
 `kvdb help` lists the commands, `kvdb help VERB` explains one. `kvdb set KEY -` reads the value from standard input;
 after `--` every argument is a plain value.
-Exit codes: 0 done, 1 negative answer, 2 usage or syntax, 3 cannot open, 4 corruption, 5 input or output failed.";
+Exit codes: 0 done, 1 negative answer, 2 usage or syntax, 3 cannot open, 4 corruption, 5 input or output failed,
+130 Ctrl-C, 141 closed pipe, 143 termination request.";
 
 /// Reads the command line. What clap has to say instead (help, version, an error) is its error.
 pub(crate) fn parse(
@@ -64,8 +65,9 @@ pub(crate) fn asks_for_json(args: impl IntoIterator<Item = OsString>, variable: 
             None if name == b"-c" => args.next(),
             None => None,
         };
+        let is_mode = |value: &OsString| MODES.iter().any(|(name, _)| value == name);
         if flag.is_some_and(|flag| flag.setting == Name::Mode) {
-            mode = value;
+            mode = value.filter(is_mode).or(mode);
         }
     }
     mode.is_some_and(|mode| mode == "json" || mode == "jsonl")
@@ -83,7 +85,7 @@ fn command() -> Command {
         .allow_external_subcommands(true)
         .external_subcommand_value_parser(value_parser!(OsString))
         .args(FLAGS.iter().map(option))
-        .arg(switch("--no-config", "Leave configuration files out"))
+        .arg(switch("--no-config", "Leave configuration files out").overrides_with("no-config"))
         .arg(line())
 }
 
@@ -98,13 +100,15 @@ fn option(flag: &Flag) -> Arg {
             .value_name(placeholder)
             .value_parser(value_parser!(OsString))
             .allow_negative_numbers(true)
-            .overrides_with(&flag.name[2..])
             .help(flag.summary),
     }
+    .overrides_with_all(
+        FLAGS.iter().filter(|other| other.setting == flag.setting).map(|other| &other.name[2..]),
+    )
 }
 
 fn switch(flag: &'static str, help: &'static str) -> Arg {
-    Arg::new(&flag[2..]).long(&flag[2..]).action(ArgAction::SetTrue).overrides_with(&flag[2..]).help(help)
+    Arg::new(&flag[2..]).long(&flag[2..]).action(ArgAction::SetTrue).help(help)
 }
 
 fn line() -> Arg {
@@ -205,6 +209,17 @@ mod tests {
             assert!(!asks(line, None), "{line}");
         }
         assert!(asks("--nosuch", Some("json")) && !asks("--raw", Some("json")));
+        assert!(asks("--json --mode xx get a", None) && !asks("--json --mode csv", None));
+    }
+
+    #[test]
+    fn of_two_options_for_one_setting_the_last_counts() {
+        let mode =
+            |args: &[&str]| parsed(args).flags.into_iter().map(|(_, value, _)| value).collect::<Vec<_>>();
+        assert_eq!(mode(&["--raw", "--json", "get"]), ["json"]);
+        assert_eq!(mode(&["--json", "--raw", "get"]), ["raw"]);
+        assert_eq!(mode(&["--json", "--mode", "csv", "get"]), ["csv"]);
+        assert_eq!(mode(&["--mode", "csv", "--null", "-0", "get"]), ["null"]);
     }
 
     #[test]

@@ -34,7 +34,7 @@ const fn fixed(name: &'static str, setting: Name, value: &'static str, summary: 
     Flag { name, short: None, setting, value: FlagValue::Fixed(value), summary }
 }
 
-/// All of them, in the order of help. Where two set the same, the later one here counts.
+/// All of them, in the order of help. Where two that are given set the same, the last counts.
 pub const FLAGS: [Flag; 12] = [
     typed("--db", Name::Db, "DIR", "Where the database is [default: $KVDB_DIR, then ./.kvdb]"),
     typed(
