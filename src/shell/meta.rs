@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use super::command::{self, Bail, Command, OutputMode};
 use super::connection::Connection;
 use super::failure::Failure;
@@ -59,15 +57,22 @@ impl Session {
         settings.db = dir;
         let connection = Connection::new(&settings, self.interrupt.flag(), self.way != Way::OneShot);
         let mut connection = connection.opened_as(&self.connection);
-        match connection.reader() {
-            Ok(_) | Err(Error::NoDatabase { .. }) => {}
+        let is_missing = match connection.reader() {
+            Ok(_) => false,
+            Err(Error::NoDatabase { .. }) => true,
             Err(error) => return Err(error.into()),
-        }
+        };
         self.connection.close();
         self.connection = connection;
         self.settings.db = settings.db;
         self.settings.changed_in_session(Name::Db);
         self.renderer.done(&mut self.output.buffer);
+        if is_missing && self.way == Way::Prompt {
+            self.note(&format!(
+                "{} is not there yet: the first write creates it",
+                self.settings.db.display()
+            ));
+        }
         Ok(())
     }
 
@@ -160,9 +165,8 @@ impl Session {
         let history = self.history.get_or_insert_with(|| History::open(settings));
         match what {
             command::History::Show(count) => {
-                let lines = history.newest(count).flat_map(|entry| [harmless(entry), "\n".into()]);
-                let text: String = lines.collect();
-                self.renderer.text(&mut self.output.buffer, text.trim_end_matches('\n'));
+                let entries: Vec<String> = history.newest(count).map(harmless).collect();
+                self.renderer.texts(&mut self.output.buffer, &entries);
             }
             command::History::Keep(on) => {
                 history.turn(on);
@@ -183,12 +187,7 @@ impl Session {
         if let Some(file) = self.output.file() {
             rows.push(("output", file.display().to_string(), Origin::Session.to_string()));
         }
-        let width = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or(0);
-        let is_json = matches!(self.settings.mode, OutputMode::Json | OutputMode::Jsonl);
-        let row = |(name, value, origin): &(&'static str, String, String)| {
-            (*name, if is_json { json_scalar(value) } else { format!("{value:width$}  ({origin})").into() })
-        };
-        self.renderer.figures(&mut self.output.buffer, &rows.iter().map(row).collect::<Vec<_>>());
+        self.renderer.settings(&mut self.output.buffer, &rows);
     }
 
     fn version(&mut self) {
@@ -201,11 +200,6 @@ impl Session {
         self.renderer.text(&mut self.output.buffer, &text);
         Ok(())
     }
-}
-
-/// The value of a setting: what reads as a whole number is one.
-fn json_scalar(text: &str) -> Value {
-    text.parse::<u64>().map_or_else(|_| text.into(), Value::from)
 }
 
 /// A line as it was typed, without what a terminal would obey.

@@ -199,21 +199,67 @@ impl Renderer {
 
     /// Named figures as rows with two columns.
     fn figure_rows<N: AsRef<str>>(&self, out: &mut Vec<u8>, rows: &[(N, Value)]) {
-        let is_csv = self.mode == OutputMode::Csv;
-        let cell = if is_csv { csv::cell } else { tsv::cell };
-        let mut row = |name: &str, value: &str| {
-            cell(out, name.as_bytes());
-            out.push(if is_csv { b',' } else { b'\t' });
-            cell(out, value.as_bytes());
-            out.push(b'\n');
-        };
-        row("name", "value");
+        self.row(out, ["name", "value"]);
         for (name, value) in rows {
             match value {
-                Value::String(text) => row(name.as_ref(), text),
-                other => row(name.as_ref(), &other.to_string()),
+                Value::String(text) => self.row(out, [name.as_ref(), text]),
+                other => self.row(out, [name.as_ref(), &other.to_string()]),
             }
         }
+    }
+
+    /// A row of text in CSV or TSV.
+    fn row<const N: usize>(&self, out: &mut Vec<u8>, cells: [&str; N]) {
+        let is_csv = self.mode == OutputMode::Csv;
+        let cell = if is_csv { csv::cell } else { tsv::cell };
+        for (index, text) in cells.into_iter().enumerate() {
+            if index > 0 {
+                out.push(if is_csv { b',' } else { b'\t' });
+            }
+            cell(out, text.as_bytes());
+        }
+        out.push(b'\n');
+    }
+
+    /// Settings with their values, and where each comes from.
+    pub(crate) fn settings(&mut self, out: &mut Vec<u8>, rows: &[(&'static str, String, String)]) {
+        match self.mode {
+            OutputMode::Json | OutputMode::Jsonl => {
+                let value = |text: &str| text.parse::<u64>().map_or_else(|_| text.into(), Value::from);
+                let sources =
+                    rows.iter().map(|(name, _, source)| ((*name).to_owned(), source.clone().into()));
+                let sources = Value::Object(sources.collect());
+                let values = rows.iter().map(|(name, text, _)| (*name, value(text)));
+                self.figures(out, &values.chain([("sources", sources)]).collect::<Vec<_>>());
+            }
+            OutputMode::Csv | OutputMode::Tsv => {
+                self.row(out, ["name", "value", "source"]);
+                rows.iter().for_each(|(name, value, source)| self.row(out, [name, value, source]));
+            }
+            _ => {
+                let width = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or(0);
+                let line = |(name, value, source): &(&'static str, String, String)| {
+                    (*name, format!("{value:width$}  ({source})").into())
+                };
+                self.figures(out, &rows.iter().map(line).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    /// Texts, one a line; in JSON an array.
+    pub(crate) fn texts(&mut self, out: &mut Vec<u8>, texts: &[String]) {
+        if self.mode != OutputMode::Json {
+            texts.iter().for_each(|text| self.text(out, text));
+            return;
+        }
+        out.push(b'[');
+        for (index, text) in texts.iter().enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            json::string(out, text);
+        }
+        out.extend_from_slice(b"]\n");
     }
 
     /// Prefixes with their keys and bytes, a row each; `None` stands for what has no prefix.
