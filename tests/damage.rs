@@ -65,7 +65,7 @@ fn a_damaged_page_is_told_and_costs_itself() {
                  a checksum does not match in records or values; keys behind \"key";
     assert!(check.text().contains(fault), "{}", check.text());
     assert_eq!(check.code, Some(4));
-    check.complains("1 fault is in .kvdb").complains("= help: kvdb --db .kvdb repair writes");
+    check.complains(".kvdb has 1 fault").complains("= help: kvdb --db .kvdb repair writes");
 
     let json: serde_json::Value = serde_json::from_slice(&sandbox.run(&["--json", "check"]).out).unwrap();
     let fault = &json["faults"][0];
@@ -84,7 +84,7 @@ fn a_damaged_page_is_told_and_costs_itself() {
     let repair = sandbox.run(&["repair"]);
     assert_eq!(repair.code, Some(4));
     assert!(repair.text().starts_with("directory  .kvdb.repaired\n"), "{}", repair.text());
-    repair.complains("1 part of .kvdb could not be read; what could is in .kvdb.repaired");
+    repair.complains("1 part of .kvdb could not be read; what could be read is in .kvdb.repaired");
     assert_eq!(contents(&dir), before);
     let keys = sandbox.run(&["--db", ".kvdb.repaired", "--mode", "raw", "keys"]);
     let expected = (0..500).map(|index| format!("key{index:03}"));

@@ -331,6 +331,54 @@ fn a_received_database_runs_nothing_and_leaves_the_history_alone() {
 }
 
 #[test]
+fn what_was_meant_is_shown() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["get a"]).expect("", 2).complains("kvdb get a\n");
+    sandbox.run(&["set", "a", "1", "EX", "10"]).expect("", 2).complains("kvdb set a 1 --ttl 10s\n");
+    sandbox.run(&["-c", "set a 1 px 500"]).expect("", 2).complains("= help: set a 1 --ttl 500ms\n");
+    sandbox.run(&["-c", "set a 1 NX"]).expect("", 2).complains("= help: set a 1 --nx\n");
+    sandbox.run(&["-c", "set a one two ex 10"]).expect("", 2).complains("set a \"one two ex 10\"");
+    sandbox.run(&["-c", "get\u{a0}a"]).expect("", 2).complains("not a part of any command's name");
+    sandbox.run(&["-c", ".history -1"]).expect("", 2).complains("\"-1\" is not a whole number");
+    sandbox.run(&["prefixes", "--separator", ""]).expect("", 2).complains("empty separator");
+    sandbox.write("o.csv", "key,value\n");
+    sandbox.run(&["load", "o.csv"]).expect("", 2).complains(".import o.csv");
+    sandbox.run(&["set", "a", "1"]).expect("OK\n", 0);
+    sandbox.run(&["expire", "a", "9999999d"]).expect("", 2).complains("persist KEY");
+    std::fs::create_dir(sandbox.file("home")).unwrap();
+    sandbox.run(&["--db", "home/.kvdb", "set", "a", "1"]).expect("OK\n", 0);
+    sandbox.run(&["--db", "home", "get", "a"]).expect("", 3).complains("--db home/.kvdb");
+}
+
+#[test]
+fn a_missing_parent_directory_is_said() {
+    let sandbox = Sandbox::new();
+    for args in [["--db", "de/ep/x", "set"].as_slice(), &["backup"]] {
+        sandbox.run(&["set", "a", "1"]).expect("OK\n", 0);
+        let last: &[&str] = if args.len() == 1 { &["de/ep/x"] } else { &["a", "1"] };
+        let ran = sandbox.run(&[args, last].concat());
+        ran.expect("", 3).complains("cannot create de/ep/x: its parent directory does not exist");
+        ran.complains("mkdir -p de/ep\n");
+    }
+}
+
+#[test]
+fn settings_have_their_sources_in_every_mode() {
+    let sandbox = Sandbox::new();
+    let first = |mode: &str| {
+        let ran = sandbox.run(&["--db", "a b", "--mode", mode, "show"]);
+        ran.text().lines().take(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(first("csv"), ["name,value,source", "db,a b,--db"]);
+    assert_eq!(first("tsv"), ["name\tvalue\tsource", "db\ta b\t--db"]);
+    let json: serde_json::Value = serde_json::from_str(&first("json")[0]).unwrap();
+    assert_eq!((&json["db"], &json["sources"]["db"]), (&"a b".into(), &"--db".into()));
+    assert_eq!(json["history_size"], 10_000);
+    assert!(first("quoted")[0].ends_with("(--db)"));
+    sandbox.run(&["--json", "history"]).expect("[]\n", 0);
+}
+
+#[test]
 fn a_dash_is_a_stream() {
     let sandbox = Sandbox::new();
     sandbox.run(&["set", "a", "1"]).expect("OK\n", 0);

@@ -656,6 +656,8 @@ fn what_was_typed_is_taken_back_in_its_own_database_only() {
     ask(&mut session, ".backup b", "backed up");
     ask(&mut session, ".open b", "OK");
     ask(&mut session, ".undo", "there is nothing to take back");
+    ask(&mut session, ".open none", "none is not there yet");
+    ask(&mut session, ".open b", "OK");
     ask(&mut session, "set v 1", "OK");
     ask(&mut session, ".undo 2", "there is only one change to take back");
     ask(&mut session, ".tutorial", "tutorial");

@@ -413,7 +413,7 @@ fn a_dump_that_was_cut_or_altered_changes_nothing() {
         assert!(!sandbox.file("target").exists());
     }
     sandbox.write("bad.kv", "set a 1\n");
-    sandbox.run(&[".load", "bad.kv"]).expect("", 2).complains("is no dump");
+    sandbox.run(&[".load", "bad.kv"]).expect("", 2).complains("is not a dump").complains(".read bad.kv");
     sandbox.script("begin\n.load bad.kv\nrollback\n").expect("OK\nOK\n", 2).complains("inside a transaction");
 }
 

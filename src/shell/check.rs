@@ -101,9 +101,8 @@ fn so_far(Progress { done, total, faults, .. }: Progress) -> String {
 
 /// That there are faults, and what to do.
 fn found(count: usize, dir: &Path) -> Failure {
-    let are = if count == 1 { "1 fault is" } else { &format!("{count} faults are") };
     Failure::Refused {
-        message: format!("{are} in {}", dir.display()),
+        message: format!("{} has {}", dir.display(), units::counted(count as u64, "fault")),
         help: Some(format!("kvdb --db {} repair writes what can be read to a new database", shell_word(dir))),
         exit: Exit::CORRUPTION,
     }

@@ -46,7 +46,9 @@ impl Session {
     }
 
     fn is_sure(&mut self, count: u64) -> Result<bool, Failure> {
-        let question = format!("remove {} keys? [y/N] ", units::grouped(count));
+        let is_for_good = self.block.is_none() && count > MAX_IN_TURN;
+        let more = if is_for_good { " .undo can't take that back, nor what came before." } else { "" };
+        let question = format!("remove {} keys?{more} [y/N] ", units::grouped(count));
         let answer = self.ask(&question)?;
         Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
     }

@@ -16,7 +16,7 @@ use super::table::{self, Group, Spec};
 const WIDTH: usize = 80;
 
 /// Columns for the names of commands, and of options.
-const ENTRY_NAME: usize = 27;
+const ENTRY_NAME: usize = 28;
 const OPTION_NAME: usize = 18;
 
 /// Narrower than that nothing is laid out for.
@@ -202,8 +202,8 @@ mod tests {
             let entry = format!("\n  {} ", spec.name);
             assert_eq!(text.matches(&entry).count(), 1, "{}", spec.name);
         }
-        assert!(text.contains("\n  get KEY... [OPTIONS]        print the value of each KEY\n"), "{text}");
-        assert!(text.contains("\n  count [PREFIX] [OPTIONS]    count keys\n"), "{text}");
+        assert!(text.contains("\n  get KEY... [OPTIONS]         print the value of each KEY\n"), "{text}");
+        assert!(text.contains("\n  count [PREFIX] [OPTIONS]     count keys\n"), "{text}");
     }
 
     #[test]

@@ -18,16 +18,19 @@ pub(super) fn page() -> String {
     let mut page = format!(".TH KVDB 1 \"\" \"kvdb {}\"\n", env!("CARGO_PKG_VERSION"));
     page += ".SH NAME\nkvdb \\- key-value database: commands, scripts, and a prompt\n";
     page += ".SH SYNOPSIS\n\\fBkvdb\\fR [\\fIOPTIONS\\fR] [\\fICOMMAND\\fR [\\fIARGUMENTS\\fR]]\n.br\n\
-             \\fBkvdb\\fR [\\fIOPTIONS\\fR] [\\fB\\-c\\fR \\fILINE\\fR]... | < \\fISCRIPT\\fR\n";
+             \\fBkvdb\\fR [\\fIOPTIONS\\fR] [\\fB\\-c\\fR \\fILINE\\fR]... | [\\fB\\-\\fR] < \\fISCRIPT\\fR\n";
     page += &format!(".SH DESCRIPTION\n{}\n", text(DESCRIPTION));
     page += ".SH EXAMPLES\n.nf\nkvdb set name \"Jaya Krishna\"\nkvdb get name\nkvdb < commands.kv\n.fi\n";
     page += ".SH OPTIONS\nOptions of kvdb stand before the command.\n";
     for flag in &FLAGS {
-        item(&mut page, &flag.signature(), flag.summary);
+        let short = flag.short.map(|short| format!("-{short}, ")).unwrap_or_default();
+        item(&mut page, &(short + &flag.signature()), flag.summary);
     }
     item(&mut page, "-c LINE", "Run a line of the command language; may be repeated");
     item(&mut page, "--no-config", "Leave configuration files out");
-    page += ".SH COMMANDS\nA meta-command, whose name begins with a dot, may be written without it outside of the prompt.\n";
+    item(&mut page, "-h, --help", "Say how kvdb is called");
+    item(&mut page, "-V, --version", "Say which version this is");
+    page += ".SH COMMANDS\nA meta-command, whose name begins with a dot, may be written without it behind kvdb: kvdb stats.\n";
     for group in Group::ALL {
         writeln!(page, ".SS {}", text(group.title())).unwrap_or_default();
         table::specs().filter(|spec| spec.group == group).for_each(|spec| command(&mut page, spec));
@@ -47,7 +50,7 @@ pub(super) fn page() -> String {
         "when it is set and not 0, output is coloured also where it is no terminal",
     );
     item(&mut page, "CLICOLOR", "when it is 0, output is not coloured");
-    page + ".SH FILES\n.TP\n.I .kvdb\nthe database, where nothing else is said\n\
+    page + ".SH FILES\n.TP\n.I .kvdb\nthe database, unless another is named\n\
             .TP\n.I config.toml\nin the configuration directory of the platform, and in a database: settings; see .config\n\
             .TP\n.I history\nin the state directory of the platform: what was typed at the prompt\n"
 }

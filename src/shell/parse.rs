@@ -20,8 +20,8 @@ use std::path::PathBuf;
 
 use super::command::Command;
 use super::diagnostic::Diagnostic;
-use super::lexer::{Token, tokens};
-use super::literal::{brief, literal};
+use super::lexer::{Expected, LexError, Token, tokens};
+use super::literal::{brief, is_hidden, literal};
 use super::suggest::nearest;
 use super::table::{self, Spec};
 
@@ -59,7 +59,7 @@ pub type ReadValue<'a> = &'a mut dyn FnMut(ValueSource) -> Result<Vec<u8>, Diagn
 pub fn line(line: &[u8]) -> Result<Option<Command>, Diagnostic> {
     let tokens: Vec<Token<'_>> = match tokens(line).collect() {
         Ok(tokens) => tokens,
-        Err(error) => return Err(error.explain(line)),
+        Err(error) => return Err(unreadable(line, error)),
     };
     let mut tokens = tokens.into_iter();
     let Some(verb) = tokens.next() else { return Ok(None) };
@@ -95,8 +95,7 @@ pub fn argv(args: &[Vec<u8>], read_value: ReadValue<'_>) -> Result<Command, Diag
             help,
         });
     };
-    let spec =
-        table::find_one_shot(&verb.bytes).ok_or_else(|| unknown_command(&verb, table::one_shot_names()))?;
+    let spec = table::find_one_shot(&verb.bytes).ok_or_else(|| unknown_one_shot(&verb))?;
     if asks_for_help(tokens.as_slice()) {
         return Ok(help_on(spec));
     }
@@ -174,6 +173,33 @@ fn unknown_command(verb: &Token<'_>, names: impl Iterator<Item = &'static str>) 
         label: "not a command".into(),
         help: Some(help),
     }
+}
+
+/// The same of a one-shot. All of a command may have been quoted as one.
+fn unknown_one_shot(verb: &Token<'_>) -> Diagnostic {
+    let mut unknown = unknown_command(verb, table::one_shot_names());
+    let line = std::str::from_utf8(&verb.bytes).ok().filter(|line| line.len() <= QUOTED_LEN);
+    let is_command = |line: &&str| {
+        line.split_once(' ').is_some_and(|(name, _)| table::find_one_shot(name.as_bytes()).is_some())
+            && !line.chars().any(is_hidden)
+    };
+    if let Some(line) = line.filter(is_command) {
+        unknown.help = Some(format!("without quotes around all of it: kvdb {line}"));
+    }
+    unknown
+}
+
+/// Why a line has no tokens. What is wrong with the name of a command is not mended by quotes.
+fn unreadable(line: &[u8], error: LexError) -> Diagnostic {
+    let before = line[..error.span.start].trim_ascii_start();
+    let is_name = !before.contains(&b' ') && !before.contains(&b'\t');
+    let is_misspelt = is_name && matches!(error.expected, Expected::Quotes { .. });
+    let mut diagnostic = error.explain(line);
+    if is_misspelt {
+        diagnostic.label = "not a part of any command's name".into();
+        diagnostic.help = Some(LIST_HINT.into());
+    }
+    diagnostic
 }
 
 /// The command that help calls by this name. `span` is where the name stands, for the error.

@@ -185,7 +185,8 @@ fn picture(found: &Prefixes, look: Look) -> String {
     let mut rows: Vec<(String, &Tally)> =
         found.groups.iter().map(|(prefix, tally)| (literal(prefix), tally)).collect();
     if found.others.0 > 0 {
-        rows.push((format!("({} others)", units::grouped(found.others.0)), &found.others.1));
+        let others = if found.others.0 == 1 { "other" } else { "others" };
+        rows.push((format!("({} {others})", units::grouped(found.others.0)), &found.others.1));
     }
     if found.none.keys > 0 {
         rows.push(("(none)".into(), &found.none));
@@ -288,6 +289,6 @@ mod tests {
             assert_eq!(shown.lines().count(), 5);
         }
         let shown = picture(&found, Look { columns: Some(40), unicode: true, ..Look::PLAIN });
-        assert!(shown.contains("\"user:\"        3   45 B  █") && shown.contains("(1 others)"), "{shown}");
+        assert!(shown.contains("\"user:\"       3   45 B  █") && shown.contains("(1 other)"), "{shown}");
     }
 }

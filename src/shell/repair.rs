@@ -45,7 +45,7 @@ fn lost(repair: &Repair, dir: &Path) -> Failure {
     let are = if count == 1 { "1 part" } else { &format!("{count} parts") };
     Failure::Refused {
         message: format!(
-            "{are} of {} could not be read; what could is in {}",
+            "{are} of {} could not be read; what could be read is in {}",
             dir.display(),
             repair.dir.display()
         ),

@@ -145,8 +145,10 @@ impl Session {
 
     /// Ends the tour, if there is one: the database that was open is open again.
     pub(crate) fn leave_tutorial(&mut self) -> bool {
+        if self.tutorial.is_some() {
+            self.close_block();
+        }
         let Some(tutorial) = &mut self.tutorial else { return false };
-        self.block = None;
         std::mem::swap(&mut self.connection, &mut tutorial.aside);
         std::mem::swap(&mut self.settings.db, &mut tutorial.db);
         tutorial.aside.close();

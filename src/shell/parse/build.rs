@@ -192,7 +192,15 @@ impl Call<'_, '_> {
     fn overview(&self) -> Result<Overview, Diagnostic> {
         let given = |name| self.option(name).and_then(|given| given.value.as_ref());
         let count = |name, or| given(name).map_or(Ok(or), |token| number(token, 0, u64::MAX));
-        let separator = self.given("--separator").filter(|separator| !separator.is_empty());
+        let separator = self.given("--separator");
+        if let Some(token) = given("--separator").filter(|token| token.bytes.is_empty()) {
+            return Err(Diagnostic {
+                message: "empty separator".into(),
+                span: token.span.clone(),
+                label: "expected at least one byte".into(),
+                help: None,
+            });
+        }
         Ok(Overview {
             prefix: self.args.first().map(|prefix| prefix.bytes.to_vec()).unwrap_or_default(),
             depth: count("--depth", 1)?,
@@ -261,7 +269,7 @@ impl Call<'_, '_> {
         const USUAL_COUNT: usize = 20;
         match self.args.first() {
             None => Ok(History::Show(USUAL_COUNT)),
-            Some(token) if token.bytes.first().is_some_and(u8::is_ascii_digit) => {
+            Some(token) if token.bytes.first().is_some_and(|byte| matches!(byte, b'-' | b'0'..=b'9')) => {
                 Ok(History::Show(number(token, 0, usize::MAX)?))
             }
             Some(_) => Ok(self.choice(switch)?.map_or(History::Show(USUAL_COUNT), History::Keep)),

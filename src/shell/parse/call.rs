@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::super::diagnostic::Diagnostic;
 use super::super::lexer::Token;
 use super::super::literal::{brief, is_hidden, literal};
-use super::super::table::{Arg, Arity, Kind, Opt, Spec};
+use super::super::table::{Arg, Arity, Kind, Opt, Spec, Verb};
 use super::{QUOTED_LEN, ReadValue, did_you_mean};
 use crate::config::FLAGS;
 
@@ -180,6 +180,9 @@ impl<'a, 'r> Call<'a, 'r> {
         let takes_value = self.spec.args.last().is_some_and(|arg| arg.kind == Kind::Value);
         let (span, label, help) = match self.replacement() {
             Some(given) => (first.clone(), format!("{} gives the value", given.opt.name), None),
+            None if let Some(help) = self.translated(extra) => {
+                (first.start..last.end, "an option is written with --".into(), Some(help))
+            }
             None if takes_value && self.options.is_empty() => {
                 (first.start..last.end, "a value with spaces needs quotes".into(), self.joined(expected - 1))
             }
@@ -190,14 +193,37 @@ impl<'a, 'r> Call<'a, 'r> {
         Diagnostic { message: "unexpected argument".into(), span, label, help }
     }
 
+    /// What other databases have behind the value of `set`, as it is written here.
+    fn translated(&self, extra: &[Token<'_>]) -> Option<String> {
+        if self.spec.verb != Verb::Set {
+            return None;
+        }
+        let words = extra.iter().map(|token| std::str::from_utf8(&token.bytes).ok());
+        let words: Vec<String> =
+            words.map(|word| word.map(str::to_ascii_lowercase)).collect::<Option<_>>()?;
+        let number = words.get(1).filter(|word| word.bytes().all(|byte| byte.is_ascii_digit()));
+        let option = match (words[0].as_str(), number, words.len()) {
+            ("ex", Some(number), 2) => format!("--ttl {number}s"),
+            ("px", Some(number), 2) => format!("--ttl {number}ms"),
+            ("nx", None, 1) => "--nx".to_owned(),
+            ("xx", None, 1) => "--xx".to_owned(),
+            _ => return None,
+        };
+        Some(format!("{} {option}", self.shown_before(&extra[0])?.trim()))
+    }
+
+    /// What stands before a token, when that is short enough to show.
+    fn shown_before(&self, token: &Token<'_>) -> Option<&str> {
+        let before = std::str::from_utf8(self.source.get(..token.span.start)?).ok()?;
+        (before.len() <= LONGEST_EXAMPLE && !before.chars().any(is_hidden)).then_some(before)
+    }
+
     /// The source with its arguments from `first` on written as one, when that is short enough to show.
     fn joined(&self, first: usize) -> Option<String> {
         let parts: Vec<&[u8]> = self.args[first..].iter().map(|arg| &*arg.bytes).collect();
         let joined = parts.join(&b' ');
-        let before = std::str::from_utf8(self.source.get(..self.args[first].span.start)?).ok()?;
-        let is_short = joined.len() <= LONGEST_EXAMPLE && before.len() <= LONGEST_EXAMPLE;
-        (is_short && !before.chars().any(is_hidden))
-            .then(|| format!("{}{}", before.trim_start(), literal(&joined)))
+        let before = self.shown_before(&self.args[first])?;
+        (joined.len() <= LONGEST_EXAMPLE).then(|| format!("{}{}", before.trim_start(), literal(&joined)))
     }
 
     /// How the command is written.

@@ -62,7 +62,7 @@ pub(super) const SPECS: &[Spec] = &[
         group: Group::Database,
         summary: "show figures about the database",
         details: "Shows how many keys the database holds, how much room they and the files take, what was written in its life, \
-                  and what this process has done so far: see Figures. On a terminal it is a page with a picture of the \
+                  and what this process has done so far. grammar.md explains each figure. On a terminal it is a page with a picture of the \
                   levels, elsewhere lines for scripts.",
         reply: "a name and a figure a line; on a terminal a page",
         examples: &[Example { line: ".stats", output: "" }],
@@ -76,7 +76,7 @@ pub(super) const SPECS: &[Spec] = &[
         details: "Shows what is in memory and each sorted run of tables below it, newest first, which is the order in which a read \
                   looks at them: tables, records, bytes, and the first and the last key. On a terminal it is a picture with \
                   bars. The engine simple has no levels.",
-        reply: "a level a line, named as in Figures; on a terminal a page",
+        reply: "a level a line, named as in grammar.md; on a terminal a page",
         examples: &[Example { line: ".levels", output: "" }],
         ..PLAIN
     },
@@ -90,7 +90,7 @@ pub(super) const SPECS: &[Spec] = &[
             option("--separator", "S", Kind::Bound, "what divides keys, instead of : and / and ."),
             option("--limit", "N", Kind::Count, "the N largest, not 50; the others are summed"),
         ],
-        summary: "show what is there, by what keys begin with",
+        summary: "count keys and bytes by prefix",
         details: "Counts the keys, and the bytes of them and their values, by what the keys begin with up to a separator, in byte \
                   order. Values are not read. On a terminal it is a picture with bars.",
         reply: "a prefix, its keys and its bytes a line; null for keys without one",
@@ -201,7 +201,7 @@ pub(super) const SPECS: &[Spec] = &[
             flag("--dry-run", "reads and checks everything, and changes nothing"),
         ],
         summary: "store records from CSV, TSV or JSON lines",
-        details: "Stores the records in FILE as one unit: see Import and export. A line that can't be understood is named, and nothing \
+        details: "Stores the records in FILE as one unit; grammar.md explains the formats. A line that can't be understood is named, and nothing \
                   is changed. Of two records with one key the later wins.\n\
                   The key is in the column or field key and the value in value, or else in the first two columns.\n\
                   For a one-shot - stands for standard input.",
@@ -224,7 +224,7 @@ pub(super) const SPECS: &[Spec] = &[
             flag("--strip", "leaves P out of the keys"),
         ],
         summary: "write records as CSV, TSV or JSON lines",
-        details: "Writes all records, or those whose keys begin with P, to FILE for other programs: see Import and export. Every \
+        details: "Writes all records, or those whose keys begin with P, to FILE for other programs; grammar.md explains the formats. Every \
                   byte string comes back exactly with .import. - stands for where results go.",
         reply: "the number of records; with - the records",
         examples: &[

@@ -73,7 +73,8 @@ pub(super) const SPECS: &[Spec] = &[
         options: &[IF_ABSENT, IF_PRESENT, IF_VALUE, TTL, EXPIRES_AT, VALUE_FILE],
         summary: "store VALUE under KEY",
         details: "Stores VALUE under KEY and replaces what was there. KEY has at most 65535 bytes, VALUE at most 512 MiB; \
-                  both may be empty and hold any bytes. Looking at a condition and storing are one step.\n\
+                  both may be empty and hold any bytes. The condition is checked and the value stored in \
+                  one step.\n\
                   With --ttl or --expires-at the key is there for so long, exact to the millisecond, by a clock that never \
                   goes back; without, for good, whatever was set before.\n\
                   A one-shot reads VALUE from standard input, byte for byte, when it is -.",
@@ -160,7 +161,7 @@ pub(super) const SPECS: &[Spec] = &[
         options: &[],
         summary: "add N, or 1, to the number under KEY",
         details: "Adds N, or 1, to the number under KEY. A KEY that is not there counts as 0. The value must be a decimal \
-                  64-bit integer, and so must the result: otherwise nothing is changed. How long KEY is there stays as it is.",
+                  64-bit integer, and so must the result: otherwise nothing is changed. KEY keeps its lifetime.",
         reply: "the new number",
         examples: &[
             Example { line: "incr visits", output: "1" },
@@ -177,8 +178,8 @@ pub(super) const SPECS: &[Spec] = &[
         args: &[KEY, VALUE],
         options: &[VALUE_FILE],
         summary: "add VALUE at the end of what KEY holds",
-        details: "Adds VALUE at the end of the value of KEY. A KEY that is not there counts as empty. How long KEY is there \
-                  stays as it is.\n\
+        details: "Adds VALUE at the end of the value of KEY. A KEY that is not there counts as empty. KEY keeps its \
+                  lifetime.\n\
                   A one-shot reads VALUE from standard input, byte for byte, when it is -.",
         reply: "the new length in bytes",
         examples: &[
@@ -194,7 +195,7 @@ pub(super) const SPECS: &[Spec] = &[
         group: Group::Records,
         args: &[KEY, Arg { name: "NEWKEY", ..KEY }],
         options: &[Opt { summary: "only if NEWKEY is not there", ..IF_ABSENT }],
-        summary: "give what KEY holds to NEWKEY",
+        summary: "move the value of KEY to NEWKEY",
         details: "Moves the value of KEY to NEWKEY, in one step, and with it how long it is there. What NEWKEY held before is \
                   replaced, unless --nx is given.",
         reply: "OK; null if KEY is not there, or with --nx NEWKEY is",
