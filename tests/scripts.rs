@@ -514,3 +514,28 @@ fn a_transaction_creates_a_database_when_it_commits_something() {
     ran.expect("", 1).complains("conflict");
     sandbox.run(&["get", "a"]).expect("\"theirs\"\n", 0);
 }
+
+#[test]
+fn keys_like_a_pattern_are_found_in_order_and_up_to_a_limit() {
+    let sandbox = Sandbox::new();
+    let records: String = (0..2_000).map(|number| format!("set user:{number:04}:x {number}\n")).collect();
+    assert_eq!(sandbox.script(records + "set other 1\nset user:é:x 2\n").code, Some(0));
+    let script = "\
+count --glob user:*:x
+count --glob *
+keys --glob user:?:x
+keys user:00 --glob *9:x --limit 2
+scan --glob user:19?[02468]:x --from user:1996 --reverse
+count --glob user:[
+begin
+delete user:0009:x
+set user:zz9:x 1
+keys --glob user:*9:x --reverse --limit 1
+count user:000 --glob *9*
+rollback
+";
+    let expected = "2001\n2002\n\"user:é:x\"\n\"user:0009:x\"\n\"user:0019:x\"\n\
+                    \"user:1998:x\" \"1998\"\n\"user:1996:x\" \"1996\"\n\
+                    OK\n1\nOK\n\"user:zz9:x\"\n0\nOK\n";
+    sandbox.script(script).expect(expected, 2).complains("a [ that is never closed");
+}

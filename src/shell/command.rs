@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::glob::Glob;
 use crate::config::Paging;
 use crate::types::{Direction, Key, KeyRange, Lifetime, SetOptions, Value};
 
@@ -274,8 +275,10 @@ pub struct Overview {
 /// Which records, in which order, how many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
-    /// Prefix, `--from` (included) and `--to` (excluded), intersected.
+    /// Prefix, `--from` (included), `--to` (excluded) and how `--glob` begins, intersected.
     pub range: KeyRange,
+    /// `--glob PATTERN`.
+    pub glob: Option<Glob>,
     /// `--reverse`.
     pub direction: Direction,
     /// `--limit N`.
@@ -284,7 +287,7 @@ pub struct Selection {
 
 impl Default for Selection {
     fn default() -> Self {
-        Self { range: KeyRange::all(), direction: Direction::Forward, limit: None }
+        Self { range: KeyRange::all(), glob: None, direction: Direction::Forward, limit: None }
     }
 }
 

@@ -12,7 +12,7 @@ use super::interrupt::Interrupt;
 use super::render::{Binary, Renderer};
 use super::walk::{Walk, for_each};
 use crate::shell::command::{Columns, Format};
-use crate::types::{Direction, KeyRange};
+use crate::types::KeyRange;
 
 /// Bytes that are handed on at once.
 const PIECE_BYTES: usize = 64 << 10;
@@ -28,8 +28,7 @@ pub(crate) fn write(
     tick: Tick<'_>,
     sink: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<u64, Failure> {
-    let range = KeyRange::prefix(&export.prefix);
-    let selection = Selection { range, direction: Direction::Forward, limit: None };
+    let selection = Selection { range: KeyRange::prefix(&export.prefix), ..Selection::default() };
     let stripped = if export.strip { export.prefix.len() } else { 0 };
     let mut renderer = Renderer::new(mode(format), None, true);
     let mut binary = Binary::default();

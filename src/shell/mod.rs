@@ -27,6 +27,7 @@ mod figures;
 pub mod files;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+pub mod glob;
 mod group;
 pub mod help;
 mod history;

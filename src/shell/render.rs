@@ -234,7 +234,9 @@ impl Renderer {
             }
             OutputMode::Csv | OutputMode::Tsv => {
                 self.row(out, ["name", "value", "source"]);
-                rows.iter().for_each(|(name, value, source)| self.row(out, [name, value, source]));
+                for (name, value, source) in rows {
+                    self.row(out, [name, value, source]);
+                }
             }
             _ => {
                 let width = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or(0);
@@ -249,7 +251,9 @@ impl Renderer {
     /// Texts, one a line; in JSON an array.
     pub(crate) fn texts(&mut self, out: &mut Vec<u8>, texts: &[String]) {
         if self.mode != OutputMode::Json {
-            texts.iter().for_each(|text| self.text(out, text));
+            for text in texts {
+                self.text(out, text);
+            }
             return;
         }
         out.push(b'[');

@@ -219,7 +219,7 @@ impl Spec {
         std::iter::once(self.name).chain(self.aliases.iter().copied())
     }
 
-    /// How it is written: `count [PREFIX] [--from KEY] [--to KEY] [--reverse] [--limit N]`. Options that exist only for
+    /// How it is written: `count [PREFIX] [--from KEY] [--to KEY] [--glob PATTERN] [--reverse] [--limit N]`. Options that exist only for
     /// one-shots are left out.
     #[must_use]
     pub fn signature(&self) -> String {
@@ -387,7 +387,7 @@ mod tests {
         assert_eq!(signature(b"delete"), "delete [KEY...] [--prefix PREFIX] [--dry-run]");
         assert_eq!(
             signature(b"scan"),
-            "scan [PREFIX] [--from KEY] [--to KEY] [--reverse] [--limit N] [--keys | --values]"
+            "scan [PREFIX] [--from KEY] [--to KEY] [--glob PATTERN] [--reverse] [--limit N] [--keys | --values]"
         );
         assert_eq!(signature(b".timer"), ".timer [on|off]");
     }

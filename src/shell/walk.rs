@@ -94,9 +94,11 @@ pub(crate) fn for_each(
     visit: Visit<'_>,
 ) -> Result<(), Failure> {
     let mut cursor = source.walk(&selection.range, selection.direction)?;
+    let admits = admission(selection);
     up_to_limit(selection, interrupt, || match cursor.next_entry()? {
-        Some((key, value, expires)) => visit(key, value, expires).map(|()| true),
-        None => Ok(false),
+        Some((key, value, expires)) if admits(key) => visit(key, value, expires).map(|()| Step::Taken),
+        Some(_) => Ok(Step::Passed),
+        None => Ok(Step::End),
     })?;
     Ok(cursor.check()?)
 }
@@ -119,10 +121,26 @@ pub(crate) fn for_each_key(
     visit: VisitKey<'_>,
 ) -> Result<(), Failure> {
     let mut cursor = source.walk_keys(&selection.range, selection.direction)?;
+    let admits = admission(selection);
     up_to_limit(selection, interrupt, || match cursor.next()? {
-        Some((key, value_len)) => visit(key, value_len).map(|()| true),
-        None => Ok(false),
+        Some((key, value_len)) if admits(key) => visit(key, value_len).map(|()| Step::Taken),
+        Some(_) => Ok(Step::Passed),
+        None => Ok(Step::End),
     })
+}
+
+/// What a step of a walk came upon.
+enum Step {
+    /// A record of the selection.
+    Taken,
+    /// A record whose key is not like the pattern.
+    Passed,
+    End,
+}
+
+/// Whether a key in the range of a selection is of the selection.
+fn admission(selection: &Selection) -> impl Fn(&[u8]) -> bool {
+    |key| selection.glob.as_ref().is_none_or(|glob| glob.matches(key))
 }
 
 /// Takes steps until one says that there are no more, the limit is reached, or the user interrupts.
@@ -130,14 +148,18 @@ pub(crate) fn for_each_key(
 fn up_to_limit(
     selection: &Selection,
     interrupt: &Interrupt,
-    mut step: impl FnMut() -> Result<bool, Failure>,
+    mut step: impl FnMut() -> Result<Step, Failure>,
 ) -> Result<(), Failure> {
-    for done in 0..selection.limit.unwrap_or(u64::MAX) {
-        if done.is_multiple_of(CHECK_ENTRIES) {
+    let (mut left, mut steps) = (selection.limit.unwrap_or(u64::MAX), 0_u64);
+    while left > 0 {
+        if steps.is_multiple_of(CHECK_ENTRIES) {
             interrupt.check()?;
         }
-        if !step()? {
-            break;
+        steps += 1;
+        match step()? {
+            Step::Taken => left -= 1,
+            Step::Passed => {}
+            Step::End => break,
         }
     }
     Ok(())

@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(words("scan --re"), ["scan --reverse "]);
         assert_eq!(
             words("scan --keys --"),
-            ["--from", "--to", "--reverse", "--limit"].map(|o| format!("scan --keys {o} "))
+            ["--from", "--to", "--glob", "--reverse", "--limit"].map(|o| format!("scan --keys {o} "))
         );
         assert_eq!(
             words("scan user: --keys -"),

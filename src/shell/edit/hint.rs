@@ -165,9 +165,9 @@ mod tests {
         assert_eq!(shown("exists a "), "[KEY...]");
         assert_eq!(
             shown("scan --from"),
-            " KEY [PREFIX] [--to KEY] [--reverse] [--limit N] [--keys] [--values]"
+            " KEY [PREFIX] [--to KEY] [--glob PATTERN] [--reverse] [--limit N] [--keys] [--values]"
         );
-        assert_eq!(shown("scan p --from a --keys "), "[--to KEY] [--reverse] [--limit N]");
+        assert_eq!(shown("scan p --from a --keys "), "[--to KEY] [--glob PATTERN] [--reverse] [--limit N]");
         assert_eq!(shown(".mode"), " [MODE]");
         for nothing in ["", " ", "# comment", "nonsense x", "begin ", "set a \"v", "set a \"\\q\""] {
             assert_eq!(shown(nothing), "", "{nothing}");

@@ -294,7 +294,7 @@ mod tests {
         let left = |line: &str| -> Vec<_> {
             Reading::of(line.as_bytes()).said.options_left().iter().map(|opt| opt.name).collect()
         };
-        assert_eq!(left("scan --from a --keys"), ["--to", "--reverse", "--limit"]);
+        assert_eq!(left("scan --from a --keys"), ["--to", "--glob", "--reverse", "--limit"]);
         assert_eq!(left("scan --"), Vec::<&str>::new());
         assert_eq!(left("append a b"), Vec::<&str>::new());
     }

@@ -15,6 +15,7 @@ use super::super::command::{
 };
 use super::super::diagnostic::Diagnostic;
 use super::super::duration;
+use super::super::glob::{self, Glob};
 use super::super::lexer::Token;
 use super::super::literal::brief;
 use super::super::table::{self, Kind, Verb, alternatives};
@@ -185,8 +186,13 @@ impl Call<'_, '_> {
         if let Some(to) = bound("--to") {
             range = range.intersect(KeyRange::from(..to));
         }
+        let glob = self.token_of("--glob").map(glob).transpose()?;
+        if let Some(glob) = &glob {
+            range = range.intersect(KeyRange::prefix(&glob.prefix()));
+        }
         let direction = self.option("--reverse").map_or(Direction::Forward, |_| Direction::Reverse);
-        Ok(Selection { range, direction, limit: limit.map(|token| number(token, 0, u64::MAX)).transpose()? })
+        let limit = limit.map(|token| number(token, 0, u64::MAX)).transpose()?;
+        Ok(Selection { range, glob, direction, limit })
     }
 
     fn overview(&self) -> Result<Overview, Diagnostic> {
@@ -297,6 +303,21 @@ fn key(token: &Token<'_>) -> Result<Key, Diagnostic> {
         0..=MAX_KEY_LEN => Ok((&*token.bytes).into()),
         len => Err(too_long("key", len, MAX_KEY_LEN, token)),
     }
+}
+
+fn glob(token: &Token<'_>) -> Result<Glob, Diagnostic> {
+    Glob::read(&token.bytes).map_err(|wrong| Diagnostic {
+        message: format!("{} is not a pattern", brief(&token.bytes, QUOTED_LEN)),
+        span: token.span.clone(),
+        label: match wrong {
+            glob::Wrong::Set => "a [ that is never closed, or holds what is not text",
+            glob::Wrong::Escape => "a backslash that nothing follows",
+        }
+        .into(),
+        help: Some(
+            "a backslash makes the next character stand for itself; '…' keeps backslashes as they are".into(),
+        ),
+    })
 }
 
 /// A length of time that is not nothing.

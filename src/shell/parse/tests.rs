@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::shell::command::{Bail, Columns, OutputMode, Selection};
+use crate::shell::glob::Glob;
 use crate::shell::literal::is_hidden;
 use crate::types::{Direction, KeyRange, Lifetime, MAX_VALUE_LEN, SetOptions, Timestamp};
 
@@ -137,9 +138,13 @@ fn range_commands() {
         range: KeyRange::prefix(b"k").intersect(KeyRange::from("ka".."kc")),
         direction: Direction::Reverse,
         limit: Some(10),
+        ..Selection::default()
     };
     assert_eq!(parsed("scan k --from ka --to kc --reverse --limit 10"), scan(all.clone(), Columns::Both));
     assert_eq!(parsed(r#"scan --limit=10 --from="ka" k --reverse --to='kc'"#), scan(all, Columns::Both));
+    let glob = Glob::read(b"ka*z").unwrap();
+    let like = Selection { range: KeyRange::prefix(b"ka"), glob: Some(glob), ..Selection::default() };
+    assert_eq!(parsed("keys --glob ka*z k"), scan(like, Columns::Keys));
     let to = Selection { range: KeyRange::from(.."b"), ..Selection::default() };
     assert_eq!(parsed("count --to b"), Command::Count { selection: to });
     let dashed = Selection { range: KeyRange::from("--a"..), ..Selection::default() };
@@ -263,7 +268,7 @@ fn arguments_are_counted() {
 
 #[test]
 fn options_are_checked() {
-    let usage = "usage: count [PREFIX] [--from KEY] [--to KEY] [--reverse] [--limit N]";
+    let usage = "usage: count [PREFIX] [--from KEY] [--to KEY] [--glob PATTERN] [--reverse] [--limit N]";
     refused(
         "count --form a",
         r#"unknown option "--form""#,
@@ -386,7 +391,7 @@ fn one_shots_take_arguments_as_they_are() {
         "--reverse takes no value",
         "--reverse=1",
         "not expected",
-        "usage: count [PREFIX] [--from KEY] [--to KEY] [--reverse] [--limit N]",
+        "usage: count [PREFIX] [--from KEY] [--to KEY] [--glob PATTERN] [--reverse] [--limit N]",
     );
 }
 

@@ -28,6 +28,12 @@ const TO: Opt = Opt {
     summary: "only keys below KEY, KEY not included",
     ..FLAG
 };
+const GLOB: Opt = Opt {
+    name: "--glob",
+    value: Some(("PATTERN", Kind::Bound)),
+    summary: "only keys like PATTERN: * any bytes, ? one character, [a-z]",
+    ..FLAG
+};
 const REVERSE: Opt = Opt { name: "--reverse", summary: "the last key first", ..FLAG };
 const LIMIT: Opt =
     Opt { name: "--limit", value: Some(("N", Kind::Count)), summary: "at most N keys", ..FLAG };
@@ -264,9 +270,9 @@ pub(super) const SPECS: &[Spec] = &[
         aliases: &[],
         group: Group::Ranges,
         args: &[PREFIX],
-        options: &[FROM, TO, REVERSE, LIMIT],
+        options: &[FROM, TO, GLOB, REVERSE, LIMIT],
         summary: "count keys",
-        details: "Counts all keys, or those that begin with PREFIX and lie between --from and --to.",
+        details: "Counts all keys, or those that begin with PREFIX, lie between --from and --to and are like --glob.",
         reply: "a number",
         examples: &[
             Example { line: "set user:1 Ann", output: "OK" },
@@ -281,9 +287,10 @@ pub(super) const SPECS: &[Spec] = &[
         aliases: &[],
         group: Group::Ranges,
         args: &[PREFIX],
-        options: &[FROM, TO, REVERSE, LIMIT],
+        options: &[FROM, TO, GLOB, REVERSE, LIMIT],
         summary: "list keys",
-        details: "Lists all keys, or those that begin with PREFIX and lie between --from and --to, in byte order.",
+        details: "Lists all keys, or those that begin with PREFIX, lie between --from and --to and are like --glob, in \
+                  byte order.",
         reply: "one literal a line",
         examples: &[
             Example { line: "set user:1 Ann", output: "OK" },
@@ -298,15 +305,15 @@ pub(super) const SPECS: &[Spec] = &[
         aliases: &[],
         group: Group::Ranges,
         args: &[PREFIX],
-        options: &[FROM, TO, REVERSE, LIMIT, ONLY_KEYS, ONLY_VALUES],
+        options: &[FROM, TO, GLOB, REVERSE, LIMIT, ONLY_KEYS, ONLY_VALUES],
         summary: "list keys and values",
-        details: "Lists all records, or those whose keys begin with PREFIX and lie between --from and --to, in byte order. \
-                  What it shows is the state at one moment, however long it takes.",
+        details: "Lists all records, or those whose keys begin with PREFIX, lie between --from and --to and are like \
+                  --glob, in byte order. What it shows is the state at one moment, however long it takes.",
         reply: "key and value, two literals a line",
         examples: &[
             Example { line: "set user:1 Ann", output: "OK" },
             Example { line: "set user:2 Bob", output: "OK" },
-            Example { line: "scan user: --from user:2", output: "\"user:2\" \"Bob\"" },
+            Example { line: "scan --glob us*:[2-9]", output: "\"user:2\" \"Bob\"" },
         ],
         exits: &[],
     },
