@@ -35,11 +35,12 @@
 //! 9. A handle stays with the directory that it opened: where another one is found in its place, or none, nothing more is
 //!    written ([`Anchored`]).
 //!
-//! [`follow`] reads the log, [`look`] the memory, [`turn`] writes, [`relay`] shares syncs with other processes, [`chain`] makes
-//! databases and segments, [`maintain`] replaces the log by other files, [`backup`] makes another directory of it, [`clock`]
-//! tells the time, [`figures`] counts.
+//! [`follow`] knows a position in the log, [`catch_up`] brings a handle to its end, [`look`] reads the memory, [`turn`] writes,
+//! [`relay`] shares syncs with other processes, [`chain`] makes databases and segments, [`maintain`] replaces the log by other
+//! files, [`backup`] makes another directory of it, [`clock`] tells the time, [`figures`] counts.
 
 mod backup;
+mod catch_up;
 mod chain;
 mod clock;
 mod figures;

@@ -1,22 +1,16 @@
-//! Reading the log: from the manifest to its end, and from there to its new end after others wrote.
+//! A position in the log, and what is known about what is before it: reading on, and deciding where the log ends.
 //!
-//! 1. Without the lock, read what is there: a long history must not keep writers waiting. What is read is not shown yet.
-//! 2. Take the lock. If the last record read is another one now (its writer died before it was durable), start again
-//!    from the manifest. Read the rest.
-//! 3. Where reading stops, decide whether the log ends there ([`Follower::settle`]).
-//! 4. What is not known to be durable is synced and read back from the device. If it is not there, start again; if it is,
-//!    write it once more, because a page that some process has mapped is read from memory. A manifest that brought in a batch is
-//!    the only trace of it: where nothing proves that it is durable, its directory is synced.
-//! 5. Where a note says that it is on its way to the device ([`relay`](super::relay)), wait for who syncs it. A turn does not
-//!    wait: its own write repeats what is not durable, so that its sync covers that too, and until then the memory is not shown.
+//! What was read may be durable or not. It is known to be by a later record, which says how far the log was durable when it was
+//! written, by a note, or because it was synced and read back ([`Follower::confirm`]). Where reading stops, the log ends, or
+//! something is lost: [`Follower::settle`] decides. How a handle catches up by these means: [`catch_up`](super::catch_up).
 
 use std::io;
 use std::sync::Arc;
 
 use super::chain::segment_name;
-use super::{Inner, Load, Memory, Published, Tail, WalEngine, is_behind};
-use crate::error::{Error, Notice, Result};
-use crate::storage::fs::{File, LockKind, OpenMode, write_all_at};
+use super::{Load, Memory, Tail};
+use crate::error::{Error, Result};
+use crate::storage::fs::{File, OpenMode, write_all_at};
 use crate::storage::manifest::{self, Manifest};
 use crate::storage::shm::{Durable, Extent};
 use crate::storage::totals::Totals;
@@ -24,29 +18,20 @@ use crate::storage::wal::reader::{Held, Mark, SegmentReader, Step};
 use crate::storage::wal::record::{self, Header, Kind, OpRef, Record};
 use crate::storage::wal::segment;
 use crate::storage::{Life, Place};
-use crate::types::{FileId, Lsn, SyncMode, Timestamp};
+use crate::types::{FileId, Lsn, Timestamp};
 
 /// How often a reader starts again before it takes a missing file for a lost one.
-const MAX_RESTARTS: usize = 20;
+pub(super) const MAX_RESTARTS: usize = 20;
 
 /// A turn repeats no more than this of what others have written and is not known to be durable.
 const MAX_REPEATED: u64 = 64 << 10;
-
-/// What somebody needs the log for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// To show what is in it, or to replace it by files: all of it has to be durable.
-    Show,
-    /// To append a write that is synced: what is in it may be durable together with that.
-    Append,
-}
 
 /// A position in the log and what is known about it.
 pub(super) struct Follower {
     place: Place,
     writable: bool,
     /// The first segment of the log when the follower began. Segments go away only after another one is first.
-    first: Life,
+    pub(super) first: Life,
     pub(super) segment: SegmentReader,
     /// Every batch up to here is known to be on the device.
     durable: Lsn,
@@ -58,11 +43,11 @@ pub(super) struct Follower {
     stale_end: u64,
     log_bytes: u64,
     /// The batch that the manifest brought in, as long as nothing proves that the manifest is durable.
-    unproven: Lsn,
+    pub(super) unproven: Lsn,
     /// The last batch that the known manifest brought in.
-    bulk: Lsn,
+    pub(super) bulk: Lsn,
     /// Went on to another segment since the manifest was read: others may have replaced it.
-    crossed: bool,
+    pub(super) crossed: bool,
     /// The segments of the log, each with the bytes of records before it.
     starts: Vec<(FileId, u64)>,
     totals: Totals,
@@ -84,7 +69,7 @@ enum Expiring {
 
 /// Why reading stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stop {
+pub(super) enum Stop {
     /// Nothing but zeros follows.
     Zeros,
     /// Something follows that is not the next record.
@@ -155,7 +140,12 @@ impl Follower {
 
     /// Reads on until something is not the next record. With the lock held the seal before an empty segment is made sure of;
     /// without it, such a seal is left alone.
-    fn replay<M: Memory>(&mut self, memory: &mut M, locked: bool, note: Option<&Durable>) -> Result<Stop> {
+    pub(super) fn replay<M: Memory>(
+        &mut self,
+        memory: &mut M,
+        locked: bool,
+        note: Option<&Durable>,
+    ) -> Result<Stop> {
         self.segment.refresh();
         loop {
             let before = self.segment.mark();
@@ -319,7 +309,7 @@ impl Follower {
 
     /// Whether a turn may write what is pending once more, together with what it appends: what others `wrote` and are about to
     /// have synced.
-    fn may_repeat(&self, wrote: Option<&Extent>) -> bool {
+    pub(super) fn may_repeat(&self, wrote: Option<&Extent>) -> bool {
         let is_little = self.segment.position().offset - self.confirmed.position.offset <= MAX_REPEATED;
         is_little && self.is_relayed(wrote)
     }
@@ -335,7 +325,7 @@ impl Follower {
     /// The end is believed unless something shows that there was more: a note of this boot, a later record in the segment that
     /// says so, or a next segment that is in use. After zeros, and with a note of this boot that the log ends cleanly in this
     /// segment, nothing is looked for: holes are made by power losses and failed syncs, and who met one looked and noted it.
-    fn settle(&mut self, stop: Stop, note: Option<&Durable>, suspicious: bool) -> Result<bool> {
+    pub(super) fn settle(&mut self, stop: Stop, note: Option<&Durable>, suspicious: bool) -> Result<bool> {
         let end = self.segment.position();
         let note_here = note.filter(|note| note.to.life == self.segment.life());
         if let Some(note) = note_here
@@ -379,7 +369,7 @@ impl Follower {
         self.corruption(format!("LSN {} can't be read, but {why}", self.segment.position().lsn.next()))
     }
 
-    fn corruption(&self, what: String) -> Error {
+    pub(super) fn corruption(&self, what: String) -> Error {
         Error::corruption(self.segment.path(), self.segment.position().offset, what)
     }
 
@@ -520,226 +510,4 @@ fn open_segment(place: &Place, life: Life, writable: bool) -> Result<SegmentRead
 
 pub(super) fn read_manifest(place: &Place) -> Result<Manifest> {
     Manifest::read(&*place.fs, &place.dir)?.ok_or_else(|| Error::NoDatabase { dir: place.dir.clone() })
-}
-
-impl<M: Memory> WalEngine<M> {
-    /// Takes `LOCK` and brings the memory up to date under it. After an error the lock is free again.
-    pub(super) fn catch_up(&self, inner: &mut Inner, kind: LockKind, verb: &str) -> Result<()> {
-        self.catch_up_for(Purpose::Show, inner, kind, verb)
-    }
-
-    /// The same, for a turn: what others wrote may not be durable yet, and is not shown then.
-    pub(super) fn catch_up_to_append(&self, inner: &mut Inner, verb: &str) -> Result<()> {
-        let is_group = self.sync == SyncMode::Group && self.notes.are_kept();
-        let purpose = if is_group { Purpose::Append } else { Purpose::Show };
-        let (was_shown, before) = (self.published().tail.is_some(), inner.follower.segment.mark());
-        self.catch_up_for(purpose, inner, LockKind::Exclusive, verb)?;
-        let follower = &inner.follower;
-        let others_wrote = follower.is_pending() || (was_shown && follower.segment.mark() != before);
-        inner.groups.company.observe(is_group && others_wrote);
-        Ok(())
-    }
-
-    fn catch_up_for(&self, purpose: Purpose, inner: &mut Inner, kind: LockKind, verb: &str) -> Result<()> {
-        if !self.is_up_to_date(inner) {
-            self.read_ahead(inner);
-        }
-        inner.groups.held_since = Some(self.acquire(kind, verb)?);
-        if self.is_up_to_date(inner) {
-            return Ok(());
-        }
-        let caught_up = self.catch_up_locked(purpose, inner);
-        if let Err(error) = &caught_up {
-            self.set_adrift(inner);
-            self.lock.release();
-            if let Error::Poisoned { cause } = error {
-                inner.poisoned = Some(cause.clone());
-            }
-        }
-        caught_up
-    }
-
-    /// Whether the log ends where it did: with the same record, and with the same bytes behind it.
-    fn is_up_to_date(&self, inner: &Inner) -> bool {
-        !inner.adrift
-            && is_behind(&self.published()).is_ok_and(|behind| !behind)
-            && inner.follower.segment.last_is_unchanged().unwrap_or(false)
-    }
-
-    /// Has the next command begin again from the manifest.
-    pub(super) fn set_adrift(&self, inner: &mut Inner) {
-        inner.adrift = true;
-        self.published_mut().tail = None;
-    }
-
-    /// Step 1: what can be read without the lock. It is not shown before the handle has caught up, and nothing is decided
-    /// here: what goes wrong is tried again under the lock.
-    fn read_ahead(&self, inner: &mut Inner) {
-        let mut published = self.published_mut();
-        let before = inner.follower.segment.mark();
-        inner.adrift |= self.try_to_read_ahead(inner, &mut published).is_err();
-        if inner.adrift || inner.follower.segment.mark() != before {
-            published.tail = None;
-        }
-    }
-
-    fn try_to_read_ahead(&self, inner: &mut Inner, published: &mut Published<M>) -> Result<()> {
-        for _ in 0..MAX_RESTARTS {
-            if inner.adrift || inner.follower.replay(&mut published.memory, false, None)? == Stop::Gone {
-                self.restart(inner, published)?;
-            } else {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Steps 2 to 4.
-    fn catch_up_locked(&self, purpose: Purpose, inner: &mut Inner) -> Result<()> {
-        let mut published = self.published_mut();
-        let note = self.notes.durable();
-        let mut suspicious = inner.adrift || !inner.follower.segment.last_is_unchanged()?;
-        if suspicious {
-            self.restart(inner, &mut published)?;
-        }
-        for _ in 0..MAX_RESTARTS {
-            let stop = inner.follower.replay(&mut published.memory, true, note.as_ref())?;
-            if stop != Stop::Gone {
-                let dropped = inner.follower.settle(stop, note.as_ref(), suspicious)?;
-                let follower = &mut inner.follower;
-                let is_settled = follower.heed(note.as_ref())
-                    || (purpose == Purpose::Append && follower.may_repeat(self.notes.written().as_ref()))
-                    || self.settle_pending(follower)?;
-                if is_settled {
-                    if std::mem::take(&mut inner.follower.crossed)
-                        && !self.look_for_a_manifest(inner, &mut published)?
-                    {
-                        self.restart(inner, &mut published)?;
-                        continue;
-                    }
-                    self.prove_manifest(inner, note.as_ref())?;
-                    self.report(inner, note.as_ref(), dropped);
-                    let is_durable = !inner.follower.is_pending();
-                    let tail = is_durable.then(|| inner.follower.tail()).transpose()?;
-                    published.show(&inner.follower, tail);
-                    return Ok(());
-                }
-            }
-            suspicious = true;
-            self.restart(inner, &mut published)?;
-        }
-        Err(inner.follower.corruption("the log changes while it is locked".into()))
-    }
-
-    /// Takes up what another process made of the log that is behind us. The log went on to another segment: it may have. `false`
-    /// when the manifest brought in what the memory can't take up.
-    fn look_for_a_manifest(&self, inner: &mut Inner, published: &mut Published<M>) -> Result<bool> {
-        let manifest = read_manifest(&self.place)?;
-        if manifest.first == inner.follower.first {
-            return Ok(true);
-        }
-        if M::NEEDS_EVERY_BATCH && manifest.bulk > inner.follower.bulk {
-            return Ok(false);
-        }
-        inner.follower.unproven = manifest.bulk;
-        self.adopt(inner, published, &manifest)?;
-        Ok(true)
-    }
-
-    /// Takes up the manifest that is in force: something that the one before led to is gone.
-    ///
-    /// # Errors
-    /// As [`Engine::get`](crate::engine::Engine::get).
-    pub(crate) fn take_up_manifest(&self) -> Result<()> {
-        if self.is_in_turn() {
-            // The thread's turn has `LOCK` and the follower.
-            let manifest = read_manifest(&self.place)?;
-            let mut published = self.published_mut();
-            self.keep_up_with(manifest.clock);
-            published.clock = manifest.clock;
-            return published.memory.adopt(&self.place, &manifest);
-        }
-        let mut inner = self.inner();
-        inner.check_usable()?;
-        let has_lock = inner.groups.hold_the_lock();
-        if !has_lock {
-            self.catch_up(&mut inner, LockKind::Shared, "read")?;
-        }
-        let manifest = read_manifest(&self.place);
-        let taken_up =
-            manifest.and_then(|manifest| self.adopt(&mut inner, &mut self.published_mut(), &manifest));
-        if !has_lock {
-            self.lock.release();
-        }
-        taken_up
-    }
-
-    /// Makes sure that what the manifest brought in is durable. A note or a record behind it was written by somebody who had.
-    fn prove_manifest(&self, inner: &mut Inner, note: Option<&Durable>) -> Result<()> {
-        let Follower { unproven, ref segment, .. } = inner.follower;
-        let noted = note.map_or(Lsn::ZERO, |note| note.to.lsn);
-        if unproven > noted && unproven >= segment.position().lsn {
-            let Place { fs, dir } = &self.place;
-            fs.sync_dir(dir)
-                .map_err(|error| Error::Poisoned { cause: Error::io("sync", dir, error).to_string() })?;
-        }
-        inner.follower.unproven = Lsn::ZERO;
-        Ok(())
-    }
-
-    /// Goes on from the manifest that is in force. The log was read to its end, and `LOCK` is held.
-    pub(super) fn adopt(
-        &self,
-        inner: &mut Inner,
-        published: &mut Published<M>,
-        manifest: &Manifest,
-    ) -> Result<()> {
-        inner.follower.rebased(manifest);
-        published.log_bytes = inner.follower.log_bytes();
-        published.totals = manifest.totals;
-        self.keep_up_with(manifest.clock);
-        (published.clock, published.expires) = (inner.follower.clock(), inner.follower.expires());
-        published.memory.adopt(&self.place, manifest)
-    }
-
-    /// Begins again from the manifest.
-    fn restart(&self, inner: &mut Inner, published: &mut Published<M>) -> Result<()> {
-        published.tail = None;
-        inner.adrift = true;
-        let manifest = read_manifest(&self.place)?;
-        let load = |place: &Place, manifest: &Manifest| published.memory.load_again(place, manifest);
-        (inner.follower, published.memory) =
-            Follower::load(&self.place, self.read_only.is_none(), manifest, &load)?;
-        self.keep_up_with(inner.follower.clock());
-        inner.adrift = false;
-        Ok(())
-    }
-
-    /// Leaves a note for others, and tells the user of dropped bytes unless somebody did.
-    fn report(&self, inner: &Inner, note: Option<&Durable>, dropped: bool) {
-        let now = durable_note(inner, dropped);
-        if note == Some(&now) || inner.follower.is_pending() && !dropped {
-            return;
-        }
-        if dropped {
-            let segment = &inner.follower.segment;
-            self.notify(Notice::TornTail {
-                file: segment.path().to_owned(),
-                offset: segment.position().offset,
-                lsn: segment.position().lsn.next(),
-            });
-        }
-        self.notes.publish(&now);
-    }
-
-    /// Says how far the log is durable now. `LOCK` is held.
-    pub(super) fn leave_note(&self, inner: &Inner) {
-        self.notes.publish(&durable_note(inner, false));
-    }
-}
-
-fn durable_note(inner: &Inner, dropped: bool) -> Durable {
-    let segment = &inner.follower.segment;
-    let to = Extent { life: segment.life(), end: segment.position().offset, lsn: inner.follower.durable() };
-    Durable { to, dropped }
 }
