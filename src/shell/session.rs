@@ -175,7 +175,7 @@ impl Session {
         let ends_once = self.output.is_for_one_command() && !matches!(command, Command::Output { .. });
         self.look_where_results_go();
         let left = interrupt::left_behind(&command);
-        let step = self.tutorial.as_ref().map(|tutorial| tutorial.is_done_by(&command));
+        let step = self.tutorial.as_ref().map(|tutorial| (tutorial.is_done_by(&command), command.clone()));
         self.begin_paging(&command);
         let result = self.execute(command, place);
         if let Err(Failure::Database(Error::Interrupted)) = result {
@@ -186,10 +186,13 @@ impl Session {
             Ok(()) => result,
             Err(failure) => result.and(Err(failure)),
         };
-        let did_step = step.map(|is_step| is_step && result.is_ok());
+        let has_succeeded = result.is_ok();
         let flow = self.settle(result, place);
-        if let Some(did_step) = did_step {
-            self.go_on_with_tutorial(did_step);
+        if let Some((is_step, command)) = step {
+            if let Some(tutorial) = self.tutorial.as_mut().filter(|_| has_succeeded) {
+                tutorial.note(&command);
+            }
+            self.go_on_with_tutorial(is_step && has_succeeded);
         }
         if self.settings.timer {
             self.note(&format!("{:.6} s", begun.elapsed().as_secs_f64()));

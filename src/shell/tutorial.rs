@@ -16,7 +16,7 @@ use super::command::{Columns, Command};
 use super::connection::Connection;
 use super::failure::Failure;
 use super::session::{Session, Way};
-use super::{files, help};
+use super::{files, help, parse};
 use crate::types::KeyRange;
 
 /// One thing to try.
@@ -25,6 +25,13 @@ struct Step {
     text: &'static str,
     /// Whether this command is it.
     is_done: fn(&Command) -> bool,
+}
+
+impl Step {
+    /// What to type.
+    fn lines(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.text.lines().filter_map(|line| line.strip_prefix("    "))
+    }
 }
 
 const STEPS: &[Step] = &[
@@ -83,6 +90,8 @@ const END: &str = "That was all of it. help lists the commands; from your shell,
 /// A tour that is under way.
 pub(crate) struct Tutorial {
     step: usize,
+    /// Lines of the step that were typed.
+    typed: usize,
     /// Of its own database, and everything else of it.
     dir: PathBuf,
     /// What was open before.
@@ -102,6 +111,15 @@ impl Tutorial {
     pub(super) fn is_done_by(&self, command: &Command) -> bool {
         (STEPS[self.step].is_done)(command)
     }
+
+    /// Takes note of a command that has succeeded: of several that a step asks for, the one that is next may be behind it.
+    pub(super) fn note(&mut self, command: &Command) {
+        let is_it =
+            |line: &&str| matches!(parse::line(line.as_bytes()), Ok(Some(asked)) if asked == *command);
+        if let Some(at) = STEPS[self.step].lines().position(|line| is_it(&line)) {
+            self.typed = at + 1;
+        }
+    }
 }
 
 impl Session {
@@ -120,7 +138,7 @@ impl Session {
         settings.readonly = false;
         let own = Connection::new(&settings, self.interrupt.flag(), true);
         let aside = std::mem::replace(&mut self.connection, own);
-        self.tutorial = Some(Tutorial { step: 0, dir, aside, db });
+        self.tutorial = Some(Tutorial { step: 0, typed: 0, dir, aside, db });
         self.explain(&format!("{BEGINNING}\n\n{}", STEPS[0].text));
         Ok(())
     }
@@ -128,7 +146,9 @@ impl Session {
     /// Says what comes next in the tour, `did_step` when what was asked for has been done.
     pub(super) fn go_on_with_tutorial(&mut self, did_step: bool) {
         let Some(tutorial) = &mut self.tutorial else { return };
-        tutorial.step += usize::from(did_step);
+        if did_step {
+            (tutorial.step, tutorial.typed) = (tutorial.step + 1, 0);
+        }
         match STEPS.get(tutorial.step) {
             None => {
                 self.leave_tutorial();
@@ -136,7 +156,7 @@ impl Session {
             }
             Some(step) if did_step => self.explain(step.text),
             Some(step) => {
-                let lines = step.text.lines().filter_map(|line| line.strip_prefix("    "));
+                let lines = step.lines().skip(tutorial.typed);
                 let next = format!("The tour goes on with:  {}", lines.collect::<Vec<_>>().join("  then  "));
                 self.explain(&next);
             }
