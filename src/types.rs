@@ -110,8 +110,8 @@ byte_string! {
 
 /// Log sequence number: the position of a committed batch in the history of a database.
 ///
-/// The first batch is 1; 0 stands for "before anything was written". What was acknowledged has an LSN that nothing else ever has. One
-/// that a crash cut short leaves its LSN to the next batch, or a gap where files were to bring it in.
+/// The first batch is 1; 0 stands for "before anything was written". What was acknowledged has an LSN that nothing else ever
+/// has. One that a crash cut short leaves its LSN to the next batch, or a gap where files were to bring it in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lsn(pub u64);
 

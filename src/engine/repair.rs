@@ -13,8 +13,8 @@
 //!    place of what was lost, a deleted key that came back included, the list says so.
 //! 4. A single flipped bit of the manifest, of a block of a table, of a header or a record of the log is set right, and told, where
 //!    so few bytes share a checksum that no two flipped bits could be taken for it. What was set right has to verify.
-//! 5. The new directory appears under its name when it is complete, durable and checked, or not at all. What is left of one that was
-//!    killed nobody opens, and the next repair to that name removes it.
+//! 5. The new directory appears under its name when it is complete, durable and checked, or not at all. What is left of one
+//!    that was killed nobody opens, and the next repair to that name removes it.
 //!
 //! Without a manifest nothing says in which order tables were written, but for the LSNs of their records, which are enough while
 //! nothing was merged or loaded: so then the list says that older values may have come back.

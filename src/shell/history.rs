@@ -287,8 +287,8 @@ mod tests {
         assert_eq!(std::fs::read_to_string(path).unwrap(), "#V2\nget a\n");
     }
 
-    /// Runs `work`, which ends the failing, on a new file of these lines; and once for each call on it that fails in each way. What is
-    /// left goes to `judge`.
+    /// Runs `work`, which ends the failing, on a new file of these lines; and once for each call on it that fails in each way.
+    /// What is left goes to `judge`.
     fn with_each_failure(
         lines: &[&str],
         work: &dyn Fn(&Path) -> u64,

@@ -219,8 +219,8 @@ impl Spec {
         std::iter::once(self.name).chain(self.aliases.iter().copied())
     }
 
-    /// How it is written: `count [PREFIX] [--from KEY] [--to KEY] [--glob PATTERN] [--reverse] [--limit N]`. Options that exist only for
-    /// one-shots are left out.
+    /// How it is written: `count [PREFIX] [--from KEY] [--to KEY] [--glob PATTERN] [--reverse] [--limit N]`. Options that exist
+    /// only for one-shots are left out.
     #[must_use]
     pub fn signature(&self) -> String {
         let mut text = self.short_signature();

@@ -1,5 +1,5 @@
-//! Little-endian integers at fixed places, checksums, the end of data before zeros, and random numbers: what every on-disk structure
-//! needs.
+//! Little-endian integers at fixed places, checksums, the end of data before zeros, and random numbers: what every on-disk
+//! structure needs.
 //!
 //! Reading never panics: a field outside its buffer reads as `None`.
 

@@ -38,8 +38,8 @@
 //!
 //! Notes are read and left without system calls where `SHM` can be mapped, so that one may be read while it is written, and one
 //! of a process that was killed may stay half written: neither verifies. The clock's is written by a call, which a kill can't
-//! split: it says what was told to somebody. Who finds it half written looks again. It is also the only one that has to be there: who can't leave it, or can't look
-//! whether there is one, is told.
+//! split: it says what was told to somebody. Who finds it half written looks again. It is also the only one that has to be
+//! there: who can't leave it, or can't look whether there is one, is told.
 
 use std::io;
 use std::sync::{Arc, OnceLock};

@@ -2,8 +2,8 @@
 //!
 //! 1. Numbers that are only ever compared for being the same (checksums, salts, what batches store) are given anew, in the order in
 //!    which they are come across.
-//! 2. What nobody can reach any more is forgotten: files without a name that nobody has open, records before every place where the log
-//!    may begin for anybody, the handle of a process that has nothing more to do.
+//! 2. What nobody can reach any more is forgotten: files without a name that nobody has open, records before every place where
+//!    the log may begin for anybody, the handle of a process that has nothing more to do.
 //! 3. Processes are put in order: which of two that are to do the same did what does not matter. They keep their names, which are
 //!    no part of the state.
 

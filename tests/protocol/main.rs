@@ -14,13 +14,15 @@
 //! * *shown once durable* (2): what was acknowledged or shown is found after a power loss, whatever that leaves.
 //! * *kept when processes die* (3, 6): it is found by the next process as well; what is found is one history, all tables and
 //!   segments are there, and nobody is told of damage.
-//! * *reads are current*, part of *nothing wrong*: a read sees what was acknowledged before it began, and all reads see one history.
+//! * *reads are current*, part of *nothing wrong*: a read sees what was acknowledged before it began, and all reads see one
+//!   history.
 //!
-//! Not in it: the turnstile, which only orders those who wait, and the lock of a segment, which only saves syncs; groups of threads,
-//! which are one writer here; bulks; values. A segment has room for one batch, or for two where writers share syncs.
+//! Not in it: the turnstile, which only orders those who wait, and the lock of a segment, which only saves syncs; groups of
+//! threads, which are one writer here; bulks; values. A segment has room for one batch, or for two where writers share syncs.
 //!
-//! The model is checked by breaking it: each [`Defect`] must lead to a state in which something does not hold. `KVDB_DEEP=1 cargo
-//! test --release --test protocol -- --nocapture` tries more crashes and longer tasks, in about ten minutes; the default is for every run of the tests.
+//! The model is checked by breaking it: each [`Defect`] must lead to a state in which something does not hold. `KVDB_DEEP=1
+//! cargo test --release --test protocol -- --nocapture` tries more crashes and longer tasks, in about ten minutes; the default
+//! is for every run of the tests.
 
 #![allow(clippy::unwrap_used, reason = "a test fails where its surroundings do")]
 

@@ -17,8 +17,8 @@
 //! oldest run as it is. So data that comes in key order is written to a table once. And a table in which everything has expired is
 //! not even read, if nothing older has its keys: the manifest names it no more.
 //!
-//! So that what expired between the keys of the newer runs goes away as well, the oldest run is "merged" alone at times: those of its
-//! tables that have something of no use are written anew.
+//! So that what expired between the keys of the newer runs goes away as well, the oldest run is "merged" alone at times: those
+//! of its tables that have something of no use are written anew.
 
 use std::collections::HashSet;
 use std::sync::Arc;

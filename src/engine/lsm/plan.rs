@@ -53,8 +53,8 @@ pub(crate) struct RunShape {
     pub(crate) payload_bytes: u64,
     /// About how many records it has.
     pub(crate) entries: u64,
-    /// About how many of those bytes a merge into the oldest run would save for it: records that it outdates, its own tombstones, and
-    /// what has expired.
+    /// About how many of those bytes a merge into the oldest run would save for it: records that it outdates, its own
+    /// tombstones, and what has expired.
     pub(crate) outdated_bytes: u64,
 }
 

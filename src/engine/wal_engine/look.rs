@@ -33,8 +33,8 @@ impl<M: Memory> WalEngine<M> {
         self.lasting_view(look, |found| found)
     }
 
-    /// What `look` takes from the memory, with a time by which to judge what is in it (see [`WalEngine::view`]), and `finish` makes of
-    /// that when nobody waits for the memory any more.
+    /// What `look` takes from the memory, with a time by which to judge what is in it (see [`WalEngine::view`]), and `finish`
+    /// makes of that when nobody waits for the memory any more.
     ///
     /// # Errors
     /// Those of `finish`, and as [`WalEngine::view`].

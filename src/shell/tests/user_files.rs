@@ -1,5 +1,5 @@
-//! A system call that fails on a file that the user names, in every command that takes one: the command says so and the exit code is
-//! 5, nothing half written looks complete, and the database holds all of what was to be brought in, or nothing.
+//! A system call that fails on a file that the user names, in every command that takes one: the command says so and the exit
+//! code is 5, nothing half written looks complete, and the database holds all of what was to be brought in, or nothing.
 //!
 //! Each script runs once to see what it replies and what is in the files then; and once for every call of the shell on such
 //! files, with that call made to fail. What is left of each file is one of these:

@@ -1,13 +1,14 @@
 //! [`Anchored`]: the file system as the handle of one directory sees it, which stays with the directory that it opened.
 //!
-//! Files that are open stay what they are, whatever becomes of their names. So a handle whose directory was removed would go on in
-//! files that nobody else will ever see; and what it does by path would reach into the directory that somebody has put in that place,
-//! whose files have the same names.
+//! Files that are open stay what they are, whatever becomes of their names. So a handle whose directory was removed would go on
+//! in files that nobody else will ever see; and what it does by path would reach into the directory that somebody has put in
+//! that place, whose files have the same names.
 //!
-//! 1. Every call on a path in the directory looks first whether a certain file there, the anchor, is still the one that the handle has
-//!    open. If not, nothing is done: the call fails with [`Displaced`]. It is not `NotFound`, which has a meaning of its own.
-//! 2. Where no file is made, removed or renamed an answer counts for as long as [`LASTS`]: in less nobody removes a database and makes another. So it
-//!    does for who goes by open files alone, and asks [`Anchored::look`].
+//! 1. Every call on a path in the directory looks first whether a certain file there, the anchor, is still the one that the
+//!    handle has open. If not, nothing is done: the call fails with [`Displaced`]. It is not `NotFound`, which has a meaning of
+//!    its own.
+//! 2. Where no file is made, removed or renamed an answer counts for as long as [`LASTS`]: in less nobody removes a database
+//!    and makes another. So it does for who goes by open files alone, and asks [`Anchored::look`].
 //! 3. Relative paths lead from where the process worked when the directory was opened. They are shown as they were given.
 
 use std::borrow::Cow;

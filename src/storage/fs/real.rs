@@ -253,11 +253,11 @@ impl File for RealFile {
     }
 
     fn map(&self) -> io::Result<Mapping> {
-        // SAFETY: bytes that change under a mapping are what makes mapping unsafe. `File::map` is for finished files:
-        // tables are written once, to a file that was created for it, by a process that maps them afterwards if
-        // at all, and then only ever unlinked, which leaves mapped pages alone: where a number is used again, it is for another
-        // file. If somebody else cuts the file all the same, the
-        // pages that it loses become zeros under the mapping: who reads asks `Mapping::lost_pages` before it believes them.
+        // SAFETY: bytes that change under a mapping are what makes mapping unsafe. `File::map` is for finished files: tables
+        // are written once, to a file that was created for it, by a process that maps them afterwards if at all, and then only
+        // ever unlinked, which leaves mapped pages alone: where a number is used again, it is for another file. If somebody
+        // else cuts the file all the same, the pages that it loses become zeros under the mapping: who reads asks
+        // `Mapping::lost_pages` before it believes them.
         Mapping::of(|| unsafe { memmap2::Mmap::map(&self.file) })
     }
 }

@@ -1,5 +1,5 @@
-//! Every bit of every file of a database is flipped, and everything is asked of it: a scan, a get of every key, a count, a check, and
-//! a write.
+//! Every bit of every file of a database is flipped, and everything is asked of it: a scan, a get of every key, a count, a
+//! check, and a write.
 //!
 //! | what comes of a flip | where it may |
 //! |---|---|
@@ -8,12 +8,12 @@
 //! | corruption of that file | anywhere but in `SHM` and in what is no part of the database any more |
 //! | the batches of the last write are missing, and that is said | in the last write of the log, after a boot |
 //!
-//! Each flip is tried on a disk of the same boot, where the notes in `SHM` count, and of the next one; and, with real files, under a
-//! process that has the database open and its tables mapped. (What such a process has verified it does not verify again: the
-//! blocks that are flipped there are those that it has not used yet.)
+//! Each flip is tried on a disk of the same boot, where the notes in `SHM` count, and of the next one; and, with real files,
+//! under a process that has the database open and its tables mapped. (What such a process has verified it does not verify
+//! again: the blocks that are flipped there are those that it has not used yet.)
 //!
-//! Two databases are flipped: one with segments of 8 KiB, and one with segments as they usually are, which is mostly zeros. By default a
-//! few bits of each are. `KVDB_EVERY_BIT=1 cargo test --release --lib every_bit -- --nocapture` takes
+//! Two databases are flipped: one with segments of 8 KiB, and one with segments as they usually are, which is mostly zeros. By
+//! default a few bits of each are. `KVDB_EVERY_BIT=1 cargo test --release --lib every_bit -- --nocapture` takes
 //!
 //! * of the first every bit of every file, zeros included;
 //! * of the second every bit of what is used, of the zeros in the 512 bytes behind it and of those within 8 bytes of the end of a
