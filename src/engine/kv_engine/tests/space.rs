@@ -190,6 +190,12 @@ fn a_compaction_gives_the_room_of_everything_that_expired_back_whichever_run_it_
     }
 }
 
+fn merge_what_is_due(engine: &KvEngine) {
+    let right = engine.shared.log.merge().unwrap();
+    let sizes = Sizes { slice: 40_000, table: 15_000 };
+    while compact::merge_slice(&right, Occasion::NONE, sizes, &mut || true).unwrap() {}
+}
+
 /// A queue: keys come in order and expire in order.
 #[test]
 fn the_room_of_a_queue_whose_entries_expire_is_bounded() {
@@ -199,10 +205,7 @@ fn the_room_of_a_queue_whose_entries_expire_is_bounded() {
     for round in 0..100_u64 {
         write_expiring(&engine, round * 300..(round + 1) * 300, 10 * SECOND);
         disk.pass(SECOND);
-        let right = engine.shared.log.merge().unwrap();
-        let sizes = Sizes { slice: 40_000, table: 15_000 };
-        while compact::merge_slice(&right, Occasion::NONE, sizes, &mut || true).unwrap() {}
-        drop(right);
+        merge_what_is_due(&engine);
         assert!(engine.stats().unwrap().keys >= 300 * (round + 1).min(9));
         most = most.max(stored(&engine).0);
     }
@@ -228,10 +231,7 @@ fn the_room_of_entries_that_expire_in_no_order_is_bounded() {
         batch.commit().unwrap();
         flush(&engine).unwrap();
         disk.pass(SECOND);
-        let right = engine.shared.log.merge().unwrap();
-        let sizes = Sizes { slice: 40_000, table: 15_000 };
-        while compact::merge_slice(&right, Occasion::NONE, sizes, &mut || true).unwrap() {}
-        drop(right);
+        merge_what_is_due(&engine);
         most = most.max(stored(&engine).0);
     }
     assert!(most <= 2 * 10 * 300, "{most} records of which 3,000 count");
