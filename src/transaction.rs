@@ -116,9 +116,8 @@ impl Transaction {
     /// Begins where there is no database yet.
     pub(crate) fn without_database(dir: PathBuf) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-        let now = Timestamp::from_unix_millis(millis).unwrap_or(Timestamp::MAX);
-        Self { home: Home::Missing(dir), base: Box::new(Nothing(now)), writes: BTreeMap::new() }
+        let base = Nothing(Timestamp::nearest(since));
+        Self { home: Home::Missing(dir), base: Box::new(base), writes: BTreeMap::new() }
     }
 
     /// Whether the commit needs a database that was not there at the beginning.

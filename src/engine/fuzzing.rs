@@ -13,6 +13,7 @@ use crate::db::Db;
 use crate::error::{ErrorKind, Result};
 use crate::fuzzing::{Target, told};
 use crate::options::{Options, Pace};
+use crate::storage::codec::last_nonzero;
 use crate::storage::fs::sim::SimFs;
 use crate::storage::fs::{Fs, OpenMode};
 use crate::storage::manifest::{self, Manifest};
@@ -237,7 +238,7 @@ fn notes(bytes: &[u8]) {
 fn leave_an_incomplete_write(disk: &SimFs, life: Life) {
     let name = path(&format!("{}.wal", life.id));
     let bytes = disk.read_file(&name).unwrap_or_else(told);
-    let end = bytes.iter().rposition(|&byte| byte != 0).unwrap_or(0).next_multiple_of(8);
+    let end = last_nonzero(&bytes).unwrap_or(0).next_multiple_of(8);
     let file = disk.process().open(name.as_ref(), OpenMode::Write).unwrap_or_else(told);
     file.write_at(&[0xaa; 48], end as u64).unwrap_or_else(told);
 }
@@ -245,7 +246,7 @@ fn leave_an_incomplete_write(disk: &SimFs, life: Life) {
 /// The segments of a log, without the zeros behind their records.
 fn trimmed(disk: &SimFs, name: &str) -> Vec<u8> {
     let mut bytes = disk.read_file(path(name)).unwrap_or_default();
-    bytes.truncate(bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1));
+    bytes.truncate(last_nonzero(&bytes).map_or(0, |last| last + 1));
     bytes
 }
 

@@ -63,9 +63,6 @@ const BETWEEN_SLICES: Duration = Duration::from_millis(8);
 /// How long the background waits at most before it looks again whether somebody writes.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// The occasion on which a handle that has nothing to do merges.
-const AT_LEISURE: Occasion = Occasion { leisure: true, walked: 0 };
-
 /// `.stats` counts so many keys; of more it gives an estimate.
 const MAX_COUNTED: u64 = 1 << 20;
 
@@ -93,7 +90,7 @@ impl KvEngine {
     /// # Errors
     /// As [`WalEngine::open`].
     pub(crate) fn open(place: Place, manifest: Manifest, options: &Options) -> Result<Self> {
-        let (begun, clock) = (manifest.merging, manifest.clock);
+        let begun = manifest.merging;
         let log = WalEngine::open(place, manifest, options)?;
         let shared = Shared {
             log,
@@ -104,9 +101,10 @@ impl KvEngine {
         };
         let engine = Self { shared: Arc::new(shared), background: Mutex::default() };
         if options.pace.in_background && engine.read_only().is_none() {
-            let expired_by = clock.map(|_| engine.now());
-            let shapes = engine.shared.log.peek(|tree| tree.version.shapes(expired_by));
-            if plan(&shapes, begun, AT_LEISURE).is_some() {
+            let log = &engine.shared.log;
+            let expired_by = log.expired_by();
+            let shapes = log.peek(|tree| tree.version.shapes(expired_by));
+            if plan(&shapes, begun, Occasion::LEISURE).is_some() {
                 engine.work_in_background();
             }
         }

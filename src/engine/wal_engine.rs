@@ -299,7 +299,7 @@ impl<M: Memory> WalEngine<M> {
     pub(crate) fn view<R>(&self, look: impl Fn(&M, Lsn, Timestamp) -> R) -> Result<R> {
         loop {
             let matters = self.clock.is_used();
-            let now = if matters { self.common_now()? } else { clock::timestamp(self.place.fs.now().wall) };
+            let now = if matters { self.common_now()? } else { Timestamp::nearest(self.place.fs.now().wall) };
             let seen = self.read_published(|published| {
                 let now = published.clock.map_or(now, |clock| clock.max(now));
                 (matters || !published.expires).then(|| look(&published.memory, published.lsn, now))
@@ -314,6 +314,12 @@ impl<M: Memory> WalEngine<M> {
     /// The time by the database's clock. Whether it is that of others too is for [`WalEngine::vouch`] to say.
     pub(crate) fn now(&self) -> Timestamp {
         self.read_clock().0
+    }
+
+    /// Nobody needs what has expired by this time. `None` where nothing expires.
+    pub(crate) fn expired_by(&self) -> Option<Timestamp> {
+        let expires = self.published().expires;
+        expires.then(|| self.now())
     }
 
     /// The time by the database's clock, by which all others go as well.

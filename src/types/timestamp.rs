@@ -43,6 +43,13 @@ impl Timestamp {
         NonZeroU64::new(millis).map(Self).filter(|moment| *moment <= Self::MAX)
     }
 
+    /// The moment so long after 1970 began, or the nearest there is.
+    pub(crate) fn nearest(since_1970: Duration) -> Self {
+        let millis = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
+        let bounded = millis.clamp(Self::MIN.unix_millis(), Self::MAX.unix_millis());
+        Self::from_unix_millis(bounded).unwrap_or(Self::MAX)
+    }
+
     /// Milliseconds since 1970 began.
     #[must_use]
     #[inline]

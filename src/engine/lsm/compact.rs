@@ -81,11 +81,10 @@ pub(crate) fn merge_all<M: Memory>(
     let state = State::read(right, expired_by)?;
     let total = state.version.runs.iter().map(Run::entries).sum();
     state.drop_dead(right)?;
-    let mut next = State::read(right, expired_by)?.merge_of_all();
+    let mut state = State::read(right, expired_by)?;
+    let mut next = state.merge_of_all();
     let (mut done, mut written_bytes) = (0, 0);
-    loop {
-        let state = State::read(right, expired_by)?;
-        let Some(merging) = next.or_else(|| state.merge_of_oldest()) else { break };
+    while let Some(merging) = next.or_else(|| state.merge_of_oldest()) {
         let mut slice = (0, 0);
         let mut report = |read, written| {
             slice = (read, written);
@@ -97,6 +96,7 @@ pub(crate) fn merge_all<M: Memory>(
             })
         };
         next = state.slice(right.place(), merging)?.merge(right, sizes, &mut report)?;
+        state = State::read(right, expired_by)?;
         done += slice.0;
         written_bytes += slice.1;
     }

@@ -59,7 +59,7 @@ pub(crate) struct RunShape {
 }
 
 /// What makes a merge worth its work that is not due.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Occasion {
     /// Nobody writes.
     pub(crate) leisure: bool,
@@ -70,6 +70,9 @@ pub(crate) struct Occasion {
 impl Occasion {
     /// None: only what is due is merged.
     pub(crate) const NONE: Self = Self { leisure: false, walked: 0 };
+
+    /// That of a handle which has nothing else to do.
+    pub(crate) const LEISURE: Self = Self { leisure: true, walked: 0 };
 }
 
 /// What to merge next, given the runs, newest first, and the merge that has begun; `None` when all is well.
@@ -82,8 +85,7 @@ pub(crate) fn plan(runs: &[RunShape], begun: Option<Merging>, occasion: Occasion
 
 /// Whether walks are worth a flush: what is `flushed` would then be merged with a run.
 pub(crate) fn is_worth_flushing(flushed: RunShape, runs: &[RunShape], walked: u64) -> bool {
-    let runs: Vec<RunShape> = std::iter::once(flushed).chain(runs.iter().copied()).collect();
-    flushed.entries > 0 && merge_of_similar(&runs, SIMILAR_FOR_WALKS, walked).is_some()
+    flushed.entries > 0 && merge_of_similar(&[&[flushed], runs].concat(), SIMILAR_FOR_WALKS, walked).is_some()
 }
 
 /// The newest runs, as far as each is at most `similar` times as large as all before it, and they have no more than
@@ -188,7 +190,7 @@ mod tests {
 
     #[test]
     fn while_nobody_writes_runs_of_similar_size_are_merged() {
-        let at_leisure = |sizes: &[u64]| planned_on(sizes, Occasion { leisure: true, walked: 0 });
+        let at_leisure = |sizes: &[u64]| planned_on(sizes, Occasion::LEISURE);
         assert_eq!(at_leisure(&[]), None);
         assert_eq!(at_leisure(&[40]), None);
         assert_eq!(at_leisure(&[20, 40, 40]), Some(0..3));

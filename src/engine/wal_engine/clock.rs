@@ -96,7 +96,7 @@ impl Clock {
         };
         *last = Reading { clock, uptime: moment.uptime };
         self.is_private.store(is_common.is_err(), Ordering::Relaxed);
-        (timestamp(clock), is_common)
+        (Timestamp::nearest(clock), is_common)
     }
 }
 
@@ -124,13 +124,6 @@ fn agree(
     };
     // To renew a note is for the sake of the next boot only.
     (clock, published.or_else(|error| if is_ahead { Err(error) } else { Ok(()) }))
-}
-
-/// The moment so long after 1970 began, or the nearest there is.
-pub(super) fn timestamp(since_1970: Duration) -> Timestamp {
-    let millis = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
-    let bounded = millis.clamp(Timestamp::MIN.unix_millis(), Timestamp::MAX.unix_millis());
-    Timestamp::from_unix_millis(bounded).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]
@@ -187,15 +180,15 @@ mod tests {
         let (clock, none) = (Clock::default(), Notes::new(None, 1));
         assert_eq!(seconds(clock.now(moment(1_000, 10), &none)), 1_000);
         assert_eq!(seconds(clock.now(moment(10, 20), &none)), 1_010);
-        clock.keep_up_with(timestamp(Duration::from_secs(5_000)), moment(10, 30));
+        clock.keep_up_with(Timestamp::nearest(Duration::from_secs(5_000)), moment(10, 30));
         assert_eq!(seconds(clock.now(moment(10, 40), &none)), 5_010);
-        clock.keep_up_with(timestamp(Duration::from_secs(2_000)), moment(10, 40));
+        clock.keep_up_with(Timestamp::nearest(Duration::from_secs(2_000)), moment(10, 40));
         assert_eq!(seconds(clock.now(moment(10, 40), &none)), 5_010);
     }
 
     #[test]
     fn times_that_are_none_become_the_nearest_that_are() {
-        assert_eq!(timestamp(Duration::ZERO), Timestamp::MIN);
-        assert_eq!(timestamp(Duration::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::nearest(Duration::ZERO), Timestamp::MIN);
+        assert_eq!(Timestamp::nearest(Duration::MAX), Timestamp::MAX);
     }
 }

@@ -155,8 +155,7 @@ impl<M: Memory> Maintenance<'_, M> {
     /// What has expired by this time can be left out of new files: the manifest that names them will have this clock or a later
     /// one. `None` where nothing expires.
     pub(crate) fn expired_by(&self) -> Option<Timestamp> {
-        let expires = self.engine.published().expires;
-        expires.then(|| self.engine.now())
+        self.engine.expired_by()
     }
 
     /// Where the files are.

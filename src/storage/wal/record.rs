@@ -34,7 +34,7 @@
 
 use crate::error::{Error, Result};
 use crate::storage::Life;
-use crate::storage::codec::{crc32, flipped_bit, is_right, put, u16_at, u32_at, u64_at};
+use crate::storage::codec::{flipped_bit, is_right, put, u16_at, u32_at, u64_at};
 use crate::types::{Entry, FileId, Key, Lsn, MAX_KEY_LEN, MAX_VALUE_LEN, Op, Timestamp, Value};
 
 const CRC: usize = 0;
@@ -101,18 +101,18 @@ impl Kind {
 
 /// The checksum of a record at `offset` of a segment.
 fn checksum(life: Life, offset: u64, record: &[u8]) -> u32 {
-    crc32(&[&life.salt.to_le_bytes(), &life.id.0.to_le_bytes(), &offset.to_le_bytes(), &record[LENGTH..]])
+    Checksum::begin(life, offset, record).0.finalize()
 }
 
-/// The checksum of a record that is read a piece at a time.
+/// The same of a record that is read a piece at a time.
 pub(crate) struct Checksum(crc32fast::Hasher);
 
 impl Checksum {
-    /// Of the record with this header, which lies at `offset`.
-    pub(crate) fn begin(life: Life, offset: u64, header: &[u8; HEADER_LEN]) -> Self {
+    /// Of the record at `offset` that begins with these bytes: its header, and what is there of the payload.
+    pub(crate) fn begin(life: Life, offset: u64, start: &[u8]) -> Self {
         let mut hasher = crc32fast::Hasher::new();
         for part in
-            [&life.salt.to_le_bytes(), &life.id.0.to_le_bytes(), &offset.to_le_bytes(), &header[LENGTH..]]
+            [&life.salt.to_le_bytes(), &life.id.0.to_le_bytes(), &offset.to_le_bytes(), &start[LENGTH..]]
         {
             hasher.update(part);
         }

@@ -196,6 +196,13 @@ fn merge_what_is_due(engine: &KvEngine) {
     while compact::merge_slice(&right, Occasion::NONE, sizes, &mut || true).unwrap() {}
 }
 
+/// At most twice the 3,000 records that count were stored, and at most so many bytes written for each that came in.
+fn assert_bounds(engine: &KvEngine, most_stored: u64, most_written: u64) {
+    assert!(most_stored <= 2 * 10 * 300, "{most_stored} records of which 3,000 count");
+    let totals = engine.shared.log.manifest().unwrap().totals;
+    assert!(totals.table_bytes <= most_written * totals.user_bytes, "{totals:?}");
+}
+
 /// A queue: keys come in order and expire in order.
 #[test]
 fn the_room_of_a_queue_whose_entries_expire_is_bounded() {
@@ -209,9 +216,7 @@ fn the_room_of_a_queue_whose_entries_expire_is_bounded() {
         assert!(engine.stats().unwrap().keys >= 300 * (round + 1).min(9));
         most = most.max(stored(&engine).0);
     }
-    assert!(most <= 2 * 10 * 300, "{most} records of which 3,000 count");
-    let totals = engine.shared.log.manifest().unwrap().totals;
-    assert!(totals.table_bytes <= 3 * totals.user_bytes, "{totals:?}");
+    assert_bounds(&engine, most, 3);
 }
 
 /// Keys in no order that expire, beside some that stay.
@@ -234,9 +239,7 @@ fn the_room_of_entries_that_expire_in_no_order_is_bounded() {
         merge_what_is_due(&engine);
         most = most.max(stored(&engine).0);
     }
-    assert!(most <= 2 * 10 * 300, "{most} records of which 3,000 count");
-    let totals = engine.shared.log.manifest().unwrap().totals;
-    assert!(totals.table_bytes <= 8 * totals.user_bytes, "{totals:?}");
+    assert_bounds(&engine, most, 8);
 }
 
 /// One run: it is written anew piece by piece, and who stops in between has not worked for nothing.

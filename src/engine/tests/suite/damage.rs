@@ -9,6 +9,7 @@
 use std::ops::Range;
 use std::path::Path;
 
+use super::repair::used;
 use super::{ENGINE, new_world, open, report, try_open};
 use crate::engine::tests::oracle::Oracle;
 use crate::engine::tests::world::{Step, set, value};
@@ -114,7 +115,7 @@ fn names(error: &Error, file: &str) -> Result<(), String> {
 
 /// Every place up to the last byte in use, samples behind it and in the large value.
 fn places(bytes: &[u8]) -> impl Iterator<Item = usize> {
-    let used = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    let used = used(bytes);
     let large = if used > LARGE { 300..LARGE } else { 0..0 };
     (0..bytes.len()).filter(move |place| {
         let dense = *place < used + 64 && !large.contains(place);

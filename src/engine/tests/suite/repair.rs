@@ -18,6 +18,7 @@ use crate::engine::{Progress, check};
 use crate::error::{Error, Result};
 use crate::options::{Options, Pace};
 use crate::storage::Place;
+use crate::storage::codec::last_nonzero;
 use crate::storage::fs::Fs as _;
 use crate::storage::fs::sim::{Call, Fault, Op, SimFs};
 use crate::storage::lock::Patience;
@@ -163,7 +164,7 @@ fn data_files(disk: &SimFs) -> Vec<String> {
 
 /// Where the last byte ends that is not zero.
 pub(super) fn used(bytes: &[u8]) -> usize {
-    bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
+    last_nonzero(bytes).map_or(0, |last| last + 1)
 }
 
 #[test]
