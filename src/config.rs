@@ -1,6 +1,6 @@
 //! The shell's settings: what they are, where a value may come from, and which source wins.
 //!
-//! There are fourteen. Each has one name, used in a `config.toml`, and one environment variable; those that one may want to
+//! There are fifteen. Each has one name, used in a `config.toml`, and one environment variable; those that one may want to
 //! change for a single run have a [flag](FLAGS). Every source goes through the same reading of text, so that `sync = "each"`,
 //! `KVDB_SYNC=each` and `--sync each` can't differ. Later sources win:
 //!
@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::shell::command::{Bail, OutputMode};
-use crate::types::{EngineKind, SyncMode};
+use crate::types::{Compression, EngineKind, SyncMode};
 
 use file::Owner;
 
@@ -70,6 +70,8 @@ pub enum Name {
     Engine,
     /// When writes are synced.
     Sync,
+    /// How values are packed.
+    Compression,
     /// How results are written.
     Mode,
     /// When output is coloured.
@@ -107,10 +109,17 @@ struct Spec {
 const SWITCH: &str = "on, off";
 
 /// All settings, in the order of [`Name`] and of `.show`.
-const SPECS: [Spec; 14] = [
+const SPECS: [Spec; 15] = [
     spec(Name::Db, "db", "KVDB_DIR", "a directory", "where the database is"),
     spec(Name::Engine, "engine", "KVDB_ENGINE", "simple, kv", "the engine of a database that is created"),
     spec(Name::Sync, "sync", "KVDB_SYNC", "each, group, none", "when writes are synced to the device"),
+    spec(
+        Name::Compression,
+        "compression",
+        "KVDB_COMPRESSION",
+        "none, lz4",
+        "how values are packed once their tables are merged into the oldest",
+    ),
     spec(
         Name::Mode,
         "mode",
@@ -256,6 +265,8 @@ pub struct Settings {
     pub engine: EngineKind,
     /// When writes are synced.
     pub sync: SyncMode,
+    /// How values are packed.
+    pub compression: Compression,
     /// How results are written.
     pub mode: OutputMode,
     /// When output is coloured.
@@ -288,6 +299,7 @@ impl Default for Settings {
             db: PathBuf::from(".kvdb"),
             engine: EngineKind::default(),
             sync: SyncMode::default(),
+            compression: Compression::default(),
             mode: OutputMode::default(),
             color: Color::default(),
             bail: Bail::default(),
@@ -330,6 +342,7 @@ impl Settings {
             Name::Db => self.db.display().to_string(),
             Name::Engine => self.engine.name().into(),
             Name::Sync => spelling(&SYNC_MODES, self.sync).into(),
+            Name::Compression => spelling(&COMPRESSIONS, self.compression).into(),
             Name::Mode => spelling(&MODES, self.mode).into(),
             Name::Color => spelling(&COLORS, self.color).into(),
             Name::Bail => spelling(&BAILS, self.bail).into(),
@@ -357,6 +370,7 @@ impl Settings {
                 self.engine = EngineKind::from_name(text)?;
             }
             Name::Sync => self.sync = meaning(&SYNC_MODES, text)?,
+            Name::Compression => self.compression = meaning(&COMPRESSIONS, text)?,
             Name::Mode => self.mode = meaning(&MODES, text)?,
             Name::Color => self.color = meaning(&COLORS, text)?,
             Name::Bail => self.bail = meaning(&BAILS, text)?,
@@ -401,6 +415,7 @@ impl Settings {
 
 const SYNC_MODES: [(&str, SyncMode); 3] =
     [("each", SyncMode::Each), ("group", SyncMode::Group), ("none", SyncMode::None)];
+const COMPRESSIONS: [(&str, Compression); 2] = [("none", Compression::None), ("lz4", Compression::Lz4)];
 const COLORS: [(&str, Color); 3] =
     [("auto", Color::Auto), ("always", Color::Always), ("never", Color::Never)];
 

@@ -41,8 +41,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use options::Options;
 pub use transaction::Transaction;
 pub use types::{
-    Batch, Condition, Direction, EngineKind, Entry, Key, KeyRange, Lifetime, Lsn, MAX_KEY_LEN, MAX_VALUE_LEN,
-    SetOptions, SyncMode, Timestamp, Value,
+    Batch, Compression, Condition, Direction, EngineKind, Entry, Key, KeyRange, Lifetime, Lsn, MAX_KEY_LEN,
+    MAX_VALUE_LEN, SetOptions, SyncMode, Timestamp, Value,
 };
 
 /// The example of the README is compiled; `examples/embed.rs` is one that runs.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use crate::types::{EngineKind, SyncMode};
+use crate::types::{Compression, EngineKind, SyncMode};
 
 /// How much an engine does at once, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +77,8 @@ pub struct Options {
     pub(crate) interrupt: Option<Arc<AtomicBool>>,
     /// The engine of a database that is created. An existing one remembers its own.
     pub(crate) engine: EngineKind,
+    /// How values are packed. Default: [`Compression::None`].
+    pub(crate) compression: Compression,
     pub(crate) pace: Pace,
 }
 
@@ -89,6 +91,7 @@ impl Default for Options {
             lock_timeout: Duration::from_secs(5),
             interrupt: None,
             engine: EngineKind::default(),
+            compression: Compression::default(),
             pace: Pace::USUAL,
         }
     }
@@ -142,6 +145,14 @@ impl Options {
     #[must_use]
     pub const fn background(mut self, background: bool) -> Self {
         self.pace.in_background = background;
+        self
+    }
+
+    /// How values are packed in tables that this handle merges into the oldest ones, and in all once it compacts (default:
+    /// [`Compression::None`]). However they are packed, every handle reads them. The simple engine does not pack.
+    #[must_use]
+    pub const fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
         self
     }
 

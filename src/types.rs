@@ -457,6 +457,16 @@ impl EngineKind {
     }
 }
 
+/// How the values of tables are packed once these are merged into the oldest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all. The default.
+    #[default]
+    None,
+    /// Each on its own as an LZ4 block, behind a dictionary of what values have in common.
+    Lz4,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

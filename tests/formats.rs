@@ -35,7 +35,7 @@ fn take_up(sandbox: &Sandbox, name: &str) -> String {
 
 #[test]
 fn databases_of_earlier_versions_are_read_and_written() {
-    for name in ["kv-1", "kv-2", "simple-1", "simple-2"] {
+    for name in ["kv-1", "kv-2", "kv-3", "simple-1", "simple-2", "simple-3"] {
         let sandbox = Sandbox::new();
         let expected = take_up(&sandbox, name);
         let read = sandbox.run(&["dump"]);

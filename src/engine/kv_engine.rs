@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::lsm::compact::{self, Sizes};
+use super::lsm::compact::{self, Manner};
 use super::lsm::figures;
 use super::lsm::flush::{self, SealedMemtables};
 use super::lsm::memtable::Memtable;
@@ -45,7 +45,7 @@ use crate::error::{Fault, Notice, Result};
 use crate::options::{Options, Pace};
 use crate::storage::manifest::Manifest;
 use crate::storage::{Place, RunTable};
-use crate::types::{Batch, EngineKind, Entry, FileId, Lsn, Timestamp};
+use crate::types::{Batch, Compression, EngineKind, Entry, FileId, Lsn, Timestamp};
 use bulk::KvBulk;
 
 /// With more runs than this a writer merges itself, if nobody else does: so that reads look at a bounded number.
@@ -77,6 +77,7 @@ pub(crate) struct KvEngine {
 struct Shared {
     log: WalEngine<Tree>,
     pace: Pace,
+    compression: Compression,
     /// The background is to end as soon as it can.
     stop: AtomicBool,
     /// Bytes of the log that this handle flushed and has not paid for.
@@ -95,6 +96,7 @@ impl KvEngine {
         let shared = Shared {
             log,
             pace: options.pace,
+            compression: options.compression,
             stop: AtomicBool::new(false),
             flushed_bytes: AtomicU64::new(0),
             walked: Arc::default(),
@@ -263,10 +265,14 @@ impl Shared {
         tree.sealed_bytes() >= self.pace.flush || walked > 0 && is_worth_it(walked)
     }
 
+    /// How slices of so many bytes are merged.
+    const fn manner(&self, slice: u64) -> Manner {
+        Manner { slice, table: self.pace.table, compression: self.compression }
+    }
+
     /// Merges a slice, and flushes meanwhile what is due.
     fn merge_slice(&self, right: &Maintenance<'_, Tree>, occasion: Occasion, slice: u64) -> Result<bool> {
-        let sizes = Sizes { slice, table: self.pace.table };
-        let is_merged = compact::merge_slice(right, occasion, sizes, &mut || {
+        let is_merged = compact::merge_slice(right, occasion, self.manner(slice), &mut || {
             self.flush_if_due();
             !self.is_stopped()
         })?;
@@ -388,8 +394,8 @@ impl Engine for KvEngine {
         });
         flush.map_err(lost)?;
         drop(maintenance);
-        let Pace { table, slice, .. } = self.shared.pace;
-        let merge = compact::merge_all(&right, Sizes { slice, table }, &mut |now| {
+        let manner = self.shared.manner(self.shared.pace.slice);
+        let merge = compact::merge_all(&right, manner, &mut |now| {
             let written_bytes = flushed + now.written_bytes;
             progress(Progress { done: in_memory + now.done, total, written_bytes, ..now })
         });

@@ -96,6 +96,7 @@ impl Connection {
         let options = Options::new()
             .read_only(settings.readonly)
             .sync(settings.sync)
+            .compression(settings.compression)
             .lock_timeout(settings.lock_timeout)
             .interrupt(interrupt)
             .engine(settings.engine)

@@ -78,6 +78,9 @@ const TABLE_LEN: usize = FLOOR_LEN + 2;
 /// The last format whose manifests end with the runs.
 const WITHOUT_EXPIRIES: u32 = 1;
 
+/// The first that does.
+const WITH_EXPIRIES: u32 = 2;
+
 /// A manifest larger than this is none, and none is written: 1,600,000 tables have room, which hold 100 TiB, or 2,000 tables whose
 /// keys are as long as keys can be, which hold 128 GiB.
 const MAX_LEN: u64 = 256 << 20;
@@ -196,7 +199,7 @@ impl Manifest {
         let (mut runs, rest) = decode_runs(u32_at(bytes, RUNS)?, bytes.get(HEADER_LEN..)?)?;
         let clock = match u32_at(bytes, VERSION)? {
             WITHOUT_EXPIRIES if rest.is_empty() => None,
-            FORMAT => decode_expiries(rest, runs.iter_mut().flatten())?,
+            WITH_EXPIRIES..=FORMAT => decode_expiries(rest, runs.iter_mut().flatten())?,
             _ => return None,
         };
         let number = |at| u64_at(bytes, at).filter(|&number| number <= MAX_NUMBER);
@@ -569,6 +572,8 @@ mod tests {
         assert!(check_format(&bytes, Path::new(NAME)).is_ok(), "the checksum is wrong: damage");
         let crc = checksum(&bytes);
         put(&mut bytes, CRC, &crc.to_le_bytes());
-        assert!(matches!(check_format(&bytes, Path::new(NAME)), Err(Error::Format { found: 3, .. })));
+        assert!(
+            matches!(check_format(&bytes, Path::new(NAME)), Err(Error::Format { found, .. }) if found == FORMAT + 1)
+        );
     }
 }

@@ -6,7 +6,8 @@
 //!  └────────┴─────────────────────────────────┴─────────┴────────┴────────┴───────┴────────┘
 //!  0        12      data                      hash      fences   sums                      length
 //!
-//!  header  "kvdbsst\n" and the format number, for whoever looks at the file        (this file)
+//!  header  "kvdbsst\n" and the format number, for whoever looks at the file; in a table that packs its
+//!          values a dictionary follows, which stands once more where the data ends   (this file, value)
 //!  page    records of neighbouring keys and where each begins                      page, record
 //!  values  over 2 KiB: outside of their records, so that pages stay dense          record
 //!  buckets from a key's hash to its record: filter, index and search in one        hash
@@ -54,6 +55,7 @@ mod salvage;
 #[cfg(test)]
 mod tests;
 mod thaw;
+mod value;
 mod verify;
 mod writer;
 
@@ -61,6 +63,10 @@ pub use self::cursor::{Change, TableCursor};
 pub use self::hash::KeyHash;
 pub use self::reader::{Found, Table};
 pub(crate) use self::salvage::{Lost, Salvage, Salvaged};
+pub(crate) use self::value::MAX_DICTIONARY_LEN;
+pub use self::value::StoredValue;
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::value::copied;
 pub(crate) use self::verify::Flaw;
 pub use self::writer::TableWriter;
 

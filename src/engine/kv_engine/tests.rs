@@ -1,5 +1,6 @@
 //! What shows only from inside: what is left in the log, and which tables are merged when.
 
+mod compression;
 mod space;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,9 @@ fn open(disk: &SimFs) -> Arc<KvEngine> {
 fn open_as(disk: &SimFs, background: bool) -> Arc<KvEngine> {
     open_with(disk.process(), &Options::new().background(background))
 }
+
+/// Slices of several tables.
+const MANNER: Manner = Manner { slice: 40_000, table: 15_000, compression: Compression::None };
 
 /// One that flushes, merges and loads little at a time.
 fn open_small(process: Arc<SimProcess>) -> Arc<KvEngine> {
@@ -36,8 +40,7 @@ fn open_with(fs: Arc<SimProcess>, options: &Options) -> Arc<KvEngine> {
 fn merge_all(engine: &KvEngine) {
     let right = engine.shared.log.merge().unwrap();
     assert!(!right.manifest().unwrap().runs.is_empty());
-    let Pace { slice, table, .. } = Pace::SMALL;
-    compact::merge_all(&right, Sizes { slice, table }, &mut |_| true).unwrap();
+    compact::merge_all(&right, engine.shared.manner(Pace::SMALL.slice), &mut |_| true).unwrap();
 }
 
 #[test]
@@ -236,8 +239,7 @@ fn runs_that_follow_one_another_become_one_without_being_written_again() {
         engine.shared.flush(&maintenance, &sealed, &mut |_| true).unwrap();
     }
     let right = engine.shared.log.merge().unwrap();
-    let sizes = Sizes { slice: 40_000, table: 15_000 };
-    while compact::merge_slice(&right, Occasion::NONE, sizes, &mut || true).unwrap() {}
+    while compact::merge_slice(&right, Occasion::NONE, MANNER, &mut || true).unwrap() {}
     let manifest = right.manifest().unwrap();
     drop(right);
     assert_eq!((manifest.runs.len(), manifest.next_merged), (1, FileId(2)));
@@ -259,8 +261,7 @@ fn runs_read_the_same_after_every_slice_of_a_merge_whoever_does_it() {
             // Each slice is another process's; the one that wrote the runs goes on with what it has.
             let other = open(&disk);
             let right = other.shared.log.merge().unwrap();
-            let sizes = Sizes { slice: 40_000, table: 15_000 };
-            if !compact::merge_slice(&right, Occasion::NONE, sizes, &mut || true).unwrap() {
+            if !compact::merge_slice(&right, Occasion::NONE, MANNER, &mut || true).unwrap() {
                 break;
             }
             slices += 1;

@@ -18,7 +18,7 @@ use super::tables::{self, Target};
 use super::version::{LazyTable, Run};
 use crate::error::Result;
 use crate::storage::manifest::Manifest;
-use crate::storage::sstable::file_name;
+use crate::storage::sstable::{StoredValue, file_name};
 use crate::storage::{Place, RunTable, TableMeta};
 use crate::types::{Direction, FileId, KeyRange, Lsn, Op, Timestamp, Value};
 
@@ -181,8 +181,8 @@ impl Source for ChunkWalk<'_> {
         self.current.map_or(&[], |change| change.key(self.bytes))
     }
 
-    fn value(&self) -> Result<Option<&[u8]>> {
-        Ok(self.current.and_then(|change| change.value(self.bytes)))
+    fn value(&self) -> Result<Option<StoredValue<'_>>> {
+        Ok(self.current.and_then(|change| change.value(self.bytes)).map(StoredValue::from))
     }
 
     fn expires(&self) -> Option<Timestamp> {
@@ -260,6 +260,7 @@ impl Loose {
             keep_tombstones: true,
             expired_by: None,
             table_bytes: self.table_bytes,
+            dictionary: None,
             limit: None,
         };
         let written = target.write(source, &mut |_, _| goes_on())?;
@@ -335,10 +336,8 @@ mod tests {
         for (key, value) in expected {
             assert!(merge.advance().unwrap());
             let len = value.as_ref().map(|value| value.len() as u64);
-            assert_eq!(
-                (merge.key(), merge.value().unwrap(), merge.value_len()),
-                (&key[..], value.as_deref(), len)
-            );
+            let found = merge.value().unwrap().map(|value| value.bytes().unwrap());
+            assert_eq!((merge.key(), found.as_deref(), merge.value_len()), (&key[..], value.as_deref(), len));
         }
         assert!(!merge.advance().unwrap());
         chunk.clear();

@@ -33,13 +33,24 @@ use crate::error::{Error, Result};
 use crate::storage::manifest::{self, Manifest, Merging};
 use crate::storage::totals;
 use crate::storage::{Place, RunTable, TableMeta};
-use crate::types::{Direction, FileId, Key, KeyRange, Timestamp};
+use crate::types::{Compression, Direction, FileId, Key, KeyRange, Timestamp};
 
-/// How much is read for a slice and written to a table, about, in bytes.
+/// How to merge.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sizes {
+pub(crate) struct Manner {
+    /// Bytes that are read for a slice, about.
     pub(crate) slice: u64,
+    /// Bytes of a table, about.
     pub(crate) table: u64,
+    /// How values are packed that are merged into the oldest run.
+    pub(crate) compression: Compression,
+}
+
+impl Manner {
+    /// Whether a table of the oldest run is as it would write one.
+    fn would_write(&self, table: &LazyTable) -> Result<bool> {
+        Ok(table.open()?.packs() == (self.compression == Compression::Lz4))
+    }
 }
 
 /// A table that has less than this part of the usual size is rather merged than moved.
@@ -52,17 +63,17 @@ const SMALL_TABLES: u64 = 8;
 pub(crate) fn merge_slice<M: Memory>(
     right: &Maintenance<'_, M>,
     occasion: Occasion,
-    sizes: Sizes,
+    manner: Manner,
     progress: &mut dyn FnMut() -> bool,
 ) -> Result<bool> {
-    let state = State::read(right, right.expired_by())?;
+    let state = State::read(right, right.expired_by(), manner)?;
     if state.drop_dead(right)? {
         return Ok(true);
     }
     let shapes = state.version.shapes(state.expired_by);
     let Some(merging) = plan(&shapes, state.manifest.merging, occasion) else { return Ok(false) };
     right.discard_strays();
-    state.slice(right.place(), merging)?.merge(right, sizes, &mut |_, _| progress())?;
+    state.slice(right.place(), merging)?.merge(right, &mut |_, _| progress())?;
     Ok(true)
 }
 
@@ -72,19 +83,19 @@ pub(crate) fn merge_slice<M: Memory>(
 /// As [`merge_slice`]; the slices before stay merged.
 pub(crate) fn merge_all<M: Memory>(
     right: &Maintenance<'_, M>,
-    sizes: Sizes,
+    manner: Manner,
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<()> {
     right.discard_strays();
     // What expires meanwhile is left: so there is an end.
     let expired_by = right.expired_by();
-    let state = State::read(right, expired_by)?;
+    let state = State::read(right, expired_by, manner)?;
     let total = state.version.runs.iter().map(Run::entries).sum();
     state.drop_dead(right)?;
-    let mut state = State::read(right, expired_by)?;
+    let mut state = State::read(right, expired_by, manner)?;
     let mut next = state.merge_of_all();
     let (mut done, mut written_bytes) = (0, 0);
-    while let Some(merging) = next.or_else(|| state.merge_of_oldest()) {
+    while let Some(merging) = next.map_or_else(|| state.merge_of_oldest(), |next| Ok(Some(next)))? {
         let mut slice = (0, 0);
         let mut report = |read, written| {
             slice = (read, written);
@@ -95,8 +106,8 @@ pub(crate) fn merge_all<M: Memory>(
                 ..Progress::default()
             })
         };
-        next = state.slice(right.place(), merging)?.merge(right, sizes, &mut report)?;
-        state = State::read(right, expired_by)?;
+        next = state.slice(right.place(), merging)?.merge(right, &mut report)?;
+        state = State::read(right, expired_by, manner)?;
         done += slice.0;
         written_bytes += slice.1;
     }
@@ -110,13 +121,18 @@ struct State {
     version: Version,
     /// What has expired by then is left out.
     expired_by: Option<Timestamp>,
+    manner: Manner,
 }
 
 impl State {
-    fn read<M: Memory>(right: &Maintenance<'_, M>, expired_by: Option<Timestamp>) -> Result<Self> {
+    fn read<M: Memory>(
+        right: &Maintenance<'_, M>,
+        expired_by: Option<Timestamp>,
+        manner: Manner,
+    ) -> Result<Self> {
         let manifest = right.manifest()?;
         let version = Version::new(&manifest.runs, manifest.seed, right.place(), None)?;
-        Ok(Self { manifest, version, expired_by })
+        Ok(Self { manifest, version, expired_by, manner })
     }
 
     /// The merge that makes one run of several.
@@ -125,11 +141,14 @@ impl State {
         (count > 1).then_some(Merging { below: 0, count })
     }
 
-    /// The merge of the oldest run with itself, if that could save anything.
-    fn merge_of_oldest(&self) -> Option<Merging> {
-        let oldest = self.manifest.runs.last()?;
-        let has_dead = oldest.iter().any(|listed| has_dead(listed, self.expired_by));
-        has_dead.then_some(Merging { below: 0, count: 1 })
+    /// The merge of the oldest run with itself, if that would change it.
+    fn merge_of_oldest(&self) -> Result<Option<Merging>> {
+        for table in self.version.runs.last().into_iter().flat_map(|run| &run.0) {
+            if is_outdated(table, self.expired_by, self.manner)? {
+                return Ok(Some(Merging { below: 0, count: 1 }));
+            }
+        }
+        Ok(None)
     }
 
     /// Has the manifest name no [dead tables](Self::dead) any more. Whether there were any. While runs are being merged they stay
@@ -172,8 +191,9 @@ impl State {
         let slice = range.and_then(|range| {
             let (oldest, newer) = self.version.runs[range.clone()].split_last()?;
             let (listed, older) = (&self.manifest.runs[range.clone()], &self.version.runs[range.end..]);
-            let (manifest, expired_by) = (&self.manifest, self.expired_by);
-            Some(Slice { manifest, merging, expired_by, listed, newer, oldest, older })
+            let Self { manifest, expired_by, manner, .. } = self;
+            let (expired_by, manner) = (*expired_by, *manner);
+            Some(Slice { manifest, merging, expired_by, manner, listed, newer, oldest, older })
         });
         slice.ok_or_else(|| {
             let path = place.path(manifest::NAME);
@@ -187,6 +207,7 @@ struct Slice<'a> {
     manifest: &'a Manifest,
     merging: Merging,
     expired_by: Option<Timestamp>,
+    manner: Manner,
     listed: &'a [Vec<RunTable>],
     newer: &'a [Run],
     oldest: &'a Run,
@@ -209,31 +230,30 @@ impl Slice<'_> {
     fn merge<M: Memory>(
         &self,
         right: &Maintenance<'_, M>,
-        sizes: Sizes,
         progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<Option<Merging>> {
-        if let Some(moved) = self.moved(sizes.table / SMALL_TABLES) {
+        if let Some(moved) = self.moved()? {
             return self.install(right, moved, self.manifest.next_merged, (0, 0));
         }
-        self.write(right, sizes, progress).inspect_err(|_| right.discard_strays())
+        self.write(right, progress).inspect_err(|_| right.discard_strays())
     }
 
     /// Writes a slice, and puts it in the place of what it is made of.
     fn write<M: Memory>(
         &self,
         right: &Maintenance<'_, M>,
-        sizes: Sizes,
         progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<Option<Merging>> {
-        let split = self.split(sizes.slice);
+        let split = self.split()?;
         let target = Target {
             place: right.place(),
             seed: self.manifest.seed,
             first: self.manifest.next_merged,
             keep_tombstones: self.merging.below > 0,
             expired_by: self.expired_by,
-            limit: split.end.map(|end| (sizes.slice, end)),
-            table_bytes: sizes.table,
+            limit: split.end.map(|end| (self.manner.slice, end)),
+            table_bytes: self.manner.table,
+            dictionary: self.dictionary(&split.touched)?,
         };
         let runs = self.newer.iter().chain([&split.touched]);
         let sources = runs.map(|run| run.walk(&KeyRange::all(), Direction::Forward)).collect();
@@ -272,35 +292,53 @@ impl Slice<'_> {
         Ok(left)
     }
 
-    /// The runs once every table of the newer ones that has a key range of its own, and at least so many bytes, is in the oldest;
-    /// `None` if there is none.
-    fn moved(&self, least_bytes: u64) -> Option<Vec<Vec<RunTable>>> {
-        let is_alone = |own: usize, table: &LazyTable| {
-            let listed = table.listed();
-            let is_whole =
-                if self.merging.below == 0 { !has_dead(listed, self.expired_by) } else { listed.hidden == 0 };
-            let others = self.newer.iter().enumerate().filter(|(run, _)| *run != own).map(|(_, run)| run);
-            is_whole
-                && listed.table.len >= least_bytes
-                && !others.chain([self.oldest]).any(|run| run.overlaps(table))
-        };
+    /// What values are packed behind that go to the oldest of all runs, if they are packed.
+    fn dictionary(&self, touched: &Run) -> Result<Option<Vec<u8>>> {
+        if self.manner.compression == Compression::None || self.merging.below > 0 {
+            return Ok(None);
+        }
+        let runs = self.newer.iter().chain([touched]);
+        let sources: Vec<&LazyTable> = runs.flat_map(|run| &run.0).map(|table| &**table).collect();
+        tables::dictionary(&sources).map(Some)
+    }
+
+    /// The runs once every table of the newer ones that has a key range of its own, and is not small, is in the oldest; `None` if
+    /// there is none.
+    fn moved(&self) -> Result<Option<Vec<Vec<RunTable>>>> {
         let (mut runs, mut oldest) = (Vec::new(), Vec::new());
         for (number, run) in self.newer.iter().enumerate() {
-            let (alone, others): (Vec<_>, Vec<_>) = run.0.iter().partition(|table| is_alone(number, table));
-            oldest.extend(alone.into_iter().map(|table| table.listed().clone()));
-            runs.push(others.into_iter().map(|table| table.listed().clone()).collect::<Vec<_>>());
+            let mut others = Vec::new();
+            for table in &run.0 {
+                let goes_to = if self.is_alone(number, table)? { &mut oldest } else { &mut others };
+                goes_to.push(table.listed().clone());
+            }
+            runs.push(others);
         }
         if oldest.is_empty() {
-            return None;
+            return Ok(None);
         }
         oldest.extend(self.oldest.0.iter().map(|table| table.listed().clone()));
         oldest.sort_by(|a, b| a.smallest().cmp(b.smallest()));
         runs.retain(|run| !run.is_empty());
         runs.push(oldest);
-        Some(runs)
+        Ok(Some(runs))
     }
 
-    fn split(&self, slice_bytes: u64) -> Split<'_> {
+    /// Whether a table of the newer run of this number can be moved as it is.
+    fn is_alone(&self, own: usize, table: &LazyTable) -> Result<bool> {
+        let others = self.newer.iter().enumerate().filter(|(run, _)| *run != own).map(|(_, run)| run);
+        if table.listed().table.len < self.manner.table / SMALL_TABLES
+            || others.chain([self.oldest]).any(|run| run.overlaps(table))
+        {
+            return Ok(false);
+        }
+        if self.merging.below > 0 {
+            return Ok(table.listed().hidden == 0);
+        }
+        Ok(!is_outdated(table, self.expired_by, self.manner)?)
+    }
+
+    fn split(&self) -> Result<Split<'_>> {
         let tables = &self.oldest.0;
         let first = self.newer.iter().filter_map(Run::smallest).min();
         let end = self.newer.iter().filter_map(Run::largest).max();
@@ -309,24 +347,27 @@ impl Slice<'_> {
                 tables.partition_point(|table| table.listed().largest() < first),
                 tables.partition_point(|table| table.listed().smallest() <= end),
             ),
-            None => self.first_dead(slice_bytes),
+            None => self.first_outdated()?,
         };
         let to = to.max(from);
-        Split { before: &tables[..from], touched: Run(tables[from..to].to_vec()), behind: &tables[to..], end }
+        let touched = Run(tables[from..to].to_vec());
+        Ok(Split { before: &tables[..from], touched, behind: &tables[to..], end })
     }
 
-    /// The first tables of the oldest run that have something of no use, as many as make a slice.
-    fn first_dead(&self, slice_bytes: u64) -> (usize, usize) {
-        let tables = &self.oldest.0;
-        let has_dead = |table: &Arc<LazyTable>| has_dead(table.listed(), self.expired_by);
-        let from = tables.iter().position(has_dead).unwrap_or(tables.len());
-        let mut bytes = 0;
-        let count = tables[from..].iter().take_while(|table| {
-            let is_next = has_dead(table) && bytes < slice_bytes;
-            bytes += table.listed().bytes();
-            is_next
-        });
-        (from, from + count.count())
+    /// The first tables of the oldest run that would be others if they were written anew, as many as make a slice.
+    fn first_outdated(&self) -> Result<(usize, usize)> {
+        let (mut from, mut to, mut bytes) = (0, 0, 0);
+        for (number, table) in self.oldest.0.iter().enumerate() {
+            let is_outdated = is_outdated(table, self.expired_by, self.manner)?;
+            if to > 0 && (!is_outdated || bytes >= self.manner.slice) {
+                break;
+            }
+            if is_outdated {
+                (from, to) = (if to == 0 { number } else { from }, number + 1);
+                bytes += table.listed().bytes();
+            }
+        }
+        Ok((from, to))
     }
 
     /// The runs that take the place of those of the merge, newest first; the last one is what they are merged into.
@@ -348,6 +389,11 @@ impl Slice<'_> {
         }
         Ok(merged)
     }
+}
+
+/// Whether a table of the oldest run would be another if it were written anew.
+fn is_outdated(table: &LazyTable, expired_by: Option<Timestamp>, manner: Manner) -> Result<bool> {
+    Ok(has_dead(table.listed(), expired_by) || !manner.would_write(table)?)
 }
 
 /// Whether a table has something that is of no use where nothing lies below it.

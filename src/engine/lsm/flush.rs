@@ -55,6 +55,7 @@ pub(crate) fn write(
         keep_tombstones: !manifest.runs.is_empty(),
         expired_by,
         table_bytes,
+        dictionary: None,
         limit: None,
     };
     let total = memtables.iter().map(|memtable| memtable.keys()).sum();

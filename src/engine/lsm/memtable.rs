@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use super::merge::Source;
 use crate::error::Result;
 use crate::storage::prefetch::prefetch;
-use crate::storage::sstable::{Change, KeyHash};
+use crate::storage::sstable::{Change, KeyHash, StoredValue};
 use crate::storage::wal::record::OpRef;
 use crate::types::{Direction, Entry, Key, KeyRange, Lsn, Timestamp};
 use arena::Arena;
@@ -332,7 +332,8 @@ impl<'a> MemtableWalk<'a> {
     #[inline]
     pub(crate) fn next_change(&mut self) -> Option<Change<'a>> {
         let slot = self.next_slot()?;
-        Some(Change { key: slot.key(), value: slot.value(), lsn: slot.lsn, expires: slot.expires })
+        let value = slot.value().map(StoredValue::from);
+        Some(Change { key: slot.key(), value, lsn: slot.lsn, expires: slot.expires })
     }
 
     #[inline]
@@ -384,8 +385,8 @@ impl Source for MemtableWalk<'_> {
     }
 
     #[inline]
-    fn value(&self) -> Result<Option<&[u8]>> {
-        Ok(self.current.and_then(Slot::value))
+    fn value(&self) -> Result<Option<StoredValue<'_>>> {
+        Ok(self.current.and_then(Slot::value).map(StoredValue::from))
     }
 
     #[inline]
@@ -409,6 +410,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::storage::sstable::copied;
     use crate::types::Op;
 
     fn set(key: &str, value: &str) -> Op {
@@ -422,7 +424,7 @@ mod tests {
     fn entries(mut walk: MemtableWalk<'_>) -> Vec<(Vec<u8>, Option<Vec<u8>>, u64)> {
         let mut entries = Vec::new();
         while walk.advance().unwrap() {
-            entries.push((walk.key().to_vec(), walk.value().unwrap().map(<[u8]>::to_vec), walk.lsn().0));
+            entries.push((walk.key().to_vec(), copied(walk.value().unwrap()).unwrap(), walk.lsn().0));
         }
         entries
     }

@@ -10,7 +10,7 @@ use super::walk::{Live, Walk};
 use crate::engine::{Cursor, Item};
 use crate::error::Result;
 use crate::storage::codec::head;
-use crate::storage::sstable::Change;
+use crate::storage::sstable::{Change, StoredValue};
 use crate::types::{Direction, Lsn, Timestamp};
 
 /// An ordered walk over changes, tombstones included.
@@ -28,7 +28,7 @@ pub(crate) trait Source {
     ///
     /// # Errors
     /// Corruption.
-    fn value(&self) -> Result<Option<&[u8]>>;
+    fn value(&self) -> Result<Option<StoredValue<'_>>>;
 
     /// When the value of the current change expires, if it does.
     fn expires(&self) -> Option<Timestamp>;
@@ -157,7 +157,7 @@ impl<S: Source> Source for Merge<S> {
     }
 
     #[inline]
-    fn value(&self) -> Result<Option<&[u8]>> {
+    fn value(&self) -> Result<Option<StoredValue<'_>>> {
         self.current().map_or(Ok(None), S::value)
     }
 
@@ -180,7 +180,7 @@ impl<S: Source> Source for Merge<S> {
 /// What a reader sees of it: tombstones and what has expired are left out, and after an error or the end nothing more comes.
 impl Cursor for Live<Merge<Walk<'_>>> {
     fn next_entry(&mut self) -> Result<Option<Item<'_>>> {
-        let Self { walk, now } = self;
+        let Self { walk, now, unpacked } = self;
         loop {
             match walk.advance() {
                 Ok(true) => {}
@@ -195,6 +195,7 @@ impl Cursor for Live<Merge<Walk<'_>>> {
                 continue;
             };
             if expires.is_none_or(|expires| expires > *now) {
+                let value = value.read(unpacked).inspect_err(|_| walk.heads.clear())?;
                 return Ok(Some((key, value, expires)));
             }
         }
@@ -227,7 +228,7 @@ mod tests {
     fn seen(memtables: &[Memtable], direction: Direction) -> Vec<(String, String)> {
         let walks = memtables.iter().map(|memtable| Walk::from(memtable.walk(&KeyRange::all(), direction)));
         let walk = Merge::new(walks.collect(), direction).unwrap();
-        let mut entries = Live { walk, now: Timestamp::MIN };
+        let mut entries = Live::new(walk, Timestamp::MIN);
         let mut seen = Vec::new();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         while let Some((key, value)) = entries.next().unwrap() {

@@ -4,7 +4,7 @@ use super::merge::Source;
 use super::version::{LazyTable, Run};
 use crate::engine::wal_engine::is_missing;
 use crate::error::{Error, Result};
-use crate::storage::sstable::{Change, TableWriter, file_name};
+use crate::storage::sstable::{Change, MAX_DICTIONARY_LEN, TableWriter, file_name};
 use crate::storage::{Place, RunTable, TableMeta};
 use crate::types::{FileId, Key, Timestamp};
 
@@ -13,6 +13,13 @@ const PROGRESS_STEP: u64 = 256;
 
 /// Keys of a table that are looked up to estimate how much it outdates.
 const SAMPLE_KEYS: usize = 128;
+
+/// Values of which a dictionary has samples, about, and bytes of each at most.
+const SAMPLE_VALUES: usize = 16;
+const SAMPLE_LEN: usize = 256;
+
+/// A table has a dictionary of one byte for so many of its keys and values at most.
+const MIN_PAYLOAD_PER_BYTE: u64 = 16;
 
 /// Where tables are written to, and how.
 pub(crate) struct Target<'a> {
@@ -28,6 +35,8 @@ pub(crate) struct Target<'a> {
     pub(crate) expired_by: Option<Timestamp>,
     /// A run is cut into tables of about this many bytes.
     pub(crate) table_bytes: u64,
+    /// What values are packed behind; `None`: they are not.
+    pub(crate) dictionary: Option<Vec<u8>>,
     /// Writing stops when the changes that were read amount to this many bytes, at keys below the second.
     pub(crate) limit: Option<(u64, &'a Key)>,
 }
@@ -84,7 +93,7 @@ impl Target<'_> {
             }
             let expires = source.expires();
             let value = if self.has_expired(expires) { None } else { source.value()? };
-            bytes += (source.key().len() + value.map_or(0, <[u8]>::len)) as u64;
+            bytes += source.key().len() as u64 + value.map_or(0, |value| value.value_len());
             if value.is_some() || self.keep_tombstones {
                 let mut writer = match table.take() {
                     Some(writer) => writer,
@@ -116,8 +125,32 @@ impl Target<'_> {
         let id = written.next;
         written.next = FileId(id.0 + 2);
         self.place.discard(file_name(id));
-        TableWriter::create(&*self.place.fs, &self.place.dir, id, self.seed)
+        let writer = TableWriter::create(&*self.place.fs, &self.place.dir, id, self.seed)?;
+        match &self.dictionary {
+            Some(dictionary) => writer.packing(dictionary),
+            None => Ok(writer),
+        }
     }
+}
+
+/// What values like those of these tables have in common: samples of them, or nothing where there is too little to save.
+///
+/// # Errors
+/// Corruption; I/O.
+pub(crate) fn dictionary(tables: &[&LazyTable]) -> Result<Vec<u8>> {
+    let payload_bytes: u64 = tables.iter().map(|table| table.listed().table.payload_bytes).sum();
+    let most = usize::try_from(payload_bytes / MIN_PAYLOAD_PER_BYTE).unwrap_or(usize::MAX);
+    let most = most.min(MAX_DICTIONARY_LEN);
+    let mut samples = Vec::with_capacity(most);
+    let step = tables.len().div_ceil(SAMPLE_VALUES).max(1);
+    let per_table = SAMPLE_VALUES / tables.len().max(1);
+    for table in tables.iter().step_by(step) {
+        for value in table.open()?.sample_values(per_table.max(1))? {
+            let room = most - samples.len();
+            samples.extend_from_slice(&value[..value.len().min(SAMPLE_LEN).min(room)]);
+        }
+    }
+    Ok(samples)
 }
 
 /// Bytes of some tables.

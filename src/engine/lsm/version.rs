@@ -26,9 +26,9 @@ use super::plan::RunShape;
 use super::walk::Live;
 use crate::engine::{Cursor, Item};
 use crate::error::{Error, Result};
-use crate::storage::sstable::{Change, Found, KeyHash, Table, TableCursor};
+use crate::storage::sstable::{Change, Found, KeyHash, StoredValue, Table, TableCursor};
 use crate::storage::{Place, RunTable};
-use crate::types::{Direction, Entry, FileId, Key, KeyRange, Lsn, Timestamp, Value};
+use crate::types::{Direction, Entry, FileId, Key, KeyRange, Lsn, Timestamp};
 
 /// A table, opened when it is first used.
 #[derive(Debug)]
@@ -241,7 +241,7 @@ impl Version {
                 && let Some(entry) = table.open()?.get_copied(hash, key, |found| {
                     let Found { value, lsn, expires } = found;
                     let lsn = table.listed.lsn(lsn);
-                    value.map(|value| Entry { value: Value::from(value), lsn, expires })
+                    value.map(|value| Ok(Entry { value: value.to_value()?, lsn, expires })).transpose()
                 })?
             {
                 return Ok(entry);
@@ -385,8 +385,12 @@ impl<'a> RunWalk<'a> {
     /// After an error nothing more comes.
     #[cold]
     fn end(&mut self, error: Error) -> Error {
-        (self.tables, self.current) = (&[], None);
+        self.stop();
         error
+    }
+
+    fn stop(&mut self) {
+        (self.tables, self.current) = (&[], None);
     }
 }
 
@@ -396,6 +400,7 @@ impl Cursor for Live<RunWalk<'_>> {
             if let Some(value) = value
                 && expires.is_none_or(|expires| expires > self.now)
             {
+                let value = value.read(&mut self.unpacked).inspect_err(|_| self.walk.stop())?;
                 return Ok(Some((key, value, expires)));
             }
         }
@@ -428,7 +433,7 @@ impl Source for RunWalk<'_> {
     }
 
     #[inline]
-    fn value(&self) -> Result<Option<&[u8]>> {
+    fn value(&self) -> Result<Option<StoredValue<'_>>> {
         self.current.as_ref().map_or(Ok(None), |(_, cursor)| cursor.value())
     }
 

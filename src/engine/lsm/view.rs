@@ -85,12 +85,12 @@ impl Snapshot for View {
 
     fn scan(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn Cursor + '_>> {
         if let ([], [run]) = (&self.memtables[..], &self.version.runs[..]) {
-            return Ok(Box::new(Live { walk: run.walk(range, direction), now: self.now }));
+            return Ok(Box::new(Live::new(run.walk(range, direction), self.now)));
         }
         let memtables = self.memtables.iter().map(|memtable| Walk::from(memtable.walk(range, direction)));
         let runs = self.version.runs.iter().map(|run| Walk::from(run.walk(range, direction)));
         let walk = Merge::new(memtables.chain(runs).collect(), direction)?;
-        Ok(Box::new(Counted::new(Live { walk, now: self.now }, &self.walked)))
+        Ok(Box::new(Counted::new(Live::new(walk, self.now), &self.walked)))
     }
 
     fn keys(&self, range: &KeyRange, direction: Direction) -> Result<Box<dyn KeyCursor + '_>> {

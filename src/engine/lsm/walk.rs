@@ -5,13 +5,21 @@ use super::merge::Source;
 use super::version::RunWalk;
 use crate::engine::KeyCursor;
 use crate::error::Result;
-use crate::storage::sstable::Change;
+use crate::storage::sstable::{Change, StoredValue};
 use crate::types::{Lsn, Timestamp};
 
 /// A walk as a reader goes it: past what has expired at a time.
 pub(crate) struct Live<W> {
     pub(super) walk: W,
     pub(super) now: Timestamp,
+    /// The value that was handed out last, if it was packed.
+    pub(super) unpacked: Vec<u8>,
+}
+
+impl<W> Live<W> {
+    pub(super) const fn new(walk: W, now: Timestamp) -> Self {
+        Self { walk, now, unpacked: Vec::new() }
+    }
 }
 
 /// A walk.
@@ -75,7 +83,7 @@ impl Source for Walk<'_> {
     }
 
     #[inline]
-    fn value(&self) -> Result<Option<&[u8]>> {
+    fn value(&self) -> Result<Option<StoredValue<'_>>> {
         Ok(self.at.value)
     }
 
@@ -86,7 +94,7 @@ impl Source for Walk<'_> {
 
     #[inline]
     fn value_len(&self) -> Option<u64> {
-        self.at.value.map(|value| value.len() as u64)
+        self.at.value.map(|value| value.value_len())
     }
 
     #[inline]
@@ -128,7 +136,7 @@ impl Source for KeyWalk<'_> {
     }
 
     #[inline]
-    fn value(&self) -> Result<Option<&[u8]>> {
+    fn value(&self) -> Result<Option<StoredValue<'_>>> {
         match &self.0 {
             Part::Memtable(walk) => walk.value(),
             Part::Run(walk) => walk.value(),

@@ -4,6 +4,7 @@
 //! nothing of its LSN: it then counts as written right behind all tables of merges and loads with a smaller number, because one
 //! process at a time writes those.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::btree_map::Iter;
@@ -20,12 +21,12 @@ use crate::types::{Key, KeyRange, Lsn, Timestamp};
 pub(super) struct Found<'a> {
     pub(super) key: &'a [u8],
     /// `None`: it was deleted, or has expired.
-    pub(super) value: Option<&'a [u8]>,
+    pub(super) value: Option<Cow<'a, [u8]>>,
     pub(super) expires: Option<Timestamp>,
 }
 
 /// A record of a source: its key, its LSN, its value if it has one, and when that expires.
-type Version<'a> = (&'a [u8], Lsn, Option<&'a [u8]>, Option<Timestamp>);
+type Version<'a> = (&'a [u8], Lsn, Option<Cow<'a, [u8]>>, Option<Timestamp>);
 
 /// What can be read of a table.
 pub(super) struct TableSource<'a> {
@@ -72,7 +73,7 @@ struct Head<'a> {
     lsn: Lsn,
     /// Of a load and what is as old, the log is believed, then the table of the larger number.
     source: usize,
-    value: Option<&'a [u8]>,
+    value: Option<Cow<'a, [u8]>>,
     expires: Option<Timestamp>,
 }
 
@@ -131,7 +132,7 @@ impl<'a> Merged<'a> {
             Some(table) => table.next(&mut self.lost),
             None => self.log.next().map(|(key, (lsn, stored))| {
                 let expires = stored.as_ref().and_then(|(_, expires)| *expires);
-                (&key[..], *lsn, stored.as_ref().map(|(value, _)| &value[..]), expires)
+                (&key[..], *lsn, stored.as_ref().map(|(value, _)| Cow::Borrowed(&value[..])), expires)
             }),
         };
         if let Some((key, lsn, value, expires)) = next {

@@ -89,7 +89,7 @@ fn fill(
             Some(Found { key, value: Some(value), expires }) => {
                 written.keys += 1;
                 written.bytes += (key.len() + value.len()) as u64;
-                return Ok(Some(Op::Set { key: key.into(), value: value.into(), expires }));
+                return Ok(Some(Op::Set { key: key.into(), value: value[..].into(), expires }));
             }
         }
     };

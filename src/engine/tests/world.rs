@@ -11,13 +11,16 @@ use crate::error::{Error, Result};
 use crate::options::{Options, Pace};
 use crate::storage::fs::sim::{SimFs, SimProcess};
 use crate::storage::fs::{Fs as _, LockKind, OpenMode};
-use crate::types::{Batch, EngineKind, Op, SetOptions, SyncMode, Timestamp};
+use crate::types::{Batch, Compression, EngineKind, Op, SetOptions, SyncMode, Timestamp};
 
 /// Between two steps only a merge in the background holds a lock, so whoever waits this long found one that was left held.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One process flushes every segment when it is full, another one lets them pile up.
 const PACES: [Pace; 3] = [Pace::SMALL, Pace { flush: 100_000, ..Pace::SMALL }, Pace::SMALL];
+
+/// Some pack what others unpack.
+const COMPRESSIONS: [Compression; 3] = [Compression::Lz4, Compression::None, Compression::Lz4];
 
 /// One thing that process number `.0` does.
 #[derive(Clone, Debug)]
@@ -76,8 +79,12 @@ impl World {
 
     pub(super) fn with_oracle(disk: &SimFs, engine: EngineKind, modes: &[SyncMode], oracle: Oracle) -> Self {
         let options = Options::new().engine(engine);
-        let of_process = |(mode, pace): (&SyncMode, Pace)| Options { pace, ..options.clone().sync(*mode) };
-        Self::of_processes(disk, modes.iter().zip(PACES).map(of_process).collect(), oracle)
+        let of_process = |((mode, pace), compression): ((&SyncMode, Pace), Compression)| Options {
+            pace,
+            ..options.clone().sync(*mode).compression(compression)
+        };
+        let processes = modes.iter().zip(PACES).zip(COMPRESSIONS);
+        Self::of_processes(disk, processes.map(of_process).collect(), oracle)
     }
 
     /// One process for each of the options.
@@ -362,11 +369,15 @@ pub(super) fn set(key: &str, len: usize, mark: u64) -> Batch {
     batch
 }
 
+/// Bytes that nothing else has; of every other mark, half of a longer value is the same.
 pub(super) fn value(len: usize, mark: u64) -> Vec<u8> {
     let mut random = Random(mark);
     let mut bytes: Vec<u8> =
         std::iter::repeat_with(|| random.next().to_le_bytes()).take(len / 8 + 1).flatten().collect();
     bytes.truncate(len);
+    if mark.is_multiple_of(2) && len >= 32 {
+        bytes[len / 2..].fill(b'=');
+    }
     bytes
 }
 

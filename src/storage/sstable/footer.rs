@@ -7,7 +7,7 @@
 //!  ├────────────────┼────────┴────────┼────────────────┼────────────────┼────────────────┘
 //!  │ tombstones     │ payload bytes   │ smallest LSN   │ largest LSN    │
 //!  ├────────┬───────┼────────┬────────┼────────┬───────┼────────┬───────┤
-//!  │ data   │ hash  │ homes  │ fences │ pages  │ seps  │ shared │ sums  │
+//!  │ data   │ hash  │ homes  │ fences │ pages  │ seps  │ s │ p  │ sums  │
 //!  └────────┴───────┴────────┴────────┴────────┴───────┴────────┴───────┘
 //!  72                80                88              96             104
 //!   crc      CRC-32 over the roots (which lie before the footer) and the footer, with these four bytes left out
@@ -15,16 +15,20 @@
 //!   data     where pages and values end          hash    where the hash section begins
 //!   homes    its buckets that are homes          fences  where they begin
 //!   pages    how many there are                  seps    bytes of all separators
-//!   shared   bytes that all separators begin with        sums    where the leaves of the checksums begin
+//!   s        bytes that all separators begin with, 2     sums    where the leaves of the checksums begin
+//!   p        0, or one more than the bytes of the dictionary by which values are packed, 2 (since format 3)
 //! ```
 //!
 //! The crc depends on the roots, these on the leaves and those on every block: it stands for the whole file, and the
 //! manifest has it too.
 
+use std::ops::Range;
+
+use super::HEADER_LEN;
 use super::blocks::sums_len;
 use super::fences::FenceSection;
 use super::hash::{self, BUCKET_LEN, HashSection};
-use crate::storage::codec::{crc32, put, u32_at, u64_at};
+use crate::storage::codec::{crc32, put, u16_at, u32_at, u64_at};
 use crate::storage::{FORMAT, TableMeta};
 use crate::types::{FileId, Key, Lsn};
 
@@ -47,7 +51,8 @@ const FENCES: usize = HOMES + 4;
 const PAGES: usize = FENCES + 4;
 const SEPARATORS: usize = PAGES + 4;
 const SHARED: usize = SEPARATORS + 4;
-const SUMS: usize = SHARED + 4;
+const PACKING: usize = SHARED + 2;
+const SUMS: usize = PACKING + 2;
 
 /// Bytes of the footer.
 pub(super) const FOOTER_LEN: usize = SUMS + 4;
@@ -71,6 +76,8 @@ pub(super) struct Layout {
     pub data_end: usize,
     pub hash: HashSection,
     pub fences: FenceSection,
+    /// Bytes of the dictionary; `None` where values are not packed.
+    pub dictionary_len: Option<usize>,
     /// Where the leaves of the checksums begin: all bytes before are covered by them.
     pub sums: usize,
 }
@@ -120,11 +127,14 @@ impl Footer {
             (FENCES, layout.fences.start),
             (PAGES, layout.fences.count),
             (SEPARATORS, layout.fences.separators_len),
-            (SHARED, layout.fences.shared),
             (SUMS, layout.sums),
         ];
         for (at, field) in narrow {
             put(&mut bytes, at, &u32::try_from(field).unwrap_or(u32::MAX).to_le_bytes());
+        }
+        let packing = layout.dictionary_len.map_or(0, |len| len + 1);
+        for (at, field) in [(SHARED, layout.fences.shared), (PACKING, packing)] {
+            put(&mut bytes, at, &u16::try_from(field).unwrap_or(u16::MAX).to_le_bytes());
         }
         let crc = checksum(roots, &bytes);
         put(&mut bytes, CRC, &crc.to_le_bytes());
@@ -179,8 +189,9 @@ impl Footer {
                 start: offset(FENCES)?,
                 count: offset(PAGES)?,
                 separators_len: offset(SEPARATORS)?,
-                shared: offset(SHARED)?,
+                shared: u16_at(footer, SHARED)?.into(),
             },
+            dictionary_len: usize::from(u16_at(footer, PACKING)?).checked_sub(1),
             sums: offset(SUMS)?,
         };
         Some(Self {
@@ -197,10 +208,23 @@ impl Footer {
 }
 
 impl Layout {
+    /// Where the first page or distant value begins.
+    pub(super) fn data_start(&self) -> usize {
+        HEADER_LEN + self.dictionary_len.unwrap_or(0)
+    }
+
+    /// Where the dictionary is, both times.
+    pub(super) fn dictionaries(&self) -> [Range<usize>; 2] {
+        [self.data_start(), self.data_end]
+            .map(|end| end.saturating_sub(self.dictionary_len.unwrap_or(0))..end)
+    }
+
     /// Whether the parts follow one another and fill a file of `len` bytes.
     fn is_possible(&self, len: usize) -> bool {
         let hash_end = self.hash.start as u64 + hash::section_len(self.hash.homes) as u64;
-        self.data_end <= self.hash.start
+        let pages_end = self.data_end.checked_sub(self.dictionary_len.unwrap_or(0));
+        pages_end.is_some_and(|end| self.data_start() <= end)
+            && self.data_end <= self.hash.start
             && self.hash.start.is_multiple_of(BUCKET_LEN)
             && self.hash.homes > 0
             && hash_end == self.fences.start as u64
@@ -225,6 +249,7 @@ mod tests {
             data_end: 12,
             hash: HashSection { start: 64, homes: 1 },
             fences: FenceSection { start: sums, count: 0, separators_len: 0, shared: 0 },
+            dictionary_len: None,
             sums,
         };
         let (id, smallest_lsn, largest_lsn) = (FileId(7), Lsn(3), Lsn(u64::MAX));

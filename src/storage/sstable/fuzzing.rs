@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::blocks::append_sums;
 use super::footer::{FOOTER_LEN, Footer};
-use super::{Change, Table, TableMeta, TableWriter, file_name};
+use super::{Change, StoredValue, Table, TableMeta, TableWriter, copied, file_name};
 use crate::error::{ErrorKind, Result};
 use crate::fuzzing::{Target, told};
 use crate::storage::Expiries;
@@ -25,8 +25,9 @@ type Row = (Vec<u8>, Stored);
 
 fn table(bytes: &[u8]) {
     let Some((how, rest)) = bytes.split_first() else { return };
-    match how % 3 {
-        0 => gives_back(&records(rest)),
+    match how % 4 {
+        0 => gives_back(&records(rest), None),
+        3 => gives_back(&records(rest), Some(&rest[..rest.len() / 2])),
         1 => survives(&SimFs::new(), rest, &file_as_it_is(rest)),
         _ => {
             if let Some((file, meta)) = mended(rest) {
@@ -54,22 +55,32 @@ fn records(mut bytes: &[u8]) -> Records {
     records
 }
 
-fn write(disk: &SimFs, records: &Records) -> Result<TableMeta> {
+/// Writes a table that packs behind a dictionary, if there is one.
+fn write(disk: &SimFs, records: &Records, dictionary: Option<&[u8]>) -> Result<TableMeta> {
     let mut writer = TableWriter::create(&*disk.process(), Path::new("/"), FileId(7), 42)?;
+    if let Some(dictionary) = dictionary {
+        writer = writer.packing(dictionary)?;
+    }
     for (key, (value, lsn, expires)) in records {
-        writer.add_change(&Change { key, value: value.as_deref(), lsn: *lsn, expires: *expires })?;
+        writer.add_change(&Change {
+            key,
+            value: value.as_deref().map(StoredValue::from),
+            lsn: *lsn,
+            expires: *expires,
+        })?;
     }
     writer.finish()
 }
 
-fn gives_back(records: &Records) {
+fn gives_back(records: &Records, dictionary: Option<&[u8]>) {
     let disk = SimFs::new();
-    let meta = write(&disk, records).unwrap_or_else(told);
+    let meta = write(&disk, records, dictionary).unwrap_or_else(told);
     let table = Table::open(&*disk.process(), Path::new("/"), &meta).unwrap_or_else(told);
     table.verify().unwrap_or_else(told);
     for (key, (value, lsn, expires)) in records {
         let found = table.get(key).unwrap_or_else(told).unwrap_or_else(|| panic!("a key is gone"));
-        assert_eq!((found.value, found.lsn, found.expires), (value.as_deref(), *lsn, *expires));
+        let stored = copied(found.value).unwrap_or_else(told);
+        assert_eq!((&stored, found.lsn, found.expires), (value, *lsn, *expires));
         let longer = [key, &b"\0"[..]].concat();
         assert_eq!(table.get(&longer).unwrap_or_else(told).is_some(), records.contains_key(&longer));
     }
@@ -91,7 +102,7 @@ fn rows(table: &Table, range: &KeyRange, direction: Direction) -> Result<Vec<Row
     let mut rows = Vec::new();
     let mut cursor = table.cursor(range, direction)?;
     while cursor.advance()? {
-        let value = cursor.value()?.map(<[u8]>::to_vec);
+        let value = copied(cursor.value()?)?;
         rows.push((cursor.key().to_vec(), (value, cursor.lsn(), cursor.expires())));
     }
     Ok(rows)
@@ -108,7 +119,7 @@ fn survives(disk: &SimFs, file: &[u8], meta: &TableMeta) {
     let (forward, reverse) = (ask(Direction::Forward), ask(Direction::Reverse));
     for key in file.chunks(61).take(20).chain([&b""[..], b"key 10", &[0xff; 300]]) {
         if let Ok(Some(found)) = table.get(key) {
-            assert!(found.value.is_none_or(|value| value.len() <= file.len()));
+            assert!(found.value.is_none_or(|value| value.value_len() <= 256 * file.len() as u64));
         }
     }
     drop((table.sample(10), table.count_below(b"key 2")));
@@ -123,8 +134,10 @@ fn survives(disk: &SimFs, file: &[u8], meta: &TableMeta) {
         reverse.reverse();
         assert_eq!(forward, reverse);
         for (key, (value, lsn, expires)) in &forward {
-            let found = table.get(key).ok().flatten().map(|found| (found.value, found.lsn, found.expires));
-            assert_eq!(found, Some((value.as_deref(), *lsn, *expires)), "get and scan disagree");
+            let found = table.get(key).ok().flatten();
+            let found =
+                found.map(|found| (copied(found.value).unwrap_or_else(told), found.lsn, found.expires));
+            assert_eq!(found, Some((value.clone(), *lsn, *expires)), "get and scan disagree");
         }
     }
 }
@@ -198,7 +211,8 @@ pub(super) fn sealed(mut bytes: Vec<u8>, footer: &Footer) -> (Vec<u8>, u32) {
 fn seeds() -> Vec<Vec<u8>> {
     let lists: [&[u8]; 3] =
         [b"\x00\x00\x01\x03\x21\x05abc\x02\x00\x07ab", b"", &[0xff, 0xf1, 9, 1, 2, 3, 4, 5]];
-    let mut seeds: Vec<Vec<u8>> = lists.iter().map(|list| [&[0], *list].concat()).collect();
+    let with_both = |list: &[u8]| [0, 3].map(|how| [&[how], list].concat());
+    let mut seeds: Vec<Vec<u8>> = lists.iter().flat_map(|list| with_both(list)).collect();
     let mut few = Records::new();
     for index in 0..25_u8 {
         let value = (index % 5 != 4).then(|| vec![b'v'; usize::from(index) * 7 % 300]);
@@ -209,9 +223,11 @@ fn seeds() -> Vec<Vec<u8>> {
     few.insert(Vec::new(), (Some(Vec::new()), Lsn(0), None));
     let mut many = few.clone();
     many.insert(b"key 10".to_vec(), (Some(vec![b'd'; 2100]), Lsn(1 << 50), None));
-    for records in [&Records::new(), &few, &many] {
+    let none = Records::new();
+    let packed: Option<&[u8]> = Some(b"vvvvvvvv");
+    for (records, dictionary) in [(&none, None), (&few, None), (&many, None), (&many, packed)] {
         let disk = SimFs::new();
-        let written = write(&disk, records).ok().and_then(|_| disk.read_file("/000007.sst").ok());
+        let written = write(&disk, records, dictionary).ok().and_then(|_| disk.read_file("/000007.sst").ok());
         seeds.extend(written.into_iter().flat_map(|file| [1, 2].map(|how| [&[how], &file[..]].concat())));
     }
     seeds

@@ -9,6 +9,7 @@
 //! verify, everything else does. That costs two loads as long as nothing is lost.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use super::blocks::{BLOCK_LEN, Body, Checks, SUM_LEN, block_end};
 use super::cursor::TableCursor;
@@ -19,8 +20,9 @@ use super::page::{Page, TARGET_LEN};
 use super::record::{self, Content, Extent, MAX_HEADER_LEN, Record};
 use super::salvage::Salvage;
 use super::thaw::{self, Thaw, Way};
+use super::value::{DISTANT_HEADER_LEN, StoredValue, packed_len};
 use super::verify::{self, Flaw, Inspection};
-use super::{Checked, Damage, TableMeta, file_name, partition_point};
+use super::{Checked, Damage, HEADER_LEN, TableMeta, file_name, partition_point};
 use crate::error::{Error, Result, key_text, keys_text};
 use crate::storage::FORMAT;
 use crate::storage::fs::{Fs, Mapping, OpenMode};
@@ -47,6 +49,8 @@ pub struct Table {
     /// In force once pages were lost.
     no_checks: Checks,
     thaw: Thaw,
+    /// The dictionary, once it was needed.
+    dictionary: OnceLock<Box<[u8]>>,
     mapping: Mapping,
 }
 
@@ -54,10 +58,10 @@ pub struct Table {
 const MAX_RETRIES: usize = 8;
 
 /// What a table knows of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Found<'t> {
     /// The value; `None` when the key was deleted.
-    pub value: Option<&'t [u8]>,
+    pub value: Option<StoredValue<'t>>,
     /// The batch that stored or deleted it.
     pub lsn: Lsn,
     /// When the value expires, if it does.
@@ -102,7 +106,8 @@ impl Table {
         let (seed, layout) = (footer.seed, footer.layout);
         let (checks, no_checks) = (Checks::new(layout.sums), Checks::forgetful(layout.sums));
         let thaw = Thaw::new(&layout, mapping.len());
-        Ok(Self { path, meta, seed, layout, checks, no_checks, thaw, mapping })
+        let dictionary = OnceLock::new();
+        Ok(Self { path, meta, seed, layout, checks, no_checks, thaw, dictionary, mapping })
     }
 
     /// Opens the table file of number `id` in `dir` for what can be read of it, whether it has its length or not and whoever
@@ -159,22 +164,23 @@ impl Table {
     /// Corruption.
     #[inline]
     pub fn get_hashed(&self, hash: KeyHash, key: &[u8]) -> Result<Option<Found<'_>>> {
-        self.get_copied(hash, key, |found| found)
+        let hash = hash.of(key, self.seed);
+        self.read(|| self.find(hash, key))
     }
 
     /// [`Table::get_hashed`], with what `copy` makes of it: whoever copies there has the bytes that the file held, for certain.
     ///
     /// # Errors
-    /// Corruption.
+    /// Corruption, and those of `copy`.
     #[inline]
     pub fn get_copied<'t, R>(
         &'t self,
         hash: KeyHash,
         key: &[u8],
-        copy: impl Fn(Found<'t>) -> R,
+        copy: impl Fn(Found<'t>) -> Result<R>,
     ) -> Result<Option<R>> {
         let hash = hash.of(key, self.seed);
-        self.read(|| Ok(self.find(hash, key)?.map(&copy)))
+        self.read(|| Ok(self.find(hash, key)?.map(&copy)))?.transpose()
     }
 
     /// Starts loading what [`Table::get_hashed`] needs first. Asking all tables to do this before the first is searched
@@ -220,20 +226,116 @@ impl Table {
     /// # Errors
     /// Corruption.
     pub fn sample(&self, limit: usize) -> Result<Vec<&[u8]>> {
-        self.read(|| self.sampled(limit))
+        self.read(|| self.sampled(limit, |record| Ok(Some(record.key))))
     }
 
-    fn sampled(&self, limit: usize) -> Checked<Vec<&[u8]>> {
+    /// The same of values that lie in their records.
+    ///
+    /// # Errors
+    /// Corruption.
+    pub(crate) fn sample_values(&self, limit: usize) -> Result<Vec<Vec<u8>>> {
+        self.read(|| {
+            self.sampled(limit, |record| match record.content {
+                Content::Value(_) => {
+                    let stored = self.stored(self.body(), record.content)?;
+                    stored.map(|value| Ok(value.checked()?.into_owned())).transpose()
+                }
+                Content::Tombstone | Content::Distant(_) => Ok(None),
+            })
+        })
+    }
+
+    fn sampled<'t, R>(
+        &'t self,
+        limit: usize,
+        look: impl Fn(Record<'t>) -> Checked<Option<R>>,
+    ) -> Checked<Vec<R>> {
         let pages = self.layout.fences.count;
         let per_page = (limit / pages.max(1)).max(1);
-        let mut keys = Vec::new();
+        let mut samples = Vec::new();
         for index in (0..pages).step_by(pages.div_ceil(limit.max(1)).max(1)) {
             let page = self.page(self.body(), index)?;
             for position in (0..page.count()).step_by(page.count().div_ceil(per_page)) {
-                keys.push(page.record(position)?.key);
+                samples.extend(look(page.record(position)?)?);
             }
         }
-        Ok(keys)
+        Ok(samples)
+    }
+
+    /// Whether it packs values that become shorter by that.
+    pub(crate) fn packs(&self) -> bool {
+        self.layout.dictionary_len.is_some()
+    }
+
+    /// What values are packed behind: one of its two copies has to be intact.
+    pub(super) fn dictionary(&self) -> Checked<&[u8]> {
+        if let Some(dictionary) = self.dictionary.get() {
+            return Ok(dictionary);
+        }
+        let before = self.lost_pages();
+        let [first, second] =
+            self.layout.dictionaries().map(|range| self.body().slice(range.start, range.end));
+        let dictionary = first.or(second)?.into();
+        if self.lost_pages() != before {
+            return Err(self.loss());
+        }
+        Ok(self.dictionary.get_or_init(|| dictionary))
+    }
+
+    /// A record's value, verified wherever it lies; `None` for a tombstone.
+    #[inline]
+    pub(super) fn stored<'t>(
+        &'t self,
+        body: Body<'t>,
+        content: Content<'t>,
+    ) -> Checked<Option<StoredValue<'t>>> {
+        if self.packs() {
+            return self.packed(body, content);
+        }
+        match content {
+            Content::Value(value) => Ok(Some(value.into())),
+            Content::Tombstone => Ok(None),
+            Content::Distant(extent) => {
+                let start = extent.offset as usize;
+                body.slice(start, start + extent.len as usize).map(|value| Some(value.into()))
+            }
+        }
+    }
+
+    /// The same of a table that packs.
+    #[inline(never)]
+    fn packed<'t>(&'t self, body: Body<'t>, content: Content<'t>) -> Checked<Option<StoredValue<'t>>> {
+        let stored = match content {
+            Content::Tombstone => return Ok(None),
+            Content::Value(stored) => stored,
+            Content::Distant(extent) => {
+                let at = extent.offset as usize;
+                let start = at + DISTANT_HEADER_LEN;
+                body.slice(start, start + body.u32_at(at)? as usize)?
+            }
+        };
+        Ok(Some(StoredValue::packed(self, stored)))
+    }
+
+    /// Where bytes of the file are in it that somebody was given.
+    #[cold]
+    pub(super) fn place_of(&self, bytes: &[u8]) -> usize {
+        let place_in = |all: &[u8]| {
+            let place = bytes.as_ptr().addr().checked_sub(all.as_ptr().addr());
+            place.filter(|place| *place < all.len())
+        };
+        place_in(self.mapping.picked()).or_else(|| place_in(&self.mapping)).unwrap_or(HEADER_LEN)
+    }
+
+    /// How many bytes a record's value has, without reading it; `None` for a tombstone.
+    #[inline]
+    pub(super) fn value_len(&self, content: Content<'_>) -> Option<u64> {
+        match content {
+            Content::Value(stored) if self.packs() => Some(packed_len(stored) as u64),
+            Content::Value(value) => Some(value.len() as u64),
+            Content::Distant(extent) => Some(extent.len.into()),
+            Content::Tombstone => None,
+        }
     }
 
     /// Reads the whole file and checks that everything in it agrees: checksums, the order of keys, counts, what the hash
@@ -411,7 +513,7 @@ impl Table {
             Content::Distant(extent) => self.body_of_distant(body, extent),
             _ => body,
         };
-        Ok(Found { value: value(body, record.content)?, lsn: record.lsn, expires: record.expires })
+        Ok(Found { value: self.stored(body, record.content)?, lsn: record.lsn, expires: record.expires })
     }
 
     /// The bytes to read a distant value from.
@@ -447,9 +549,12 @@ impl Table {
 
     /// What these bytes are, and what fails without them.
     pub(super) fn part(&self, damage: &Damage) -> String {
-        let Layout { data_end, hash, fences, sums } = &self.layout;
+        let Layout { data_end, hash, fences, sums, .. } = &self.layout;
         let Damage { start, end, .. } = *damage;
         let mut concerned = Vec::new();
+        if self.layout.dictionaries().into_iter().any(|range| start < range.end && end > range.start) {
+            concerned.push("one of the two dictionaries of its values".to_owned());
+        }
         if start < *data_end {
             concerned.push(self.concerned_keys(start, end.min(*data_end)));
         }
@@ -490,19 +595,6 @@ impl Table {
 fn show(key: &[u8]) -> String {
     let more = if key.len() > SHOWN_KEY_LEN { "…" } else { "" };
     format!("{}{more}", key_text(&key[..key.len().min(SHOWN_KEY_LEN)]))
-}
-
-/// A record's value, verified wherever it lies; `None` for a tombstone.
-#[inline]
-pub(super) fn value<'t>(body: Body<'t>, content: Content<'t>) -> Checked<Option<&'t [u8]>> {
-    match content {
-        Content::Value(value) => Ok(Some(value)),
-        Content::Tombstone => Ok(None),
-        Content::Distant(extent) => {
-            let start = extent.offset as usize;
-            body.slice(start, start + extent.len as usize).map(Some)
-        }
-    }
 }
 
 /// Maps a file whose length must be `len`.

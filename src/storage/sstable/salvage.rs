@@ -7,23 +7,35 @@
 //! whose blocks verify, whose records fill it in ascending order behind the last key, and that the hash section knows to lie
 //! there. (Without the last, a value that looks like a page would be taken for one.)
 
+use std::borrow::Cow;
 use std::ops::Bound;
 
 use super::blocks::BLOCK_LEN;
 use super::hash::{KeyHash, Lookup};
 use super::page::Page;
-use super::reader::{Table, value};
+use super::reader::Table;
 use super::record::Record;
-use super::{Change, Checked, Damage, HEADER_LEN};
-use crate::types::KeyRange;
+use super::value::StoredValue;
+use super::{Checked, Damage};
+use crate::types::{KeyRange, Lsn, Timestamp};
 
 /// What a walk over a damaged table comes to next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Salvaged<'t> {
     /// A record that verified.
-    Record(Change<'t>),
+    Record(Recovered<'t>),
     /// Records that can't be read.
     Lost(Lost),
+}
+
+/// A record of a table that may be damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Recovered<'t> {
+    pub(crate) key: &'t [u8],
+    /// `None` when the key was deleted.
+    pub(crate) value: Option<Cow<'t, [u8]>>,
+    pub(crate) lsn: Lsn,
+    pub(crate) expires: Option<Timestamp>,
 }
 
 /// A part of a table whose records can't be read.
@@ -72,7 +84,7 @@ impl<'t> Salvage<'t> {
             page: Page::empty(),
             position: 0,
             next_page: 0,
-            end: HEADER_LEN,
+            end: table.layout().data_start(),
             searches: false,
             last: None,
             gap: None,
@@ -113,7 +125,7 @@ impl<'t> Salvage<'t> {
     fn end_of_table(&mut self) -> Option<Step<'t>> {
         let gap = self.gap.take().or_else(|| {
             let is_short = !self.any_lost && self.seen < self.table.meta().entries;
-            is_short.then(|| Damage::new(HEADER_LEN, "records can't be found"))
+            is_short.then(|| Damage::new(self.table.layout().data_start(), "records can't be found"))
         })?;
         self.any_lost = true;
         Some(Step::Gap(gap))
@@ -260,8 +272,9 @@ impl<'t> Iterator for Salvage<'t> {
         Some(match self.step()? {
             Step::Gap(damage) => Salvaged::Lost(damage.of(self.gap_keys())),
             Step::Record(_, Record { key, content, lsn, expires, .. }) => {
-                match value(self.table.body(), content) {
-                    Ok(value) => Salvaged::Record(Change { key, value, lsn, expires }),
+                let stored = self.table.stored(self.table.body(), content);
+                match stored.and_then(|stored| stored.map(StoredValue::checked).transpose()) {
+                    Ok(value) => Salvaged::Record(Recovered { key, value, lsn, expires }),
                     Err(damage) => {
                         self.any_lost = true;
                         Salvaged::Lost(damage.of(KeyRange::from(key..=key)))

@@ -2,6 +2,7 @@
 
 mod damage;
 mod model;
+mod packing;
 mod seeks;
 mod thawing;
 
@@ -30,10 +31,14 @@ fn dir() -> &'static Path {
 }
 
 fn write(fs: &dyn Fs, model: &Model) -> Result<TableMeta> {
-    let mut writer = TableWriter::create(fs, dir(), ID, SEED)?;
+    fill(TableWriter::create(fs, dir(), ID, SEED)?, model)
+}
+
+fn fill(mut writer: TableWriter, model: &Model) -> Result<TableMeta> {
     for (key, (value, lsn)) in model {
-        let value = value.as_deref();
-        writer.add_change(&Change { key, value, lsn: *lsn, expires: expiry(value, *lsn) })?;
+        let expires = expiry(value.as_deref(), *lsn);
+        let value = value.as_deref().map(StoredValue::from);
+        writer.add_change(&Change { key, value, lsn: *lsn, expires })?;
     }
     writer.finish()
 }
@@ -50,6 +55,16 @@ fn disk_with(model: &Model) -> (SimFs, TableMeta) {
     (disk, meta)
 }
 
+/// The same of a table that packs behind the first values.
+fn packed_disk_with(model: &Model) -> (SimFs, TableMeta) {
+    let dictionary: Vec<u8> =
+        model.values().filter_map(|(value, _)| value.clone()).take(5).flatten().collect();
+    let disk = SimFs::new();
+    let writer = TableWriter::create(&*disk.process(), dir(), ID, SEED).unwrap();
+    let meta = fill(writer.packing(&dictionary).unwrap(), model).unwrap();
+    (disk, meta)
+}
+
 fn open(disk: &SimFs, meta: &TableMeta) -> Result<Table> {
     Table::open(&*disk.process(), dir(), meta)
 }
@@ -60,7 +75,7 @@ fn table_of(model: &Model) -> Table {
 }
 
 fn get(table: &Table, key: &[u8]) -> Result<Option<(Option<Vec<u8>>, Lsn)>> {
-    Ok(table.get(key)?.map(|found| (found.value.map(<[u8]>::to_vec), found.lsn)))
+    table.get(key)?.map(|found| Ok((copied(found.value)?, found.lsn))).transpose()
 }
 
 fn rows(table: &Table, range: &KeyRange, direction: Direction) -> Result<Vec<Row>> {
@@ -68,7 +83,7 @@ fn rows(table: &Table, range: &KeyRange, direction: Direction) -> Result<Vec<Row
     let mut cursor = table.cursor(range, direction)?;
     while cursor.advance()? {
         assert_eq!(cursor.is_tombstone(), cursor.value()?.is_none());
-        rows.push((cursor.key().to_vec(), cursor.value()?.map(<[u8]>::to_vec), cursor.lsn()));
+        rows.push((cursor.key().to_vec(), copied(cursor.value()?)?, cursor.lsn()));
     }
     assert!(!cursor.advance()?, "the end stays the end");
     Ok(rows)
@@ -102,7 +117,10 @@ fn assert_same(table: &Table, model: &Model) {
     }
     let mut cursor = table.cursor(&KeyRange::all(), Direction::Forward).unwrap();
     while cursor.advance().unwrap() {
-        assert_eq!(cursor.expires(), expiry(cursor.value().unwrap(), cursor.lsn()));
+        assert_eq!(
+            cursor.expires(),
+            expiry(copied(cursor.value().unwrap()).unwrap().as_deref(), cursor.lsn())
+        );
     }
     for direction in [Direction::Forward, Direction::Reverse] {
         let all = KeyRange::all();

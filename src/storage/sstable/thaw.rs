@@ -137,6 +137,7 @@ mod tests {
             data_end: 12,
             hash: HashSection { start, homes: HOMES },
             fences: FenceSection { start: fences, count: 0, separators_len: fences_len, shared: 0 },
+            dictionary_len: None,
             sums,
         };
         (Thaw::new(&layout, sums + 100), start, fences)

@@ -8,9 +8,10 @@
 
 use super::blocks::{BLOCK_LEN, Checks};
 use super::hash::Lookup;
-use super::reader::{Table, value};
+use super::reader::Table;
 use super::record::Record;
 use super::salvage::{Lost, Salvage, Step, lookup};
+use super::value::StoredValue;
 use super::{Checked, Damage};
 use crate::storage::{Expiries, TableMeta};
 use crate::types::{KeyRange, Lsn};
@@ -158,10 +159,12 @@ fn inspect_record<'t>(
     let (least, most) = seen.lsns.unwrap_or((record.lsn, record.lsn));
     seen.lsns = Some((least.min(record.lsn), most.max(record.lsn)));
     Expiries::count(&mut seen.expiries, record.expires);
-    let value = value(table.body(), record.content)
+    let stored = table.stored(table.body(), record.content);
+    let value = stored
+        .and_then(|stored| stored.map(StoredValue::checked).transpose())
         .map_err(|damage| Flaw::lost(table, damage, KeyRange::from(key..=key)))?;
     seen.tombstones += u64::from(value.is_none());
-    seen.payload_bytes += (key.len() + value.map_or(0, <[u8]>::len)) as u64;
+    seen.payload_bytes += (key.len() + value.map_or(0, |value| value.len())) as u64;
     match lookup(table, place, key) {
         Ok(Lookup::Found(())) => seen.hashed += 1,
         Ok(Lookup::Absent) => {

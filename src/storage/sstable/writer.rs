@@ -20,7 +20,8 @@ use super::footer::{FOOTER_LEN, Footer, Layout, MAGIC, footer_start};
 use super::hash::{self, BUCKET_LEN, HashBuilder, KeyHash};
 use super::page::PageBuilder;
 use super::record::{self, Content, Extent, MAX_HEADER_LEN};
-use super::{Change, TableMeta, file_name};
+use super::value::{self, Packer};
+use super::{Change, StoredValue, TableMeta, file_name};
 use crate::error::{Error, Result};
 use crate::storage::fs::{File, Fs, OpenMode, write_all_at};
 use crate::storage::{Expiries, FORMAT};
@@ -39,6 +40,10 @@ pub struct TableWriter {
     page: PageBuilder,
     hashes: HashBuilder,
     fences: FenceBuilder,
+    /// Packs values, if they are packed.
+    packer: Option<Packer>,
+    /// A value that another table has packed.
+    unpacked: Vec<u8>,
     smallest: Option<Key>,
     last: Vec<u8>,
     entries: usize,
@@ -70,6 +75,8 @@ impl TableWriter {
             page: PageBuilder::default(),
             hashes: HashBuilder::default(),
             fences: FenceBuilder::default(),
+            packer: None,
+            unpacked: Vec::new(),
             smallest: None,
             last: Vec::new(),
             entries: 0,
@@ -80,12 +87,24 @@ impl TableWriter {
         })
     }
 
+    /// Packs the values of a table that has no record yet. `dictionary` is what they may have in common: the first 2 KiB of it
+    /// are used.
+    ///
+    /// # Errors
+    /// I/O.
+    pub fn packing(mut self, dictionary: &[u8]) -> Result<Self> {
+        let packer = Packer::new(dictionary);
+        self.output.push(packer.dictionary()).map_err(|error| Error::io("write", &self.path, error))?;
+        self.packer = Some(packer);
+        Ok(self)
+    }
+
     /// Adds a record: the value that batch `lsn` stored under `key` for good, or its deletion when `value` is `None`.
     ///
     /// # Errors
     /// As [`TableWriter::add_change`].
     pub fn add(&mut self, key: &[u8], value: Option<&[u8]>, lsn: Lsn) -> Result<()> {
-        self.add_change(&Change { key, value, lsn, expires: None })
+        self.add_change(&Change { key, value: value.map(StoredValue::from), lsn, expires: None })
     }
 
     /// Adds a record. A deletion does not expire.
@@ -94,8 +113,13 @@ impl TableWriter {
     /// `KeyTooLong`, `ValueTooLong`; `InvalidInput` when the key is not above the one before, `FileTooLarge` when the table
     /// would pass 4 GiB: then the record is not added. Other I/O errors leave the table of no use.
     pub fn add_change(&mut self, change: &Change<'_>) -> Result<()> {
-        self.check(change.key, change.value)?;
-        self.append(change).map_err(|error| Error::io("write", &self.path, error))
+        let mut unpacked = std::mem::take(&mut self.unpacked);
+        let value = change.value.map(|value| value.read(&mut unpacked)).transpose()?;
+        let added = self
+            .check(change.key, value)
+            .and_then(|()| self.append(change, value).map_err(|error| Error::io("write", &self.path, error)));
+        self.unpacked = unpacked;
+        added
     }
 
     /// Bytes that the table would have if it were finished now, at most.
@@ -107,6 +131,7 @@ impl TableWriter {
             BUCKET_LEN,
             hash::section_len_for(self.entries),
             self.fences.len(),
+            self.packer.as_ref().map_or(0, |packer| packer.dictionary().len()),
         ];
         let covered = parts.iter().sum();
         (footer_start(covered) + FOOTER_LEN) as u64
@@ -142,20 +167,23 @@ impl TableWriter {
 
     /// An upper bound for what a record adds to [`TableWriter::len`].
     fn growth(&self, key_len: usize, value_len: usize) -> u64 {
-        let own = MAX_HEADER_LEN + key_len + value_len;
+        let own = MAX_HEADER_LEN + key_len + value::MAX_GROWTH + value_len;
         let hash = hash::section_len_for(self.entries + 1) - hash::section_len_for(self.entries);
         (own + hash + FenceBuilder::MAX_GROWTH + sums_len(own) + 2 * BUCKET_LEN) as u64
     }
 
-    fn append(&mut self, change: &Change<'_>) -> io::Result<()> {
-        let Change { key, value, lsn, expires } = *change;
+    fn append(&mut self, change: &Change<'_>, value: Option<&[u8]>) -> io::Result<()> {
+        let Change { key, lsn, expires, .. } = *change;
         let expires = expires.filter(|_| value.is_some());
+        let mut packer = self.packer.take();
         let content = match value {
             None => Content::Tombstone,
-            Some(value) if value.len() <= MAX_NEAR_VALUE_LEN => Content::Value(value),
+            Some(value) if value.len() <= MAX_NEAR_VALUE_LEN => {
+                Content::Value(packer.as_mut().map_or(value, |packer| packer.near(value)))
+            }
             Some(value) => {
                 let extent = Extent { offset: offset(self.output.len()), len: offset(value.len()) };
-                self.output.push(value)?;
+                self.output.push(packer.as_mut().map_or(value, |packer| packer.distant(value)))?;
                 Content::Distant(extent)
             }
         };
@@ -168,6 +196,7 @@ impl TableWriter {
         }
         self.page.add(|out| record::encode(out, key, content, lsn, expires));
         self.hashes.push_hash(KeyHash::new(key, self.seed));
+        self.packer = packer;
         self.count(key, value, lsn);
         Expiries::count(&mut self.expiries, expires);
         Ok(())
@@ -219,6 +248,13 @@ impl TableWriter {
         if !self.page.is_empty() {
             self.flush_page()?;
         }
+        let dictionary_len = match &self.packer {
+            None => None,
+            Some(packer) => {
+                self.output.push(packer.dictionary())?;
+                Some(packer.dictionary().len())
+            }
+        };
         let data_end = self.output.len();
         self.output.pad_to(BUCKET_LEN)?;
         let hash = self.output.len();
@@ -228,7 +264,7 @@ impl TableWriter {
         self.output.push(&section)?;
         let sums = self.output.len();
         let hash = hash::HashSection { start: hash, homes };
-        self.write_footer(Layout { data_end, hash, fences, sums })
+        self.write_footer(Layout { data_end, hash, fences, dictionary_len, sums })
     }
 
     fn write_footer(&mut self, layout: Layout) -> io::Result<(u64, u32)> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kvdb::{Db, Direction, Key as KvdbKey, KeyRange, Options, SyncMode};
+use kvdb::{Compression, Db, Direction, Key as KvdbKey, KeyRange, Options, SyncMode};
 
 use crate::data::{Batch, Key};
 use crate::store::{Ability, Result, Role, Session, Setup, Store};
@@ -17,7 +17,8 @@ impl Store for Kvdb {
     const NAME: &'static str = "kvdb";
     const ROLE: Role = Role::Subject;
     const ABILITIES: &'static [Ability] = Ability::SHARED;
-    const SETTINGS: &'static str = "defaults; it has no cache to set, because it maps its tables";
+    const SETTINGS: &'static str =
+        "defaults, or lz4 where KVDB_COMPRESSION says so; it has no cache to set, because it maps its tables";
 
     type Session<'a> = &'a Db;
 
@@ -27,7 +28,9 @@ impl Store for Kvdb {
 
     fn open(dir: &Path, setup: &Setup) -> Result<Self> {
         let sync = if setup.is_synced { SyncMode::Group } else { SyncMode::None };
-        Ok(Self { db: Options::new().sync(sync).open(dir)? })
+        let packs = std::env::var("KVDB_COMPRESSION").is_ok_and(|compression| compression == "lz4");
+        let compression = if packs { Compression::Lz4 } else { Compression::None };
+        Ok(Self { db: Options::new().sync(sync).compression(compression).open(dir)? })
     }
 
     fn session(&self) -> Result<&Db> {

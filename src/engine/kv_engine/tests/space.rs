@@ -192,8 +192,7 @@ fn a_compaction_gives_the_room_of_everything_that_expired_back_whichever_run_it_
 
 fn merge_what_is_due(engine: &KvEngine) {
     let right = engine.shared.log.merge().unwrap();
-    let sizes = Sizes { slice: 40_000, table: 15_000 };
-    while compact::merge_slice(&right, Occasion::NONE, sizes, &mut || true).unwrap() {}
+    while compact::merge_slice(&right, Occasion::NONE, MANNER, &mut || true).unwrap() {}
 }
 
 /// At most twice the 3,000 records that count were stored, and at most so many bytes written for each that came in.
@@ -279,8 +278,7 @@ fn a_table_in_which_all_has_expired_is_dropped_unread_unless_it_hides_something(
     type Written = (std::ops::Range<u64>, u32);
     let slices = |engine: &KvEngine| {
         let right = engine.shared.log.merge().unwrap();
-        let sizes = Sizes { slice: 40_000, table: 15_000 };
-        while compact::merge_slice(&right, Occasion::NONE, sizes, &mut || true).unwrap() {}
+        while compact::merge_slice(&right, Occasion::NONE, MANNER, &mut || true).unwrap() {}
         (stored(engine).0, right.manifest().unwrap().totals.table_bytes)
     };
     // Each outdates a little of the one before: not enough for a merge.

@@ -6,6 +6,7 @@ use super::*;
 use crate::engine::tests::contents;
 use crate::engine::tests::world::value;
 use crate::error::Error;
+use crate::storage::FORMAT;
 use crate::storage::fs::Fs as _;
 use crate::storage::fs::sim::{self, Call, Fault};
 use crate::storage::manifest::Manifest;
@@ -272,7 +273,7 @@ fn the_first_value_that_expires_changes_the_format_before_it_is_there() {
             let db = open(&disk);
             let there = db.get("c").unwrap().is_some();
             assert!(there || done.is_err());
-            assert!(!there || format(&disk) == 2, "call {call}");
+            assert!(!there || format(&disk) == FORMAT, "call {call}");
         }
         if done.is_ok() {
             assert!(call > 3);
@@ -280,7 +281,7 @@ fn the_first_value_that_expires_changes_the_format_before_it_is_there() {
         }
     }
     set(&db, "c", "3", SECOND);
-    assert_eq!(format(&disk), 2);
+    assert_eq!(format(&disk), FORMAT);
     assert!(is_there(&other, "c"));
     disk.pass(SECOND);
     assert!(!is_there(&other, "c"));

@@ -22,7 +22,7 @@ use crate::storage::codec::last_nonzero;
 use crate::storage::fs::Fs as _;
 use crate::storage::fs::sim::{Call, Fault, Op, SimFs};
 use crate::storage::lock::Patience;
-use crate::types::{Batch, EngineKind, Key, SyncMode, Timestamp, Value};
+use crate::types::{Batch, Compression, EngineKind, Key, SyncMode, Timestamp, Value};
 
 const NEW: &str = "/new";
 const IS_KV: bool = matches!(ENGINE, EngineKind::Kv);
@@ -117,7 +117,7 @@ fn sample() -> (SimFs, Oracle) {
 /// The same with segments of other lengths, and a value of this length in the last but one.
 pub(super) fn sample_of(pace: Pace, large: usize) -> (SimFs, Oracle) {
     let disk = SimFs::new();
-    let options = Options { pace, ..Options::new().engine(ENGINE) };
+    let options = Options { pace, ..Options::new().engine(ENGINE).compression(Compression::Lz4) };
     let mut world = World::of_processes(&disk, vec![options], Oracle::new());
     let many = |from: usize, mark: u64| {
         let mut batch = Batch::new();

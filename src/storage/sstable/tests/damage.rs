@@ -56,16 +56,25 @@ fn ask_everything(disk: &SimFs, meta: &TableMeta, model: &Model, what: &str) -> 
 #[test]
 fn no_flipped_bit_is_an_answer() {
     let model = sample();
-    let (disk, meta) = disk_with(&model);
-    assert!(ask_everything(&disk, &meta, &model, "intact"));
+    no_flipped_bit_of(&disk_with(&model), &model);
+    let mut model = model_of((0..150).map(|index| format!("key {index:03}")));
+    for (value, lsn) in model.values_mut() {
+        *value = value.as_ref().map(|value| [&value[..], &lsn.0.to_string().repeat(9).into_bytes()].concat());
+    }
+    model.insert(b"key 010".to_vec(), (Some(b"distant".repeat(900)), Lsn(7)));
+    no_flipped_bit_of(&packed_disk_with(&model), &model);
+}
+
+fn no_flipped_bit_of((disk, meta): &(SimFs, TableMeta), model: &Model) {
+    assert!(ask_everything(disk, meta, model, "intact"));
     assert!(meta.len > 4096 + 500, "several blocks: {} bytes", meta.len);
     for bit in 0..meta.len * 8 {
         disk.flip_bit(PATH, bit).unwrap();
         let what = format!("bit {bit}");
-        assert!(!ask_everything(&disk, &meta, &model, &what), "{what} was not noticed");
+        assert!(!ask_everything(disk, meta, model, &what), "{what} was not noticed");
         disk.flip_bit(PATH, bit).unwrap();
     }
-    assert!(ask_everything(&disk, &meta, &model, "intact again"));
+    assert!(ask_everything(disk, meta, model, "intact again"));
 }
 
 #[test]
@@ -157,7 +166,7 @@ fn ask_nonsense(disk: &SimFs, meta: &TableMeta, bytes: Vec<u8>, footer: &Footer,
     let Ok(table) = open(disk, &meta) else { return };
     for key in model.keys().map(Vec::as_slice).chain([b"".as_slice(), b"zzz", &[0xff; 300]]) {
         if let Ok(Some(found)) = get(&table, key) {
-            assert!(found.0.is_none_or(|value| value.len() <= bytes.len()));
+            assert!(found.0.is_none_or(|value| value.len() <= 256 * bytes.len()));
         }
     }
     for direction in [Direction::Forward, Direction::Reverse] {
@@ -173,7 +182,12 @@ fn ask_nonsense(disk: &SimFs, meta: &TableMeta, bytes: Vec<u8>, footer: &Footer,
 #[test]
 fn bytes_that_verify_but_make_no_sense_do_no_harm() {
     let model = sample();
-    let (disk, meta) = disk_with(&model);
+    for (disk, meta) in [disk_with(&model), packed_disk_with(&model)] {
+        ask_much_nonsense(&disk, &meta, &model);
+    }
+}
+
+fn ask_much_nonsense(disk: &SimFs, meta: &TableMeta, model: &Model) {
     let whole = disk.read_file(PATH).unwrap();
     let footer = Footer::decode(&whole).unwrap().0;
     let mut dice = Dice(1);
@@ -186,7 +200,7 @@ fn bytes_that_verify_but_make_no_sense_do_no_harm() {
             let end = (at + run).min(footer.layout.sums);
             bytes[at..end].fill(value);
         }
-        ask_nonsense(&disk, &meta, bytes, &footer, &model);
+        ask_nonsense(disk, meta, bytes, &footer, model);
     }
 }
 
@@ -199,7 +213,7 @@ fn footers_that_verify_but_make_no_sense_do_no_harm() {
     let mut dice = Dice(2);
     for _ in 0..2000 {
         let mut footer = intact;
-        let Layout { data_end, hash, fences, sums } = &mut footer.layout;
+        let Layout { data_end, hash, fences, sums, .. } = &mut footer.layout;
         let choices = [data_end, &mut hash.start, &mut hash.homes, &mut fences.start, &mut fences.count];
         let others = [&mut fences.separators_len, &mut fences.shared, sums];
         let mut fields: Vec<&mut usize> = choices.into_iter().chain(others).collect();
@@ -219,6 +233,9 @@ fn footers_that_verify_but_make_no_sense_do_no_harm() {
             footer.layout.fences.count = intact.layout.fences.count + delta;
             footer.layout.fences.separators_len =
                 intact.layout.fences.separators_len.saturating_sub(16 * delta);
+        }
+        if dice.below(8) == 0 {
+            footer.layout.dictionary_len = Some(dice.below(5_000));
         }
         ask_nonsense(&disk, &meta, whole.clone(), &footer, &model);
     }

@@ -53,14 +53,17 @@ proptest! {
         absent in vec(key(), 0..40),
         ranges in vec(range(), 0..20),
     ) {
-        let table = table_of(&model);
-        assert_same(&table, &model);
-        for key in &absent {
-            prop_assert_eq!(get(&table, key).unwrap(), model.get(key).cloned());
-        }
-        for range in &ranges {
-            for direction in [Direction::Forward, Direction::Reverse] {
-                prop_assert_eq!(rows(&table, range, direction).unwrap(), model_rows(&model, range, direction));
+        for (disk, meta) in [disk_with(&model), packed_disk_with(&model)] {
+            let table = open(&disk, &meta).unwrap();
+            assert_same(&table, &model);
+            for key in &absent {
+                prop_assert_eq!(get(&table, key).unwrap(), model.get(key).cloned());
+            }
+            for range in &ranges {
+                for direction in [Direction::Forward, Direction::Reverse] {
+                    let rows = rows(&table, range, direction).unwrap();
+                    prop_assert_eq!(rows, model_rows(&model, range, direction));
+                }
             }
         }
     }

@@ -25,7 +25,7 @@ fn first_rows(table: &Table, range: &KeyRange, direction: Direction) -> Vec<Row>
     let mut rows = Vec::new();
     let mut cursor = table.cursor(range, direction).unwrap();
     while rows.len() < 3 && cursor.advance().unwrap() {
-        rows.push((cursor.key().to_vec(), cursor.value().unwrap().map(<[u8]>::to_vec), cursor.lsn()));
+        rows.push((cursor.key().to_vec(), copied(cursor.value().unwrap()).unwrap(), cursor.lsn()));
     }
     rows
 }
