@@ -118,7 +118,7 @@ const SPECS: [Spec; 15] = [
         "compression",
         "KVDB_COMPRESSION",
         "none, lz4",
-        "how values are packed once their tables are merged into the oldest",
+        "how values are packed in sorted tables",
     ),
     spec(
         Name::Mode,

@@ -148,8 +148,8 @@ impl Options {
         self
     }
 
-    /// How values are packed in tables that this handle merges into the oldest ones, and in all once it compacts (default:
-    /// [`Compression::None`]). However they are packed, every handle reads them. The simple engine does not pack.
+    /// How values are packed in the tables that this handle writes, which are all once it compacts (default:
+    /// [`Compression::None`]). However they are packed, every handle reads them. The simple engine packs nothing.
     #[must_use]
     pub const fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;

@@ -457,7 +457,7 @@ impl EngineKind {
     }
 }
 
-/// How the values of tables are packed once these are merged into the oldest.
+/// How the values of sorted tables are packed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compression {
     /// Not at all. The default.

@@ -31,11 +31,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::lsm::compact::{self, Manner};
+use super::lsm::compact;
 use super::lsm::figures;
 use super::lsm::flush::{self, SealedMemtables};
 use super::lsm::memtable::Memtable;
 use super::lsm::plan::{Occasion, is_worth_flushing, plan};
+use super::lsm::tables::Manner;
 use super::lsm::tree::Tree;
 use super::lsm::view::View;
 use super::lsm::walked::Walked;
@@ -265,14 +266,16 @@ impl Shared {
         tree.sealed_bytes() >= self.pace.flush || walked > 0 && is_worth_it(walked)
     }
 
-    /// How slices of so many bytes are merged.
-    const fn manner(&self, slice: u64) -> Manner {
-        Manner { slice, table: self.pace.table, compression: self.compression }
+    /// How tables are written.
+    const fn manner(&self) -> Manner {
+        let Pace { slice, table, .. } = self.pace;
+        Manner { slice, table, compression: self.compression }
     }
 
     /// Merges a slice, and flushes meanwhile what is due.
     fn merge_slice(&self, right: &Maintenance<'_, Tree>, occasion: Occasion, slice: u64) -> Result<bool> {
-        let is_merged = compact::merge_slice(right, occasion, self.manner(slice), &mut || {
+        let manner = Manner { slice, ..self.manner() };
+        let is_merged = compact::merge_slice(right, occasion, manner, &mut || {
             self.flush_if_due();
             !self.is_stopped()
         })?;
@@ -301,7 +304,7 @@ impl Shared {
         let manifest = maintenance.manifest()?;
         let expired_by = maintenance.expired_by();
         let written =
-            flush::write(maintenance.place(), &manifest, sealed, self.pace.table, expired_by, progress);
+            flush::write(maintenance.place(), &manifest, sealed, self.manner(), expired_by, progress);
         match written.inspect_err(|_| maintenance.discard_strays())? {
             // Another process has flushed them: they need not be kept.
             None => self.log.take_up_manifest(),
@@ -394,8 +397,7 @@ impl Engine for KvEngine {
         });
         flush.map_err(lost)?;
         drop(maintenance);
-        let manner = self.shared.manner(self.shared.pace.slice);
-        let merge = compact::merge_all(&right, manner, &mut |now| {
+        let merge = compact::merge_all(&right, self.shared.manner(), &mut |now| {
             let written_bytes = flushed + now.written_bytes;
             progress(Progress { done: in_memory + now.done, total, written_bytes, ..now })
         });

@@ -2,6 +2,7 @@
 
 pub(crate) mod bulk;
 pub(crate) mod compact;
+pub(crate) mod dictionary;
 pub(crate) mod figures;
 pub(crate) mod flush;
 pub(crate) mod memtable;

@@ -34,7 +34,7 @@ impl<'a> KvBulk<'a> {
             self.engine.stop_background();
             let right = self.engine.shared.log.merge()?;
             right.discard_strays();
-            let loose = Loose::new(right.place(), &right.manifest()?, self.engine.shared.pace.table);
+            let loose = Loose::new(right.place(), &right.manifest()?, self.engine.shared.manner());
             self.loose = Some((right, loose));
         }
         if let Some((_, loose)) = &mut self.loose {
@@ -97,11 +97,11 @@ fn install(
     loose: &Loose,
     run: Vec<RunTable>,
 ) -> Result<()> {
-    let table_bytes = engine.shared.pace.table;
+    let manner = engine.shared.manner();
     maintenance.seal_and_install(1, sealed_memtables, |manifest, sealed| {
         let expired_by = maintenance.expired_by();
         let flushed =
-            flush::write(maintenance.place(), manifest, &sealed, table_bytes, expired_by, &mut |_| true)?;
+            flush::write(maintenance.place(), manifest, &sealed, manner, expired_by, &mut |_| true)?;
         if let Some(flushed) = flushed {
             flushed.put_into(manifest);
         }

@@ -40,7 +40,7 @@ fn open_with(fs: Arc<SimProcess>, options: &Options) -> Arc<KvEngine> {
 fn merge_all(engine: &KvEngine) {
     let right = engine.shared.log.merge().unwrap();
     assert!(!right.manifest().unwrap().runs.is_empty());
-    compact::merge_all(&right, engine.shared.manner(Pace::SMALL.slice), &mut |_| true).unwrap();
+    compact::merge_all(&right, engine.shared.manner(), &mut |_| true).unwrap();
 }
 
 #[test]

@@ -13,8 +13,9 @@
 
 use std::sync::Arc;
 
+use super::dictionary;
 use super::merge::{Merge, Source};
-use super::tables::{self, Target};
+use super::tables::{self, Manner, Target};
 use super::version::{LazyTable, Run};
 use crate::error::Result;
 use crate::storage::manifest::Manifest;
@@ -143,6 +144,12 @@ impl Chunk {
         changes.chunks(PIECE).rev().map(|piece| ChunkWalk::new(bytes, piece)).collect()
     }
 
+    /// About `count` values, evenly chosen.
+    fn sample(&self, count: usize) -> impl Iterator<Item = &[u8]> {
+        let step = self.changes.len().div_ceil(count).max(1);
+        self.changes.iter().step_by(step).filter_map(|change| change.value(&self.bytes))
+    }
+
     fn payload_bytes(&self) -> u64 {
         self.memory - self.changes.len() as u64 * CHANGE_BYTES
     }
@@ -203,7 +210,7 @@ impl Source for ChunkWalk<'_> {
 pub(crate) struct Loose {
     place: Place,
     seed: u64,
-    table_bytes: u64,
+    manner: Manner,
     /// The number of the next table.
     next: FileId,
     /// Newest first.
@@ -214,12 +221,12 @@ pub(crate) struct Loose {
 
 impl Loose {
     /// Tables are to be written with the numbers of merges: whoever has the right to merge may do so.
-    pub(crate) fn new(place: &Place, manifest: &Manifest, table_bytes: u64) -> Self {
+    pub(crate) fn new(place: &Place, manifest: &Manifest, manner: Manner) -> Self {
         let (seed, next) = (manifest.seed, manifest.next_merged);
         Self {
             place: place.clone(),
             seed,
-            table_bytes,
+            manner,
             next,
             runs: Vec::new(),
             user_bytes: 0,
@@ -236,10 +243,12 @@ impl Loose {
             return Ok(());
         }
         let user_bytes = chunk.payload_bytes();
+        let samples = chunk.sample(dictionary::VALUES);
+        let dictionary = self.manner.dictionary(|| Ok(dictionary::of_values(user_bytes, samples)))?;
         let mut merge = Merge::new(chunk.walks(), Direction::Forward)?;
         let largest = self.runs.first().and_then(|run| run.last()).map(|table| &table.largest);
         let is_behind = largest.is_some_and(|largest| &largest[..] < merge.key());
-        let tables = self.write_tables(&mut merge, goes_on)?;
+        let tables = self.write_tables(&mut merge, dictionary, goes_on)?;
         self.user_bytes += user_bytes;
         match self.runs.first_mut() {
             Some(run) if is_behind => run.extend(tables),
@@ -251,6 +260,7 @@ impl Loose {
     fn write_tables(
         &mut self,
         source: &mut dyn Source,
+        dictionary: Option<Vec<u8>>,
         goes_on: &dyn Fn() -> bool,
     ) -> Result<Vec<TableMeta>> {
         let target = Target {
@@ -259,8 +269,8 @@ impl Loose {
             first: self.next,
             keep_tombstones: true,
             expired_by: None,
-            table_bytes: self.table_bytes,
-            dictionary: None,
+            manner: self.manner,
+            dictionary,
             limit: None,
         };
         let written = target.write(source, &mut |_, _| goes_on())?;
@@ -285,7 +295,10 @@ impl Loose {
             |table: &TableMeta| Arc::new(LazyTable::new(RunTable::whole(table.clone()), self.place.clone()));
         let runs: Vec<Run> = self.runs.iter().map(|run| Run(run.iter().map(open).collect())).collect();
         let sources = runs.iter().map(|run| run.walk(&KeyRange::all(), Direction::Forward)).collect();
-        let merged = self.write_tables(&mut Merge::new(sources, Direction::Forward)?, goes_on)?;
+        let tables: Vec<&LazyTable> = runs.iter().flat_map(|run| &run.0).map(|table| &**table).collect();
+        let dictionary = self.manner.dictionary(|| dictionary::of_tables(&tables))?;
+        let mut merge = Merge::new(sources, Direction::Forward)?;
+        let merged = self.write_tables(&mut merge, dictionary, goes_on)?;
         let before = std::mem::replace(&mut self.runs, vec![merged]);
         for table in before.iter().flatten() {
             self.place.discard(file_name(table.id));

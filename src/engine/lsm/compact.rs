@@ -23,9 +23,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::dictionary;
 use super::merge::Merge;
 use super::plan::{Occasion, plan};
-use super::tables::{self, Target, Written};
+use super::tables::{self, Manner, Target, Written};
 use super::version::{LazyTable, Run, Version};
 use crate::engine::Progress;
 use crate::engine::wal_engine::{Maintenance, Memory};
@@ -33,25 +34,7 @@ use crate::error::{Error, Result};
 use crate::storage::manifest::{self, Manifest, Merging};
 use crate::storage::totals;
 use crate::storage::{Place, RunTable, TableMeta};
-use crate::types::{Compression, Direction, FileId, Key, KeyRange, Timestamp};
-
-/// How to merge.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Manner {
-    /// Bytes that are read for a slice, about.
-    pub(crate) slice: u64,
-    /// Bytes of a table, about.
-    pub(crate) table: u64,
-    /// How values are packed that are merged into the oldest run.
-    pub(crate) compression: Compression,
-}
-
-impl Manner {
-    /// Whether a table of the oldest run is as it would write one.
-    fn would_write(&self, table: &LazyTable) -> Result<bool> {
-        Ok(table.open()?.packs() == (self.compression == Compression::Lz4))
-    }
-}
+use crate::types::{Direction, FileId, Key, KeyRange, Timestamp};
 
 /// A table that has less than this part of the usual size is rather merged than moved.
 const SMALL_TABLES: u64 = 8;
@@ -252,8 +235,8 @@ impl Slice<'_> {
             keep_tombstones: self.merging.below > 0,
             expired_by: self.expired_by,
             limit: split.end.map(|end| (self.manner.slice, end)),
-            table_bytes: self.manner.table,
-            dictionary: self.dictionary(&split.touched)?,
+            manner: self.manner,
+            dictionary: self.manner.dictionary(|| self.dictionary(&split.touched))?,
         };
         let runs = self.newer.iter().chain([&split.touched]);
         let sources = runs.map(|run| run.walk(&KeyRange::all(), Direction::Forward)).collect();
@@ -292,14 +275,11 @@ impl Slice<'_> {
         Ok(left)
     }
 
-    /// What values are packed behind that go to the oldest of all runs, if they are packed.
-    fn dictionary(&self, touched: &Run) -> Result<Option<Vec<u8>>> {
-        if self.manner.compression == Compression::None || self.merging.below > 0 {
-            return Ok(None);
-        }
+    /// What values are packed behind.
+    fn dictionary(&self, touched: &Run) -> Result<Vec<u8>> {
         let runs = self.newer.iter().chain([touched]);
-        let sources: Vec<&LazyTable> = runs.flat_map(|run| &run.0).map(|table| &**table).collect();
-        tables::dictionary(&sources).map(Some)
+        let tables: Vec<&LazyTable> = runs.flat_map(|run| &run.0).map(|table| &**table).collect();
+        dictionary::of_tables(&tables)
     }
 
     /// The runs once every table of the newer ones that has a key range of its own, and is not small, is in the oldest; `None` if
@@ -393,7 +373,7 @@ impl Slice<'_> {
 
 /// Whether a table of the oldest run would be another if it were written anew.
 fn is_outdated(table: &LazyTable, expired_by: Option<Timestamp>, manner: Manner) -> Result<bool> {
-    Ok(has_dead(table.listed(), expired_by) || !manner.would_write(table)?)
+    Ok(has_dead(table.listed(), expired_by) || !manner.is_that_of(table)?)
 }
 
 /// Whether a table has something that is of no use where nothing lies below it.

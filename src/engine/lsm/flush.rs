@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::dictionary;
 use super::memtable::Memtable;
 use super::merge::Merge;
-use super::tables::{self, Target};
+use super::tables::{self, Manner, Target};
 use super::version::Version;
 use crate::engine::Progress;
 use crate::engine::wal_engine::Sealed;
@@ -36,7 +37,7 @@ pub(crate) fn write(
     place: &Place,
     manifest: &Manifest,
     sealed: &SealedMemtables,
-    table_bytes: u64,
+    manner: Manner,
     expired_by: Option<Timestamp>,
     progress: &mut dyn FnMut(Progress) -> bool,
 ) -> Result<Option<Flushed>> {
@@ -54,8 +55,8 @@ pub(crate) fn write(
         first: manifest.next_flushed,
         keep_tombstones: !manifest.runs.is_empty(),
         expired_by,
-        table_bytes,
-        dictionary: None,
+        manner,
+        dictionary: manner.dictionary(|| Ok(dictionary(&memtables)))?,
         limit: None,
     };
     let total = memtables.iter().map(|memtable| memtable.keys()).sum();
@@ -68,6 +69,13 @@ pub(crate) fn write(
     let older = Version::new(&manifest.runs, manifest.seed, place, None)?;
     let run = tables::list(place, written.tables, &older.runs)?;
     Ok(Some(Flushed { run, next, first, lsn, log_bytes, user_bytes, table_bytes }))
+}
+
+/// What the values of memtables are packed behind.
+fn dictionary(memtables: &[&Memtable]) -> Vec<u8> {
+    let bytes = memtables.iter().map(|memtable| memtable.bytes()).sum();
+    let of_each = dictionary::VALUES.div_ceil(memtables.len().max(1));
+    dictionary::of_values(bytes, memtables.iter().flat_map(|memtable| memtable.sample(of_each)))
 }
 
 impl Flushed {

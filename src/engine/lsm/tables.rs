@@ -4,9 +4,9 @@ use super::merge::Source;
 use super::version::{LazyTable, Run};
 use crate::engine::wal_engine::is_missing;
 use crate::error::{Error, Result};
-use crate::storage::sstable::{Change, MAX_DICTIONARY_LEN, TableWriter, file_name};
+use crate::storage::sstable::{Change, TableWriter, file_name};
 use crate::storage::{Place, RunTable, TableMeta};
-use crate::types::{FileId, Key, Timestamp};
+use crate::types::{Compression, FileId, Key, Timestamp};
 
 /// Changes between two reports of progress: few, because values may be large, and who wants to stop should not wait.
 const PROGRESS_STEP: u64 = 256;
@@ -14,12 +14,31 @@ const PROGRESS_STEP: u64 = 256;
 /// Keys of a table that are looked up to estimate how much it outdates.
 const SAMPLE_KEYS: usize = 128;
 
-/// Values of which a dictionary has samples, about, and bytes of each at most.
-const SAMPLE_VALUES: usize = 16;
-const SAMPLE_LEN: usize = 256;
+/// How tables are written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    /// Bytes that a merge reads at once, about.
+    pub(crate) slice: u64,
+    /// Bytes of a table, about.
+    pub(crate) table: u64,
+    /// How values are packed.
+    pub(crate) compression: Compression,
+}
 
-/// A table has a dictionary of one byte for so many of its keys and values at most.
-const MIN_PAYLOAD_PER_BYTE: u64 = 16;
+impl Manner {
+    /// What values are packed behind, if they are packed.
+    pub(crate) fn dictionary(self, make: impl FnOnce() -> Result<Vec<u8>>) -> Result<Option<Vec<u8>>> {
+        (self.compression == Compression::Lz4).then(make).transpose()
+    }
+
+    /// Whether a table is packed as it would be if it were written now.
+    ///
+    /// # Errors
+    /// As [`LazyTable::open`].
+    pub(crate) fn is_that_of(self, table: &LazyTable) -> Result<bool> {
+        Ok(table.open()?.packs() == (self.compression == Compression::Lz4))
+    }
+}
 
 /// Where tables are written to, and how.
 pub(crate) struct Target<'a> {
@@ -33,8 +52,7 @@ pub(crate) struct Target<'a> {
     /// What has expired by then becomes a tombstone; see
     /// [`Maintenance::expired_by`](crate::engine::wal_engine::Maintenance::expired_by).
     pub(crate) expired_by: Option<Timestamp>,
-    /// A run is cut into tables of about this many bytes.
-    pub(crate) table_bytes: u64,
+    pub(crate) manner: Manner,
     /// What values are packed behind; `None`: they are not.
     pub(crate) dictionary: Option<Vec<u8>>,
     /// Writing stops when the changes that were read amount to this many bytes, at keys below the second.
@@ -100,7 +118,7 @@ impl Target<'_> {
                     None => self.begin(written)?,
                 };
                 writer.add_change(&Change { key: source.key(), value, lsn: source.lsn(), expires })?;
-                if writer.len() >= self.table_bytes {
+                if writer.len() >= self.manner.table {
                     written.tables.push(writer.finish()?);
                 } else {
                     table = Some(writer);
@@ -131,26 +149,6 @@ impl Target<'_> {
             None => Ok(writer),
         }
     }
-}
-
-/// What values like those of these tables have in common: samples of them, or nothing where there is too little to save.
-///
-/// # Errors
-/// Corruption; I/O.
-pub(crate) fn dictionary(tables: &[&LazyTable]) -> Result<Vec<u8>> {
-    let payload_bytes: u64 = tables.iter().map(|table| table.listed().table.payload_bytes).sum();
-    let most = usize::try_from(payload_bytes / MIN_PAYLOAD_PER_BYTE).unwrap_or(usize::MAX);
-    let most = most.min(MAX_DICTIONARY_LEN);
-    let mut samples = Vec::with_capacity(most);
-    let step = tables.len().div_ceil(SAMPLE_VALUES).max(1);
-    let per_table = SAMPLE_VALUES / tables.len().max(1);
-    for table in tables.iter().step_by(step) {
-        for value in table.open()?.sample_values(per_table.max(1))? {
-            let room = most - samples.len();
-            samples.extend_from_slice(&value[..value.len().min(SAMPLE_LEN).min(room)]);
-        }
-    }
-    Ok(samples)
 }
 
 /// Bytes of some tables.

@@ -3,6 +3,10 @@
 use super::*;
 use crate::types::Op;
 
+fn with(disk: &SimFs, compression: Compression) -> Arc<KvEngine> {
+    open_with(disk.process(), &Options { pace: Pace::SMALL, ..Options::new().compression(compression) })
+}
+
 /// The tables of the oldest run: how many, how many bytes, and whether each of them packs.
 fn oldest(engine: &KvEngine) -> (usize, u64, Vec<bool>) {
     engine.shared.log.peek(|tree| {
@@ -21,12 +25,8 @@ fn document(number: usize) -> Vec<u8> {
 #[test]
 fn compacting_packs_what_was_not_packed_and_unpacks_what_was() {
     let disk = SimFs::new();
-    let with = |compression| {
-        let options = Options { pace: Pace::SMALL, ..Options::new().compression(compression) };
-        open_with(disk.process(), &options)
-    };
     let mut model = BTreeMap::new();
-    let plain = with(Compression::None);
+    let plain = with(&disk, Compression::None);
     let mut bulk = plain.bulk().unwrap();
     for number in 0..2_000 {
         let large = document(number).repeat(if number % 100 == 7 { 60 } else { 1 });
@@ -38,12 +38,12 @@ fn compacting_packs_what_was_not_packed_and_unpacks_what_was() {
     let (tables, loaded, packs) = oldest(&plain);
     assert!(tables > 3 && !packs.contains(&true));
 
-    let packing = with(Compression::Lz4);
+    let packing = with(&disk, Compression::Lz4);
     packing.compact(&mut |_| true).unwrap();
     let (_, packed, packs) = oldest(&packing);
     assert!(!packs.contains(&false));
     assert!(packed * 2 < loaded, "{packed} of {loaded} bytes");
-    for engine in [&packing, &plain, &with(Compression::None)] {
+    for engine in [&packing, &plain, &with(&disk, Compression::None)] {
         assert_same(engine, &model);
     }
     assert!(packing.check(&mut |_, _| true).unwrap().faults.is_empty());
@@ -60,10 +60,9 @@ fn compacting_packs_what_was_not_packed_and_unpacks_what_was() {
 }
 
 #[test]
-fn what_is_merged_into_the_oldest_run_is_packed_and_not_moved() {
+fn what_was_not_packed_is_not_moved_into_the_oldest_run_but_merged() {
     let disk = SimFs::new();
-    let options = Options { pace: Pace::SMALL, ..Options::new().compression(Compression::Lz4) };
-    let engine = open_with(disk.process(), &options);
+    let engine = with(&disk, Compression::None);
     let mut model = BTreeMap::new();
     for run in 0..4 {
         let mut bulk = engine.bulk().unwrap();
@@ -85,4 +84,27 @@ fn what_is_merged_into_the_oldest_run_is_packed_and_not_moved() {
     let (oldest, merged) = packs.split_at(loaded);
     assert!(!oldest.contains(&true), "nothing was merged with it");
     assert!(merged.len() > 3 && !merged.contains(&false), "{merged:?}");
+}
+
+#[test]
+fn all_that_is_written_is_packed() {
+    let disk = SimFs::new();
+    let engine = with(&disk, Compression::Lz4);
+    let db = Db::from_engine(engine.clone());
+    let mut model = BTreeMap::new();
+    let mut set = |number: usize| {
+        let (key, value) = (format!("key{number:04}"), document(number));
+        model.insert(key.clone().into_bytes(), value.clone());
+        Op::Set { key: key.into_bytes().into(), value: value.into(), expires: None }
+    };
+    db.write((0..2_000).map(&mut set).collect()).unwrap();
+    flush(&engine).unwrap();
+    let mut bulk = engine.bulk().unwrap();
+    (0..500).map(&mut set).for_each(|op| bulk.apply(op).unwrap());
+    bulk.commit().unwrap();
+    engine.shared.log.peek(|tree| {
+        assert!(tree.version.runs.len() > 1);
+        assert!(tree.version.tables().all(|table| table.open().unwrap().packs()));
+    });
+    assert_same(&engine, &model);
 }

@@ -33,7 +33,7 @@ struct Sample {
 }
 
 /// What the compaction wrote.
-const BASE: &str = if IS_KV { "000002.sst" } else { "000001.base" };
+const BASE: &str = if IS_KV { "000001.sst" } else { "000001.base" };
 /// The segment that was full, or the table that it was flushed to.
 const SEALED: &str = if IS_KV { "000003.sst" } else { "000002.wal" };
 const CURRENT: &str = "000003.wal";
