@@ -8,6 +8,7 @@
 //! reading. If they differ it reads again, and from then on nothing of the table is taken as verified: what is lost does not
 //! verify, everything else does. That costs two loads as long as nothing is lost.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -273,9 +274,9 @@ impl Table {
             return Ok(dictionary);
         }
         let before = self.lost_pages();
-        let [first, second] =
-            self.layout.dictionaries().map(|range| self.body().slice(range.start, range.end));
-        let dictionary = first.or(second)?.into();
+        let [first, second] = self.layout.dictionaries();
+        let read = |range: Range<usize>| self.picked().slice(range.start, range.end);
+        let dictionary = read(first).or_else(|_| read(second))?.into();
         if self.lost_pages() != before {
             return Err(self.loss());
         }
@@ -311,7 +312,11 @@ impl Table {
             Content::Distant(extent) => {
                 let at = extent.offset as usize;
                 let start = at + DISTANT_HEADER_LEN;
-                body.slice(start, start + body.u32_at(at)? as usize)?
+                let stored = body.slice(start, start + body.u32_at(at)? as usize)?;
+                if packed_len(stored) != extent.len as usize {
+                    return Err(Damage::new(at, "a value does not have the length that its record says"));
+                }
+                stored
             }
         };
         Ok(Some(StoredValue::packed(self, stored)))
@@ -510,17 +515,22 @@ impl Table {
     #[inline]
     fn found<'t>(&'t self, body: Body<'t>, record: &Record<'t>) -> Checked<Found<'t>> {
         let body = match record.content {
-            Content::Distant(extent) => self.body_of_distant(body, extent),
+            Content::Distant(extent) => self.body_of_distant(body, extent)?,
             _ => body,
         };
         Ok(Found { value: self.stored(body, record.content)?, lsn: record.lsn, expires: record.expires })
     }
 
     /// The bytes to read a distant value from.
-    fn body_of_distant<'t>(&'t self, body: Body<'t>, extent: Extent) -> Body<'t> {
-        let (start, len) = (extent.offset as usize, extent.len as usize);
+    fn body_of_distant<'t>(&'t self, body: Body<'t>, extent: Extent) -> Checked<Body<'t>> {
+        let start = extent.offset as usize;
+        let len = if self.packs() {
+            DISTANT_HEADER_LEN + body.u32_at(start)? as usize
+        } else {
+            extent.len as usize
+        };
         self.ask_for(body, start, start + len);
-        if len > MAX_PICKED_LEN { self.body() } else { body }
+        Ok(if len > MAX_PICKED_LEN { self.body() } else { body })
     }
 
     /// Starts reading `start..end` at once, unless it has verified: touched page by page, each would be waited for.
