@@ -31,7 +31,12 @@ use crate::types::SyncMode;
 const MAX_COMMANDS: usize = 1_000;
 
 /// How long a group may hold the right to write before its commit.
+#[cfg(not(test))]
 const MAX_TIME: Duration = Duration::from_millis(4);
+
+/// Where groups end must not depend on how busy the machine is that tests run on.
+#[cfg(test)]
+const MAX_TIME: Duration = Duration::from_hours(24);
 
 /// Bytes of values and replies in a group.
 const MAX_BYTES: usize = 16 << 20;
