@@ -101,22 +101,38 @@ fn what_is_in_the_way_is_named_and_left_alone() {
 }
 
 /// A writer keeps two keys equal in every batch; each backup is of one moment, and killed ones leave a whole one.
+/// Raises a flag when it is dropped.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn backups_while_others_write_and_die_are_whole() {
     let sandbox = Sandbox::new();
     let db = Db::open(sandbox.file("db")).unwrap();
     let stop = AtomicBool::new(false);
+    let write = |number: u32| {
+        let mut batch = kvdb::Batch::new();
+        batch.set("left", number.to_string()).set("right", number.to_string());
+        batch.set(format!("f{}", number % 50), vec![7; 20_000]);
+        db.write(batch).unwrap();
+    };
+    // However busy the machine is, there is something to back up.
+    write(0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut number = 0_u32;
+            let mut number = 1;
             while !stop.load(Ordering::Relaxed) {
-                let mut batch = kvdb::Batch::new();
-                batch.set("left", number.to_string()).set("right", number.to_string());
-                batch.set(format!("f{}", number % 50), vec![7; 20_000]);
-                db.write(batch).unwrap();
+                write(number);
                 number += 1;
             }
         });
+        // A failure is to end the writer too.
+        let _stop = Stop(&stop);
         let mut whole = 0;
         for round in 0..30 {
             let mut child = sandbox.spawn(&["--db", "db", "backup", "copy"]);
@@ -131,7 +147,6 @@ fn backups_while_others_write_and_die_are_whole() {
                 assert!(ran.code == Some(0) && lines.len() == 2 && lines[0] == lines[1], "{ran:?}");
             }
         }
-        stop.store(true, Ordering::Relaxed);
         assert!(whole >= 10, "{whole}");
     });
     let last = db.get("left").unwrap().unwrap();
