@@ -334,6 +334,12 @@ impl KeyRange {
         Self { start: later_start(self.start, other.start), end: earlier_end(self.end, other.end) }
     }
 
+    /// What comes behind a key, or everything.
+    pub(crate) fn behind(key: Option<&[u8]>) -> Self {
+        let start = key.map_or(Bound::Unbounded, |key| Bound::Excluded(key.into()));
+        Self { start, end: Bound::Unbounded }
+    }
+
     /// Whether no key can lie in the range.
     #[must_use]
     pub fn is_empty(&self) -> bool {

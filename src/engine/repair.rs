@@ -177,6 +177,7 @@ fn save(
     let options = Options {
         engine: look.engine,
         pace: options.pace,
+        compression: options.compression,
         lock_timeout: options.lock_timeout,
         interrupt: options.interrupt.clone(),
         ..Options::new()

@@ -13,15 +13,15 @@
 
 use std::sync::Arc;
 
-use super::dictionary;
+use super::dictionary::Walks;
 use super::merge::{Merge, Source};
 use super::tables::{self, Manner, Target};
-use super::version::{LazyTable, Run};
+use super::version::{LazyTable, Run, merge_of_runs};
 use crate::error::Result;
 use crate::storage::manifest::Manifest;
 use crate::storage::sstable::{StoredValue, file_name};
 use crate::storage::{Place, RunTable, TableMeta};
-use crate::types::{Direction, FileId, KeyRange, Lsn, Op, Timestamp, Value};
+use crate::types::{Direction, FileId, Lsn, Op, Timestamp, Value};
 
 /// The LSN of all records, counted from the one before the commit.
 const RAW_LSN: Lsn = Lsn(1);
@@ -133,21 +133,25 @@ impl Chunk {
         })
     }
 
-    /// Puts in order what is not yet; walks over the pieces, the newest first.
-    fn walks(&mut self) -> Vec<ChunkWalk<'_>> {
+    /// Puts in order what is not yet.
+    fn sort(&mut self) {
         let Self { bytes, changes, is_mixed, .. } = self;
-        if !*is_mixed {
-            return vec![ChunkWalk::new(bytes, changes)];
+        if *is_mixed {
+            let whole = changes.len() - changes.len() % PIECE;
+            sort(&mut changes[whole..], bytes);
         }
-        let whole = changes.len() - changes.len() % PIECE;
-        sort(&mut changes[whole..], bytes);
-        changes.chunks(PIECE).rev().map(|piece| ChunkWalk::new(bytes, piece)).collect()
     }
 
-    /// About `count` values, evenly chosen.
-    fn sample(&self, count: usize) -> impl Iterator<Item = &[u8]> {
-        let step = self.changes.len().div_ceil(count).max(1);
-        self.changes.iter().step_by(step).filter_map(|change| change.value(&self.bytes))
+    /// One walk over the pieces once they are in order, from behind a key.
+    fn walk(&self, after: Option<&[u8]>) -> Result<Merge<ChunkWalk<'_>>> {
+        let piece_len = if self.is_mixed { PIECE } else { self.changes.len() };
+        let newest_first = self.changes.chunks(piece_len.max(1)).rev();
+        let walks = newest_first.map(|piece| {
+            let from =
+                after.map_or(0, |after| piece.partition_point(|change| change.key(&self.bytes) <= after));
+            ChunkWalk::new(&self.bytes, &piece[from..])
+        });
+        Merge::new(walks.collect(), Direction::Forward)
     }
 
     fn payload_bytes(&self) -> u64 {
@@ -243,12 +247,11 @@ impl Loose {
             return Ok(());
         }
         let user_bytes = chunk.payload_bytes();
-        let samples = chunk.sample(dictionary::VALUES);
-        let dictionary = self.manner.dictionary(|| Ok(dictionary::of_values(user_bytes, samples)))?;
-        let mut merge = Merge::new(chunk.walks(), Direction::Forward)?;
+        chunk.sort();
         let largest = self.runs.first().and_then(|run| run.last()).map(|table| &table.largest);
-        let is_behind = largest.is_some_and(|largest| &largest[..] < merge.key());
-        let tables = self.write_tables(&mut merge, dictionary, goes_on)?;
+        let first = chunk.walk(None)?;
+        let is_behind = largest.is_some_and(|largest| &largest[..] < first.key());
+        let tables = self.write_tables(&|after| Ok(Box::new(chunk.walk(after)?)), goes_on)?;
         self.user_bytes += user_bytes;
         match self.runs.first_mut() {
             Some(run) if is_behind => run.extend(tables),
@@ -257,12 +260,7 @@ impl Loose {
         Ok(())
     }
 
-    fn write_tables(
-        &mut self,
-        source: &mut dyn Source,
-        dictionary: Option<Vec<u8>>,
-        goes_on: &dyn Fn() -> bool,
-    ) -> Result<Vec<TableMeta>> {
+    fn write_tables(&mut self, walks: Walks<'_>, goes_on: &dyn Fn() -> bool) -> Result<Vec<TableMeta>> {
         let target = Target {
             place: &self.place,
             seed: self.seed,
@@ -270,10 +268,9 @@ impl Loose {
             keep_tombstones: true,
             expired_by: None,
             manner: self.manner,
-            dictionary,
             limit: None,
         };
-        let written = target.write(source, &mut |_, _| goes_on())?;
+        let written = target.write(walks, &mut |_, _| goes_on())?;
         self.next = written.next;
         self.table_bytes_written += tables::total_len(&written.tables);
         Ok(written.tables)
@@ -294,11 +291,8 @@ impl Loose {
         let open =
             |table: &TableMeta| Arc::new(LazyTable::new(RunTable::whole(table.clone()), self.place.clone()));
         let runs: Vec<Run> = self.runs.iter().map(|run| Run(run.iter().map(open).collect())).collect();
-        let sources = runs.iter().map(|run| run.walk(&KeyRange::all(), Direction::Forward)).collect();
-        let tables: Vec<&LazyTable> = runs.iter().flat_map(|run| &run.0).map(|table| &**table).collect();
-        let dictionary = self.manner.dictionary(|| dictionary::of_tables(&tables))?;
-        let mut merge = Merge::new(sources, Direction::Forward)?;
-        let merged = self.write_tables(&mut merge, dictionary, goes_on)?;
+        let runs: Vec<&Run> = runs.iter().collect();
+        let merged = self.write_tables(&|after| merge_of_runs(&runs, after), goes_on)?;
         let before = std::mem::replace(&mut self.runs, vec![merged]);
         for table in before.iter().flatten() {
             self.place.discard(file_name(table.id));
@@ -345,7 +339,8 @@ mod tests {
         let mut expected: Vec<(Key, Option<Vec<u8>>)> = last.iter().map(set).collect();
         expected.push(("w".into(), Some(vec![7; MAX_COPIED_LEN + 1])));
         expected.push(("x".into(), None));
-        let mut merge = Merge::new(chunk.walks(), Direction::Forward).unwrap();
+        chunk.sort();
+        let mut merge = chunk.walk(None).unwrap();
         for (key, value) in expected {
             assert!(merge.advance().unwrap());
             let len = value.as_ref().map(|value| value.len() as u64);

@@ -13,28 +13,27 @@
 //! key on. So a process that dies loses one slice; whoever comes next finds in the manifest which runs are being merged,
 //! and goes on. Flushes put new runs on top meanwhile: they have no part in the merge.
 //!
-//! A table that shares no key range with any other of the merge is not written again, if it is not small: it moves to the
-//! oldest run as it is. So data that comes in key order is written to a table once. And a table in which everything has expired is
+//! A table that shares no key range with any other of the merge is not written again, if it is not small and packed as it would be
+//! now: it moves to the oldest run as it is. So data that comes in key order is written to a table once. And a table in which everything has expired is
 //! not even read, if nothing older has its keys: the manifest names it no more.
 //!
 //! So that what expired between the keys of the newer runs goes away as well, the oldest run is "merged" alone at times: those
-//! of its tables that have something of no use are written anew.
+//! of its tables that have something of no use are written anew. Who merges everything writes those anew as well that are packed
+//! otherwise than the handle's setting says. In the background nobody does: two handles may have different settings.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::dictionary;
-use super::merge::Merge;
 use super::plan::{Occasion, plan};
 use super::tables::{self, Manner, Target, Written};
-use super::version::{LazyTable, Run, Version};
+use super::version::{LazyTable, Run, Version, merge_of_runs};
 use crate::engine::Progress;
 use crate::engine::wal_engine::{Maintenance, Memory};
 use crate::error::{Error, Result};
 use crate::storage::manifest::{self, Manifest, Merging};
 use crate::storage::totals;
 use crate::storage::{Place, RunTable, TableMeta};
-use crate::types::{Direction, FileId, Key, KeyRange, Timestamp};
+use crate::types::{FileId, Key, Timestamp};
 
 /// A table that has less than this part of the usual size is rather merged than moved.
 const SMALL_TABLES: u64 = 8;
@@ -49,7 +48,7 @@ pub(crate) fn merge_slice<M: Memory>(
     manner: Manner,
     progress: &mut dyn FnMut() -> bool,
 ) -> Result<bool> {
-    let state = State::read(right, right.expired_by(), manner)?;
+    let state = State::read(right, right.expired_by(), manner, None)?;
     if state.drop_dead(right)? {
         return Ok(true);
     }
@@ -72,10 +71,10 @@ pub(crate) fn merge_all<M: Memory>(
     right.discard_strays();
     // What expires meanwhile is left: so there is an end.
     let expired_by = right.expired_by();
-    let state = State::read(right, expired_by, manner)?;
+    let state = State::read(right, expired_by, manner, None)?;
     let total = state.version.runs.iter().map(Run::entries).sum();
     state.drop_dead(right)?;
-    let mut state = State::read(right, expired_by, manner)?;
+    let mut state = State { repacks: true, ..State::read(right, expired_by, manner, Some(&state.version))? };
     let mut next = state.merge_of_all();
     let (mut done, mut written_bytes) = (0, 0);
     while let Some(merging) = next.map_or_else(|| state.merge_of_oldest(), |next| Ok(Some(next)))? {
@@ -90,7 +89,7 @@ pub(crate) fn merge_all<M: Memory>(
             })
         };
         next = state.slice(right.place(), merging)?.merge(right, &mut report)?;
-        state = State::read(right, expired_by, manner)?;
+        state = State { repacks: true, ..State::read(right, expired_by, manner, Some(&state.version))? };
         done += slice.0;
         written_bytes += slice.1;
     }
@@ -105,6 +104,8 @@ struct State {
     /// What has expired by then is left out.
     expired_by: Option<Timestamp>,
     manner: Manner,
+    /// Tables that are packed otherwise are written anew. Only where somebody asks for it: handles may have different settings.
+    repacks: bool,
 }
 
 impl State {
@@ -112,10 +113,11 @@ impl State {
         right: &Maintenance<'_, M>,
         expired_by: Option<Timestamp>,
         manner: Manner,
+        previous: Option<&Version>,
     ) -> Result<Self> {
         let manifest = right.manifest()?;
-        let version = Version::new(&manifest.runs, manifest.seed, right.place(), None)?;
-        Ok(Self { manifest, version, expired_by, manner })
+        let version = Version::new(&manifest.runs, manifest.seed, right.place(), previous)?;
+        Ok(Self { manifest, version, expired_by, manner, repacks: false })
     }
 
     /// The merge that makes one run of several.
@@ -127,11 +129,16 @@ impl State {
     /// The merge of the oldest run with itself, if that would change it.
     fn merge_of_oldest(&self) -> Result<Option<Merging>> {
         for table in self.version.runs.last().into_iter().flat_map(|run| &run.0) {
-            if is_outdated(table, self.expired_by, self.manner)? {
+            if self.is_outdated(table)? {
                 return Ok(Some(Merging { below: 0, count: 1 }));
             }
         }
         Ok(None)
+    }
+
+    /// Whether a table of the oldest run is to be written anew.
+    fn is_outdated(&self, table: &LazyTable) -> Result<bool> {
+        Ok(has_dead(table.listed(), self.expired_by) || self.repacks && !self.manner.is_that_of(table)?)
     }
 
     /// Has the manifest name no [dead tables](Self::dead) any more. Whether there were any. While runs are being merged they stay
@@ -174,9 +181,7 @@ impl State {
         let slice = range.and_then(|range| {
             let (oldest, newer) = self.version.runs[range.clone()].split_last()?;
             let (listed, older) = (&self.manifest.runs[range.clone()], &self.version.runs[range.end..]);
-            let Self { manifest, expired_by, manner, .. } = self;
-            let (expired_by, manner) = (*expired_by, *manner);
-            Some(Slice { manifest, merging, expired_by, manner, listed, newer, oldest, older })
+            Some(Slice { state: self, merging, listed, newer, oldest, older })
         });
         slice.ok_or_else(|| {
             let path = place.path(manifest::NAME);
@@ -187,10 +192,8 @@ impl State {
 
 /// The runs of a merge, of which the next piece is to be merged.
 struct Slice<'a> {
-    manifest: &'a Manifest,
+    state: &'a State,
     merging: Merging,
-    expired_by: Option<Timestamp>,
-    manner: Manner,
     listed: &'a [Vec<RunTable>],
     newer: &'a [Run],
     oldest: &'a Run,
@@ -199,7 +202,7 @@ struct Slice<'a> {
 }
 
 /// The tables of the oldest run of a merge: those that share no key with the newer ones stay. Where there are no newer ones,
-/// those before the first that has something of no use, and those behind as many such as make a slice.
+/// those before the first that is to be written anew, and those behind as many such as make a slice.
 struct Split<'a> {
     before: &'a [Arc<LazyTable>],
     touched: Run,
@@ -216,7 +219,7 @@ impl Slice<'_> {
         progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<Option<Merging>> {
         if let Some(moved) = self.moved()? {
-            return self.install(right, moved, self.manifest.next_merged, (0, 0));
+            return self.install(right, moved, self.state.manifest.next_merged, (0, 0));
         }
         self.write(right, progress).inspect_err(|_| right.discard_strays())
     }
@@ -230,17 +233,15 @@ impl Slice<'_> {
         let split = self.split()?;
         let target = Target {
             place: right.place(),
-            seed: self.manifest.seed,
-            first: self.manifest.next_merged,
+            seed: self.state.manifest.seed,
+            first: self.state.manifest.next_merged,
             keep_tombstones: self.merging.below > 0,
-            expired_by: self.expired_by,
-            limit: split.end.map(|end| (self.manner.slice, end)),
-            manner: self.manner,
-            dictionary: self.manner.dictionary(|| self.dictionary(&split.touched))?,
+            expired_by: self.state.expired_by,
+            limit: split.end.map(|end| (self.state.manner.slice, end)),
+            manner: self.state.manner,
         };
-        let runs = self.newer.iter().chain([&split.touched]);
-        let sources = runs.map(|run| run.walk(&KeyRange::all(), Direction::Forward)).collect();
-        let written = target.write(&mut Merge::new(sources, Direction::Forward)?, progress)?;
+        let runs: Vec<&Run> = self.newer.iter().chain([&split.touched]).collect();
+        let written = target.write(&|after| merge_of_runs(&runs, after), progress)?;
         let next_merged = written.next;
         let written_bytes = tables::total_len(&written.tables);
         let merged = self.merged(right.place(), &split, written)?;
@@ -275,13 +276,6 @@ impl Slice<'_> {
         Ok(left)
     }
 
-    /// What values are packed behind.
-    fn dictionary(&self, touched: &Run) -> Result<Vec<u8>> {
-        let runs = self.newer.iter().chain([touched]);
-        let tables: Vec<&LazyTable> = runs.flat_map(|run| &run.0).map(|table| &**table).collect();
-        dictionary::of_tables(&tables)
-    }
-
     /// The runs once every table of the newer ones that has a key range of its own, and is not small, is in the oldest; `None` if
     /// there is none.
     fn moved(&self) -> Result<Option<Vec<Vec<RunTable>>>> {
@@ -307,7 +301,7 @@ impl Slice<'_> {
     /// Whether a table of the newer run of this number can be moved as it is.
     fn is_alone(&self, own: usize, table: &LazyTable) -> Result<bool> {
         let others = self.newer.iter().enumerate().filter(|(run, _)| *run != own).map(|(_, run)| run);
-        if table.listed().table.len < self.manner.table / SMALL_TABLES
+        if table.listed().table.len < self.state.manner.table / SMALL_TABLES
             || others.chain([self.oldest]).any(|run| run.overlaps(table))
         {
             return Ok(false);
@@ -315,7 +309,7 @@ impl Slice<'_> {
         if self.merging.below > 0 {
             return Ok(table.listed().hidden == 0);
         }
-        Ok(!is_outdated(table, self.expired_by, self.manner)?)
+        Ok(!has_dead(table.listed(), self.state.expired_by) && self.state.manner.is_that_of(table)?)
     }
 
     fn split(&self) -> Result<Split<'_>> {
@@ -338,8 +332,8 @@ impl Slice<'_> {
     fn first_outdated(&self) -> Result<(usize, usize)> {
         let (mut from, mut to, mut bytes) = (0, 0, 0);
         for (number, table) in self.oldest.0.iter().enumerate() {
-            let is_outdated = is_outdated(table, self.expired_by, self.manner)?;
-            if to > 0 && (!is_outdated || bytes >= self.manner.slice) {
+            let is_outdated = self.state.is_outdated(table)?;
+            if to > 0 && (!is_outdated || bytes >= self.state.manner.slice) {
                 break;
             }
             if is_outdated {
@@ -369,11 +363,6 @@ impl Slice<'_> {
         }
         Ok(merged)
     }
-}
-
-/// Whether a table of the oldest run would be another if it were written anew.
-fn is_outdated(table: &LazyTable, expired_by: Option<Timestamp>, manner: Manner) -> Result<bool> {
-    Ok(has_dead(table.listed(), expired_by) || !manner.is_that_of(table)?)
 }
 
 /// Whether a table has something that is of no use where nothing lies below it.

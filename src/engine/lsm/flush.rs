@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::dictionary;
 use super::memtable::Memtable;
-use super::merge::Merge;
+use super::merge::{Merge, Source};
 use super::tables::{self, Manner, Target};
 use super::version::Version;
 use crate::engine::Progress;
@@ -47,8 +46,11 @@ pub(crate) fn write(
     }
     let memtables: Vec<&Memtable> =
         sealed.view.iter().filter(|(segment, _)| *segment >= manifest.first.id).map(|(_, m)| &**m).collect();
-    let newest_first = memtables.iter().rev();
-    let sources = newest_first.map(|memtable| memtable.walk(&KeyRange::all(), Direction::Forward)).collect();
+    let walk = |after: Option<&[u8]>| {
+        let (newest_first, range) = (memtables.iter().rev(), KeyRange::behind(after));
+        let sources = newest_first.map(|memtable| memtable.walk(&range, Direction::Forward)).collect();
+        Ok(Box::new(Merge::new(sources, Direction::Forward)?) as Box<dyn Source>)
+    };
     let target = Target {
         place,
         seed: manifest.seed,
@@ -56,26 +58,18 @@ pub(crate) fn write(
         keep_tombstones: !manifest.runs.is_empty(),
         expired_by,
         manner,
-        dictionary: manner.dictionary(|| Ok(dictionary(&memtables)))?,
         limit: None,
     };
     let total = memtables.iter().map(|memtable| memtable.keys()).sum();
     let mut report =
         |done, written_bytes| progress(Progress { done, total, written_bytes, ..Progress::default() });
-    let written = target.write(&mut Merge::new(sources, Direction::Forward)?, &mut report)?;
+    let written = target.write(&walk, &mut report)?;
     let next = written.next;
     let user_bytes = memtables.iter().map(|memtable| memtable.bytes()).sum();
     let table_bytes = tables::total_len(&written.tables);
     let older = Version::new(&manifest.runs, manifest.seed, place, None)?;
     let run = tables::list(place, written.tables, &older.runs)?;
     Ok(Some(Flushed { run, next, first, lsn, log_bytes, user_bytes, table_bytes }))
-}
-
-/// What the values of memtables are packed behind.
-fn dictionary(memtables: &[&Memtable]) -> Vec<u8> {
-    let bytes = memtables.iter().map(|memtable| memtable.bytes()).sum();
-    let of_each = dictionary::VALUES.div_ceil(memtables.len().max(1));
-    dictionary::of_values(bytes, memtables.iter().flat_map(|memtable| memtable.sample(of_each)))
 }
 
 impl Flushed {

@@ -228,13 +228,6 @@ impl Memtable {
         self.held.load(Ordering::Relaxed) + self.len() as u64 * SLOT_BYTES
     }
 
-    /// About `count` values of changes, evenly chosen.
-    pub(crate) fn sample(&self, count: usize) -> impl Iterator<Item = &[u8]> {
-        let changes = self.changes.len();
-        let step = (changes as usize).div_ceil(count.max(1)).max(1);
-        (0..changes).step_by(step).filter_map(|number| self.changes.get(number)?.value())
-    }
-
     /// The newest changes to the keys of a range, in order.
     pub(crate) fn walk(&self, range: &KeyRange, direction: Direction) -> MemtableWalk<'_> {
         MemtableWalk::new(self, self.changes.len(), range, direction)

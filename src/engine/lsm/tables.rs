@@ -1,10 +1,11 @@
 //! Writing tables: a walk over changes becomes tables of one run.
 
+use super::dictionary::{Samples, Walks};
 use super::merge::Source;
 use super::version::{LazyTable, Run};
 use crate::engine::wal_engine::is_missing;
 use crate::error::{Error, Result};
-use crate::storage::sstable::{Change, TableWriter, file_name};
+use crate::storage::sstable::{Change, StoredValue, TableWriter, file_name};
 use crate::storage::{Place, RunTable, TableMeta};
 use crate::types::{Compression, FileId, Key, Timestamp};
 
@@ -14,10 +15,13 @@ const PROGRESS_STEP: u64 = 256;
 /// Keys of a table that are looked up to estimate how much it outdates.
 const SAMPLE_KEYS: usize = 128;
 
+/// Bytes that a record takes in a table beside a sixteenth more than its key and value, at most.
+const MAX_OVERHEAD: u64 = 64;
+
 /// How tables are written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Manner {
-    /// Bytes that a merge reads at once, about.
+    /// Bytes that a merge takes up at once, about.
     pub(crate) slice: u64,
     /// Bytes of a table, about.
     pub(crate) table: u64,
@@ -26,11 +30,6 @@ pub(crate) struct Manner {
 }
 
 impl Manner {
-    /// What values are packed behind, if they are packed.
-    pub(crate) fn dictionary(self, make: impl FnOnce() -> Result<Vec<u8>>) -> Result<Option<Vec<u8>>> {
-        (self.compression == Compression::Lz4).then(make).transpose()
-    }
-
     /// Whether a table is packed as it would be if it were written now.
     ///
     /// # Errors
@@ -53,8 +52,6 @@ pub(crate) struct Target<'a> {
     /// [`Maintenance::expired_by`](crate::engine::wal_engine::Maintenance::expired_by).
     pub(crate) expired_by: Option<Timestamp>,
     pub(crate) manner: Manner,
-    /// What values are packed behind; `None`: they are not.
-    pub(crate) dictionary: Option<Vec<u8>>,
     /// Writing stops when the changes that were read amount to this many bytes, at keys below the second.
     pub(crate) limit: Option<(u64, &'a Key)>,
 }
@@ -69,18 +66,18 @@ pub(crate) struct Written {
 }
 
 impl Target<'_> {
-    /// Writes the changes of a walk to tables, and makes them and their names durable. After an error nothing is left of them.
+    /// Writes changes to tables, and makes these and their names durable. After an error nothing is left of them.
     ///
     /// # Errors
     /// `Interrupted` when `progress`, which is told how many changes were read and how many bytes written, says stop; corruption
     /// of what is read; I/O.
     pub(crate) fn write(
         &self,
-        source: &mut dyn Source,
+        walks: Walks<'_>,
         progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<Written> {
         let mut written = Written { tables: Vec::new(), next: self.first, stopped_at: None };
-        let done = self.write_tables(&mut written, source, progress).and_then(|()| {
+        let done = self.write_tables(&mut written, walks, progress).and_then(|()| {
             let Place { fs, dir } = self.place;
             fs.sync_dir(dir).map_err(|error| Error::io("sync", dir, error))
         });
@@ -96,9 +93,10 @@ impl Target<'_> {
     fn write_tables(
         &self,
         written: &mut Written,
-        source: &mut dyn Source,
+        walks: Walks<'_>,
         progress: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<()> {
+        let mut source = walks(None)?;
         let mut table: Option<TableWriter> = None;
         let mut bytes = 0;
         for done in 0.. {
@@ -109,13 +107,16 @@ impl Target<'_> {
             if !source.advance()? {
                 break;
             }
-            let expires = source.expires();
-            let value = if self.has_expired(expires) { None } else { source.value()? };
-            bytes += source.key().len() as u64 + value.map_or(0, |value| value.value_len());
+            let (expires, value) = (source.expires(), self.live_value(&*source)?);
+            let before = bytes;
+            bytes += payload_bytes(&*source, value);
             if value.is_some() || self.keep_tombstones {
-                let mut writer = match table.take() {
-                    Some(writer) => writer,
-                    None => self.begin(written)?,
+                let mut writer = if let Some(writer) = table.take() {
+                    writer
+                } else {
+                    let mut goes_on = || progress(done, total_len(&written.tables));
+                    let dictionary = self.dictionary(&*source, before, walks, &mut goes_on)?;
+                    self.begin(written, dictionary)?
                 };
                 writer.add_change(&Change { key: source.key(), value, lsn: source.lsn(), expires })?;
                 if writer.len() >= self.manner.table {
@@ -124,8 +125,10 @@ impl Target<'_> {
                     table = Some(writer);
                 }
             }
-            if self.limit.is_some_and(|(most, end)| bytes >= most && source.key() < &end[..]) {
+            if self.is_at_limit(bytes, source.key()) {
                 written.stopped_at = Some(source.key().into());
+                // Says whether the last value was what its file holds.
+                source.advance()?;
                 break;
             }
         }
@@ -135,20 +138,68 @@ impl Target<'_> {
         Ok(())
     }
 
+    /// The value of the current change, if it is to be written.
+    fn live_value<'s>(&self, source: &'s dyn Source) -> Result<Option<StoredValue<'s>>> {
+        if self.has_expired(source.expires()) { Ok(None) } else { source.value() }
+    }
+
+    fn is_at_limit(&self, bytes: u64, key: &[u8]) -> bool {
+        self.limit.is_some_and(|(most, end)| bytes >= most && key < &end[..])
+    }
+
+    /// What the values of a table are packed behind that begins with the current change of a walk, before which so many bytes
+    /// were read; `None`: they are not packed. Walks over what will be in it for certain.
+    fn dictionary(
+        &self,
+        begin: &dyn Source,
+        mut bytes: u64,
+        walks: Walks<'_>,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Vec<u8>>> {
+        if self.manner.compression == Compression::None {
+            return Ok(None);
+        }
+        let mut samples = Samples::new();
+        let mut ahead = walks(Some(begin.key()))?;
+        let (mut source, mut most_bytes) = (begin, 0);
+        for done in 1.. {
+            let value = self.live_value(source)?;
+            if let Some(value) = value {
+                samples.count(source.key().len(), value)?;
+            }
+            let record_bytes = payload_bytes(source, value);
+            bytes += record_bytes;
+            most_bytes += record_bytes + record_bytes / 16 + MAX_OVERHEAD;
+            if most_bytes >= self.manner.table || self.is_at_limit(bytes, source.key()) || !ahead.advance()? {
+                break;
+            }
+            if done % PROGRESS_STEP == 0 && !goes_on() {
+                return Err(Error::Interrupted);
+            }
+            source = &*ahead;
+        }
+        Ok(Some(samples.dictionary()))
+    }
+
     fn has_expired(&self, expires: Option<Timestamp>) -> bool {
         expires.is_some_and(|expires| self.expired_by.is_some_and(|now| expires <= now))
     }
 
-    fn begin(&self, written: &mut Written) -> Result<TableWriter> {
+    fn begin(&self, written: &mut Written, dictionary: Option<Vec<u8>>) -> Result<TableWriter> {
         let id = written.next;
         written.next = FileId(id.0 + 2);
         self.place.discard(file_name(id));
         let writer = TableWriter::create(&*self.place.fs, &self.place.dir, id, self.seed)?;
-        match &self.dictionary {
-            Some(dictionary) => writer.packing(dictionary),
+        match dictionary {
+            Some(dictionary) => writer.packing(&dictionary),
             None => Ok(writer),
         }
     }
+}
+
+/// Bytes of the key of the current change, and of its value.
+fn payload_bytes(source: &dyn Source, value: Option<StoredValue<'_>>) -> u64 {
+    source.key().len() as u64 + value.map_or(0, |value| value.value_len())
 }
 
 /// Bytes of some tables.

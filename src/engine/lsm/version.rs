@@ -21,7 +21,7 @@ use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use super::merge::Source;
+use super::merge::{Merge, Source};
 use super::plan::RunShape;
 use super::walk::Live;
 use crate::engine::{Cursor, Item};
@@ -281,6 +281,16 @@ impl Version {
         }
         violations
     }
+}
+
+/// One walk over runs, the newest first, forward from behind a key.
+///
+/// # Errors
+/// Corruption and I/O errors.
+pub(crate) fn merge_of_runs<'a>(runs: &[&'a Run], after: Option<&[u8]>) -> Result<Box<dyn Source + 'a>> {
+    let range = KeyRange::behind(after);
+    let sources = runs.iter().map(|run| run.walk(&range, Direction::Forward)).collect();
+    Ok(Box::new(Merge::new(sources, Direction::Forward)?))
 }
 
 /// What is wrong with the order of the runs that a manifest lists, newest first.

@@ -8,7 +8,7 @@
 //! reading. If they differ it reads again, and from then on nothing of the table is taken as verified: what is lost does not
 //! verify, everything else does. That costs two loads as long as nothing is lost.
 
-use std::ops::Range;
+use std::ops::{Bound, Range};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -227,40 +227,20 @@ impl Table {
     /// # Errors
     /// Corruption.
     pub fn sample(&self, limit: usize) -> Result<Vec<&[u8]>> {
-        self.read(|| self.sampled(limit, |record| Ok(Some(record.key))))
+        self.read(|| self.sampled(limit))
     }
 
-    /// The same of values that lie in their records.
-    ///
-    /// # Errors
-    /// Corruption.
-    pub(crate) fn sample_values(&self, limit: usize) -> Result<Vec<Vec<u8>>> {
-        self.read(|| {
-            self.sampled(limit, |record| match record.content {
-                Content::Value(_) => {
-                    let stored = self.stored(self.body(), record.content)?;
-                    stored.map(|value| Ok(value.checked()?.into_owned())).transpose()
-                }
-                Content::Tombstone | Content::Distant(_) => Ok(None),
-            })
-        })
-    }
-
-    fn sampled<'t, R>(
-        &'t self,
-        limit: usize,
-        look: impl Fn(Record<'t>) -> Checked<Option<R>>,
-    ) -> Checked<Vec<R>> {
+    fn sampled(&self, limit: usize) -> Checked<Vec<&[u8]>> {
         let pages = self.layout.fences.count;
         let per_page = (limit / pages.max(1)).max(1);
-        let mut samples = Vec::new();
+        let mut keys = Vec::new();
         for index in (0..pages).step_by(pages.div_ceil(limit.max(1)).max(1)) {
             let page = self.page(self.body(), index)?;
             for position in (0..page.count()).step_by(page.count().div_ceil(per_page)) {
-                samples.extend(look(page.record(position)?)?);
+                keys.push(page.record(position)?.key);
             }
         }
-        Ok(samples)
+        Ok(keys)
     }
 
     /// Whether it packs values that become shorter by that.
@@ -272,6 +252,9 @@ impl Table {
     pub(super) fn dictionary(&self) -> Checked<&[u8]> {
         if let Some(dictionary) = self.dictionary.get() {
             return Ok(dictionary);
+        }
+        if self.layout.dictionary_len.unwrap_or(0) == 0 {
+            return Ok(&[]);
         }
         let before = self.lost_pages();
         let [first, second] = self.layout.dictionaries();
@@ -319,7 +302,7 @@ impl Table {
                 stored
             }
         };
-        Ok(Some(StoredValue::packed(self, stored)))
+        StoredValue::packed(self, stored).map(Some)
     }
 
     /// Where bytes of the file are in it that somebody was given.
@@ -557,12 +540,35 @@ impl Table {
         Error::corruption(&self.path, damage.start as u64, what)
     }
 
+    /// Whether these bytes have to do with a dictionary.
+    pub(super) fn is_of_dictionary(&self, damage: &Damage) -> bool {
+        let touches =
+            |range: Range<usize>| !range.is_empty() && damage.start < range.end && damage.end > range.start;
+        self.layout.dictionaries().into_iter().any(touches)
+    }
+
+    /// The keys that it may have from `key` on.
+    pub(super) fn keys_from(&self, key: &[u8]) -> KeyRange {
+        let start = Bound::Included(if key < &self.meta.smallest[..] {
+            self.meta.smallest.clone()
+        } else {
+            key.into()
+        });
+        // Nobody has listed it where the keys are empty.
+        let end = if self.meta.largest.is_empty() {
+            Bound::Unbounded
+        } else {
+            Bound::Included(self.meta.largest.clone())
+        };
+        KeyRange { start, end }
+    }
+
     /// What these bytes are, and what fails without them.
     pub(super) fn part(&self, damage: &Damage) -> String {
         let Layout { data_end, hash, fences, sums, .. } = &self.layout;
         let Damage { start, end, .. } = *damage;
         let mut concerned = Vec::new();
-        if self.layout.dictionaries().into_iter().any(|range| start < range.end && end > range.start) {
+        if self.is_of_dictionary(damage) {
             concerned.push("one of the two dictionaries of its values".to_owned());
         }
         if start < *data_end {

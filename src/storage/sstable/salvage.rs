@@ -73,6 +73,8 @@ pub(crate) struct Salvage<'t> {
     /// Records and keys of lost values that came.
     seen: u64,
     any_lost: bool,
+    /// It was told that no packed value can be read.
+    no_dictionary: bool,
     /// Handed out behind a gap.
     waiting: Option<(usize, Record<'t>)>,
 }
@@ -90,6 +92,7 @@ impl<'t> Salvage<'t> {
             gap: None,
             seen: 0,
             any_lost: false,
+            no_dictionary: false,
             waiting: None,
         }
     }
@@ -269,18 +272,24 @@ impl<'t> Iterator for Salvage<'t> {
     type Item = Salvaged<'t>;
 
     fn next(&mut self) -> Option<Salvaged<'t>> {
-        Some(match self.step()? {
-            Step::Gap(damage) => Salvaged::Lost(damage.of(self.gap_keys())),
-            Step::Record(_, Record { key, content, lsn, expires, .. }) => {
-                let stored = self.table.stored(self.table.body(), content);
-                match stored.and_then(|stored| stored.map(StoredValue::checked).transpose()) {
-                    Ok(value) => Salvaged::Record(Recovered { key, value, lsn, expires }),
-                    Err(damage) => {
-                        self.any_lost = true;
-                        Salvaged::Lost(damage.of(KeyRange::from(key..=key)))
-                    }
-                }
+        loop {
+            let Record { key, content, lsn, expires, .. } = match self.step()? {
+                Step::Gap(damage) => return Some(Salvaged::Lost(damage.of(self.gap_keys()))),
+                Step::Record(_, record) => record,
+            };
+            let stored = self.table.stored(self.table.body(), content);
+            let damage = match stored.and_then(|stored| stored.map(StoredValue::checked).transpose()) {
+                Ok(value) => return Some(Salvaged::Record(Recovered { key, value, lsn, expires })),
+                Err(damage) => damage,
+            };
+            self.any_lost = true;
+            if self.table.dictionary().is_ok() {
+                return Some(Salvaged::Lost(damage.of(KeyRange::from(key..=key))));
             }
-        })
+            // Told once for all.
+            if !std::mem::replace(&mut self.no_dictionary, true) {
+                return Some(Salvaged::Lost(damage.of(self.table.keys_from(key))));
+            }
+        }
     }
 }

@@ -47,8 +47,8 @@ const MAX_LEN_LEN: usize = 5;
 /// Bytes that a packed value takes more than one that is not, at most.
 pub(super) const MAX_GROWTH: usize = DISTANT_HEADER_LEN + MAX_LEN_LEN;
 
-/// Memory that a packer keeps from one value to the next, in bytes.
-const MAX_KEPT: usize = 1 << 20;
+/// Memory for a value that is kept for the next one, in bytes.
+pub(super) const MAX_KEPT: usize = 1 << 20;
 
 /// A value as a table, or memory, has it.
 #[derive(Clone, Copy, Debug)]
@@ -68,9 +68,14 @@ impl<'t> From<&'t [u8]> for StoredValue<'t> {
 
 impl<'t> StoredValue<'t> {
     /// What `table`, which packs, has for a value.
-    #[inline]
-    pub(super) const fn packed(table: &'t Table, bytes: &'t [u8]) -> Self {
-        Self { bytes, table: Some(table) }
+    pub(super) fn packed(table: &'t Table, bytes: &'t [u8]) -> Checked<Self> {
+        let is_possible = |(len, block): (usize, &[u8])| {
+            block.len() == len || len <= MAX_VALUE_LEN && len / MAX_RATIO <= block.len()
+        };
+        if split(bytes).is_some_and(is_possible) {
+            return Ok(Self { bytes, table: Some(table) });
+        }
+        Err(Damage::new(table.place_of(bytes), "the length of a packed value is impossible"))
     }
 
     /// Bytes of the value.
@@ -92,7 +97,10 @@ impl<'t> StoredValue<'t> {
     {
         match self.table {
             None => Ok(self.bytes),
-            Some(table) => unpack(table, self.bytes, buffer).map_err(|damage| table.report(damage)),
+            Some(table) => {
+                let plain = unpack(table, self.bytes, buffer).map_err(|damage| table.report(damage))?;
+                Ok(plain.unwrap_or(buffer))
+            }
         }
     }
 
@@ -116,7 +124,7 @@ impl<'t> StoredValue<'t> {
     pub(crate) fn to_value(self) -> Result<Value> {
         match self.table {
             None => Ok(Value::from(self.bytes)),
-            Some(_) => Ok(Value::from(&*self.bytes()?)),
+            Some(_) => Ok(Value::from(self.read(&mut Vec::new())?)),
         }
     }
 
@@ -124,7 +132,11 @@ impl<'t> StoredValue<'t> {
     pub(super) fn checked(self) -> Checked<Cow<'t, [u8]>> {
         match self.table {
             None => Ok(Cow::Borrowed(self.bytes)),
-            Some(table) => unpack(table, self.bytes, &mut Vec::new()).map(|value| Cow::Owned(value.to_vec())),
+            Some(table) => {
+                let mut buffer = Vec::new();
+                let plain = unpack(table, self.bytes, &mut buffer)?;
+                Ok(plain.map_or(Cow::Owned(buffer), Cow::Borrowed))
+            }
         }
     }
 }
@@ -135,21 +147,18 @@ pub(crate) fn copied(value: Option<StoredValue<'_>>) -> Result<Option<Vec<u8>>> 
     value.map(|value| Ok(value.bytes()?.into_owned())).transpose()
 }
 
-/// The value of which `table` has these bytes: its block, if that is as long, or what it is unpacked to, which is in `buffer`.
+/// Unpacks the value of which `table` has these bytes into `buffer`, or hands it out where it lies because it is not packed.
 #[inline(never)]
-fn unpack<'b>(table: &Table, stored: &'b [u8], buffer: &'b mut Vec<u8>) -> Checked<&'b [u8]> {
+fn unpack<'t>(table: &Table, stored: &'t [u8], buffer: &mut Vec<u8>) -> Checked<Option<&'t [u8]>> {
     let damage = |what| Err(Damage::new(table.place_of(stored), what));
     let Some((len, block)) = split(stored) else { return damage("a packed value has no length") };
     if block.len() == len {
-        return Ok(block);
-    }
-    if len > MAX_VALUE_LEN || len / MAX_RATIO > block.len() {
-        return damage("the length of a packed value is impossible");
+        return Ok(Some(block));
     }
     let dictionary = table.dictionary()?;
     buffer.resize(len, 0);
     match decompress_into_with_dict(block, buffer, dictionary) {
-        Ok(unpacked) if unpacked == len => Ok(buffer),
+        Ok(unpacked) if unpacked == len => Ok(None),
         _ => damage("a value can't be unpacked"),
     }
 }
@@ -206,8 +215,8 @@ impl Packer {
 
     /// The value's length and block behind so many bytes.
     fn pack(&mut self, header_len: usize, value: &[u8]) {
-        self.packed.shrink_to(MAX_KEPT);
         self.packed.clear();
+        self.packed.shrink_to(MAX_KEPT);
         self.packed.resize(header_len, 0);
         let mut rest = value.len();
         while rest >= usize::from(MORE) {

@@ -11,7 +11,6 @@ use super::hash::Lookup;
 use super::reader::Table;
 use super::record::Record;
 use super::salvage::{Lost, Salvage, Step, lookup};
-use super::value::StoredValue;
 use super::{Checked, Damage};
 use crate::storage::{Expiries, TableMeta};
 use crate::types::{KeyRange, Lsn};
@@ -48,6 +47,8 @@ struct Seen<'t> {
     expiries: Option<Expiries>,
     /// Records that the hash section leads to.
     hashed: u64,
+    /// No packed value can be read, which was told.
+    no_dictionary: bool,
 }
 
 /// Verifies everything; see [`Table::inspect`].
@@ -80,7 +81,7 @@ impl Flaw {
 
     /// The records of these keys can't be read.
     fn lost(table: &Table, damage: Damage, keys: KeyRange) -> Self {
-        let is_of_records = damage.start < table.layout().data_end;
+        let is_of_records = damage.start < table.layout().data_end && !table.is_of_dictionary(&damage);
         let part = if is_of_records { "records or values".into() } else { table.part(&damage) };
         let Lost { offset, len, what, keys } = damage.of(keys);
         Self { offset, len, what: format!("{what} in {part}"), keys: Some(keys) }
@@ -119,6 +120,10 @@ fn inspect_records<'t>(
     go_on: &mut dyn FnMut(u64) -> bool,
 ) -> Option<Seen<'t>> {
     let mut seen = Seen::default();
+    if let Err(damage) = table.dictionary() {
+        seen.no_dictionary = true;
+        found.flaws.push(Flaw::lost(table, damage, table.keys_from(b"")));
+    }
     let mut walk = Salvage::new(table);
     let mut new_page = None;
     while let Some(step) = walk.step() {
@@ -159,12 +164,10 @@ fn inspect_record<'t>(
     let (least, most) = seen.lsns.unwrap_or((record.lsn, record.lsn));
     seen.lsns = Some((least.min(record.lsn), most.max(record.lsn)));
     Expiries::count(&mut seen.expiries, record.expires);
-    let stored = table.stored(table.body(), record.content);
-    let value = stored
-        .and_then(|stored| stored.map(StoredValue::checked).transpose())
+    let value_len = value_len(table, record, seen.no_dictionary)
         .map_err(|damage| Flaw::lost(table, damage, KeyRange::from(key..=key)))?;
-    seen.tombstones += u64::from(value.is_none());
-    seen.payload_bytes += (key.len() + value.map_or(0, |value| value.len())) as u64;
+    seen.tombstones += u64::from(value_len.is_none());
+    seen.payload_bytes += key.len() as u64 + value_len.unwrap_or(0);
     match lookup(table, place, key) {
         Ok(Lookup::Found(())) => seen.hashed += 1,
         Ok(Lookup::Absent) => {
@@ -181,6 +184,12 @@ fn inspect_record<'t>(
     Ok(())
 }
 
+/// How many bytes the value of a record has, which is read, if it can be.
+fn value_len(table: &Table, record: &Record<'_>, no_dictionary: bool) -> Checked<Option<u64>> {
+    let Some(stored) = table.stored(table.body(), record.content)? else { return Ok(None) };
+    if no_dictionary { Ok(Some(stored.value_len())) } else { Ok(Some(stored.checked()?.len() as u64)) }
+}
+
 /// A seek of a page's first key must lead to it, and one of the key before it to the page before.
 fn leads_elsewhere(table: &Table, number: usize, first: &[u8], before: Option<&[u8]>) -> bool {
     let layout = table.layout();
@@ -195,6 +204,10 @@ fn compare_sections(table: &Table, seen: &Seen<'_>) -> Checked<()> {
     let hash = &table.layout().hash;
     if hash.count_slots(table.body())? != seen.hashed {
         return Err(Damage::new(hash.start, "the hash section names records that are none"));
+    }
+    let [first, second] = table.layout().dictionaries();
+    if table.body().slice(first.start, first.end)? != table.body().slice(second.start, second.end)? {
+        return Err(Damage::new(second.start, "the two dictionaries differ"));
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //!   │        └───► places ─┐                    12 bytes per record; at the end 8.5 more for the hash section
 //!   ├──► hashes ───────────┴──► finish          16 bytes and a separator (at most 256 bytes) per page
 //!   └──► separators ───────────►                4 bytes per block
+//!                                               a value that is packed or was: twice its bytes
 //! ```
 //!
 //! A distant value is written when its record comes in, so it lies before the page that has the record. The file counts as a
@@ -118,6 +119,8 @@ impl TableWriter {
         let added = self
             .check(change.key, value)
             .and_then(|()| self.append(change, value).map_err(|error| Error::io("write", &self.path, error)));
+        unpacked.clear();
+        unpacked.shrink_to(value::MAX_KEPT);
         self.unpacked = unpacked;
         added
     }

@@ -1,7 +1,10 @@
 //! Packing the values of the oldest run.
 
 use super::*;
-use crate::types::Op;
+use crate::engine::repair::repair;
+use crate::storage::manifest::Manifest;
+use crate::storage::sstable::{Table, file_name};
+use crate::types::{Op, SetOptions};
 
 fn with(disk: &SimFs, compression: Compression) -> Arc<KvEngine> {
     open_with(disk.process(), &Options { pace: Pace::SMALL, ..Options::new().compression(compression) })
@@ -107,4 +110,130 @@ fn all_that_is_written_is_packed() {
         assert!(tree.version.tables().all(|table| table.open().unwrap().packs()));
     });
     assert_same(&engine, &model);
+}
+
+/// Bytes that have nothing in common with others.
+fn noise(number: u64, len: usize) -> Vec<u8> {
+    let words = (1..).map(|word: u64| (number + 1).wrapping_mul(word).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    words.flat_map(|word| word.rotate_left(29).to_le_bytes()).take(len).collect()
+}
+
+/// One run, whose last tables have values that expire after a time.
+fn with_expiring(disk: &SimFs, time: Duration) -> Arc<KvEngine> {
+    let engine = with(disk, Compression::None);
+    let db = Db::from_engine(engine.clone());
+    let mut transaction = db.begin().unwrap();
+    for number in 0..8_000 {
+        let time = if number < 5_000 { 3_600 * time } else { time };
+        let options = SetOptions::new().ttl(time);
+        transaction.set_with(format!("{number:08}"), noise(number, 40), &options).unwrap();
+    }
+    transaction.commit().unwrap();
+    engine.compact(&mut |_| true).unwrap();
+    engine
+}
+
+#[test]
+fn handles_of_different_settings_do_not_undo_what_the_other_did() {
+    let disk = SimFs::new();
+    let engine = with_expiring(&disk, Duration::from_secs(10));
+    let mut bulk = engine.bulk().unwrap();
+    for number in 7_900..8_100 {
+        let key = format!("{number:08}").into_bytes();
+        bulk.apply(Op::Set { key: key.into(), value: noise(number, 40).into(), expires: None }).unwrap();
+    }
+    bulk.commit().unwrap();
+    engine.compact(&mut |_| true).unwrap();
+    disk.pass(Duration::from_secs(20));
+    let right = engine.shared.log.merge().unwrap();
+    let before = right.manifest().unwrap();
+    assert_eq!(before.runs.len(), 1);
+    let mut slices = 0;
+    for compression in [Compression::Lz4, Compression::None].into_iter().cycle() {
+        let manner = Manner { compression, ..MANNER };
+        if slices > 30 || !compact::merge_slice(&right, Occasion::NONE, manner, &mut || true).unwrap() {
+            break;
+        }
+        slices += 1;
+    }
+    let after = right.manifest().unwrap();
+    assert!((1..10).contains(&slices), "{slices}");
+    assert_eq!(before.runs[0][..5], after.runs[0][..5], "nothing in them has expired");
+}
+
+#[test]
+fn deleted_values_are_gone_once_the_database_is_compacted() {
+    let disk = SimFs::new();
+    let engine = with(&disk, Compression::Lz4);
+    let db = Db::from_engine(engine.clone());
+    for number in 0..400 {
+        db.set(format!("key{number:04}"), format!("a secret {number:04} that nobody may find").into_bytes())
+            .unwrap();
+    }
+    flush(&engine).unwrap();
+    let traces = || {
+        let tables =
+            disk.list("/db").unwrap().into_iter().filter(|name| name.to_string_lossy().ends_with(".sst"));
+        let bytes =
+            tables.flat_map(|name| disk.read_file(Path::new("/db").join(name)).unwrap()).collect::<Vec<u8>>();
+        bytes.windows(6).filter(|bytes| bytes == b"secret").count()
+    };
+    assert!(traces() > 0);
+    for number in 0..400 {
+        db.delete(format!("key{number:04}")).unwrap();
+        db.set(format!("new{number:04}"), vec![b'x'; 40]).unwrap();
+    }
+    engine.compact(&mut |_| true).unwrap();
+    assert_eq!(traces(), 0);
+}
+
+#[test]
+fn a_repaired_database_is_packed_as_it_is_asked_for() {
+    let disk = SimFs::new();
+    let engine = with(&disk, Compression::Lz4);
+    let mut bulk = engine.bulk().unwrap();
+    for number in 0..2_000 {
+        let key = format!("key{number:04}").into_bytes();
+        bulk.apply(Op::Set { key: key.into(), value: document(number).into(), expires: None }).unwrap();
+    }
+    bulk.commit().unwrap();
+    drop(engine);
+    let options = Options { pace: Pace::SMALL, ..Options::new().compression(Compression::Lz4) };
+    let place = Place { fs: disk.process(), dir: "/db".into() };
+    repair(&place, Path::new("/new"), &options, &mut |_| true).unwrap();
+    let (fs, new) = (disk.process(), Path::new("/new"));
+    let manifest = Manifest::read(&*fs, new).unwrap().unwrap();
+    let packs = |listed: &RunTable| Table::open(&*fs, new, &listed.table).unwrap().packs();
+    assert!(manifest.runs.iter().flatten().count() > 3);
+    assert!(manifest.runs.iter().flatten().all(packs));
+}
+
+#[test]
+fn damage_to_what_was_merged_does_not_stop_the_rest_of_a_merge() {
+    for compression in [Compression::None, Compression::Lz4] {
+        let disk = SimFs::new();
+        let options = Options::new().background(false).compression(compression);
+        let engine = open_with(disk.process(), &options);
+        for round in 0..2 {
+            let mut bulk = engine.bulk().unwrap();
+            for number in 0..2_000 {
+                let key = format!("key{number:04}{round}").into_bytes();
+                bulk.apply(Op::Set { key: key.into(), value: noise(number, 60).into(), expires: None })
+                    .unwrap();
+            }
+            bulk.commit().unwrap();
+            flush(&engine).unwrap();
+        }
+        let right = engine.shared.log.merge().unwrap();
+        let manner = Manner { compression, ..MANNER };
+        let merge = || compact::merge_slice(&right, Occasion::LEISURE, manner, &mut || true);
+        assert!(merge().unwrap());
+        let manifest = right.manifest().unwrap();
+        let begun: Vec<_> = manifest.runs.iter().flatten().filter(|listed| listed.hidden > 0).collect();
+        assert!(!begun.is_empty());
+        for listed in begun {
+            disk.flip_bit(format!("/db/{}", file_name(listed.table.id)), 5_000 * 8).unwrap();
+        }
+        while merge().unwrap() {}
+    }
 }

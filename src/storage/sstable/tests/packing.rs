@@ -63,6 +63,40 @@ fn values_are_read_by_either_dictionary_and_not_without() {
 }
 
 #[test]
+fn that_no_dictionary_can_be_read_is_told_once() {
+    let model = documents();
+    let (disk, meta) = packed_disk_with(&model);
+    for range in layout(&disk).dictionaries() {
+        disk.flip_bit(PATH, range.start as u64 * 8).unwrap();
+    }
+    let table = open(&disk, &meta).unwrap();
+    let found = table.inspect(&mut |_| true).unwrap();
+    let of_dictionary = found.flaws.iter().filter(|flaw| flaw.what.contains("dictionaries")).count();
+    assert!(of_dictionary >= 1 && found.flaws.len() < 5, "{:?}", found.flaws);
+    let lost: Vec<_> = table.salvage().filter(|salvaged| matches!(salvaged, Salvaged::Lost(_))).collect();
+    assert!(lost.len() < 5, "{lost:?}");
+    let Some(Salvaged::Lost(Lost { keys, .. })) = lost.get(1) else { panic!("{lost:?}") };
+    assert!(keys.contains(b"001000") && keys.contains(b"001999"), "{keys:?}");
+}
+
+#[test]
+fn where_nothing_is_in_common_no_value_needs_another_block() {
+    let disk = SimFs::new();
+    let writer = TableWriter::create(&*disk.process(), dir(), ID, SEED).unwrap().packing(b"").unwrap();
+    let model: Model = (0..2_000)
+        .map(|index| (format!("{index:06}").into_bytes(), (Some(b"again and ".repeat(10)), Lsn(1 + index))))
+        .collect();
+    let meta = fill(writer, &model).unwrap();
+    let Layout { data_end, .. } = layout(&disk);
+    for at in [20, data_end - 1] {
+        disk.flip_bit(PATH, at as u64 * 8).unwrap();
+    }
+    let table = open(&disk, &meta).unwrap();
+    let read = model.keys().filter(|key| get(&table, key).is_ok_and(|found| found.is_some())).count();
+    assert!(read > 1_500 && read < 2_000, "{read}");
+}
+
+#[test]
 fn a_table_without_a_dictionary_packs_what_repeats_itself() {
     let disk = SimFs::new();
     let writer = TableWriter::create(&*disk.process(), dir(), ID, SEED).unwrap().packing(b"").unwrap();
