@@ -5,7 +5,7 @@ use super::merge::Source;
 use super::version::{LazyTable, Run};
 use crate::engine::wal_engine::is_missing;
 use crate::error::{Error, Result};
-use crate::storage::sstable::{Change, StoredValue, TableWriter, file_name};
+use crate::storage::sstable::{Change, MAX_DICTIONARY_LEN, StoredValue, TableWriter, file_name};
 use crate::storage::{Place, RunTable, TableMeta};
 use crate::types::{Compression, FileId, Key, Timestamp};
 
@@ -17,6 +17,9 @@ const SAMPLE_KEYS: usize = 128;
 
 /// Bytes that a record takes in a table beside a sixteenth more than its key and value, at most.
 const MAX_OVERHEAD: u64 = 64;
+
+/// Bytes that a table takes beside its records, at most.
+const MAX_FIXED_LEN: u64 = 2 * MAX_DICTIONARY_LEN as u64 + 1024;
 
 /// How tables are written.
 #[derive(Clone, Copy, Debug)]
@@ -161,7 +164,7 @@ impl Target<'_> {
         }
         let mut samples = Samples::new();
         let mut ahead = walks(Some(begin.key()))?;
-        let (mut source, mut most_bytes) = (begin, 0);
+        let (mut source, mut most_bytes) = (begin, MAX_FIXED_LEN);
         for done in 1.. {
             let value = self.live_value(source)?;
             if let Some(value) = value {

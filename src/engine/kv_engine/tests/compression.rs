@@ -237,3 +237,38 @@ fn damage_to_what_was_merged_does_not_stop_the_rest_of_a_merge() {
         while merge().unwrap() {}
     }
 }
+
+#[test]
+fn a_dictionary_has_nothing_but_what_its_table_has() {
+    for len in [150, 240, 256, 600, 1_000, 1_500, 1_900, 2_048, 3_000] {
+        let disk = SimFs::new();
+        let engine = with(&disk, Compression::Lz4);
+        let mut batch = Batch::new();
+        for number in 0..200_000 / len {
+            batch.set(format!("key{number:04}"), noise(number, usize::try_from(len).unwrap()));
+        }
+        Db::from_engine(engine.clone()).write(batch).unwrap();
+        flush(&engine).unwrap();
+        let tables = engine.shared.log.manifest().unwrap().runs.concat();
+        assert!(tables.len() > 3, "{} tables", tables.len());
+        for RunTable { table, .. } in tables {
+            let file = disk.read_file(Path::new("/db").join(file_name(table.id))).unwrap();
+            let opened = Table::open(&*disk.process(), Path::new("/db"), &table).unwrap();
+            let mut cursor = opened.cursor(&KeyRange::all(), Direction::Forward).unwrap();
+            let mut parts = Vec::new();
+            while let Some(change) = cursor.next_change().unwrap() {
+                let value = change.value.unwrap().bytes().unwrap().into_owned();
+                parts.extend(value.chunks(256).map(<[u8]>::to_vec));
+            }
+            // The field of the footer, and what lies behind the header.
+            let field = file[file.len() - 6..file.len() - 4].try_into().unwrap();
+            let mut dictionary = &file[12..][..usize::from(u16::from_le_bytes(field)) - 1];
+            while !dictionary.is_empty() {
+                let begins =
+                    |part: &&Vec<u8>| part.starts_with(&dictionary[..dictionary.len().min(part.len())]);
+                let part = parts.iter().find(begins).unwrap_or_else(|| panic!("{len}: from elsewhere"));
+                dictionary = &dictionary[part.len().min(dictionary.len())..];
+            }
+        }
+    }
+}
