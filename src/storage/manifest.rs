@@ -78,7 +78,7 @@ const TABLE_LEN: usize = FLOOR_LEN + 2;
 /// The last format whose manifests end with the runs.
 const WITHOUT_EXPIRIES: u32 = 1;
 
-/// The first that does.
+/// The first whose manifests say more behind them.
 const WITH_EXPIRIES: u32 = 2;
 
 /// A manifest larger than this is none, and none is written: 1,600,000 tables have room, which hold 100 TiB, or 2,000 tables whose

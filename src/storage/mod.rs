@@ -39,7 +39,7 @@ use fs::{File, Fs, OpenMode, remove_if_present, write_all_at};
 /// * 2: values that expire. Operations of the log and records of tables may have an expiry; the manifest keeps the time and
 ///   says of each table what in it expires. Before the first expiry is written the manifest is of this format, so that
 ///   a kvdb that does not know expiries refuses the database.
-/// * 3: tables whose values are packed.
+/// * 3: tables whose values are packed. Before one is named the manifest is of this format.
 pub(crate) const FORMAT: u32 = 3;
 
 /// The identity of one log file, which binds what is in it to its place.

@@ -13,9 +13,9 @@
 //! key on. So a process that dies loses one slice; whoever comes next finds in the manifest which runs are being merged,
 //! and goes on. Flushes put new runs on top meanwhile: they have no part in the merge.
 //!
-//! A table that shares no key range with any other of the merge is not written again, if it is not small and packed as it would be
-//! now: it moves to the oldest run as it is. So data that comes in key order is written to a table once. And a table in which everything has expired is
-//! not even read, if nothing older has its keys: the manifest names it no more.
+//! A table that shares no key range with any other of the merge is not written again, if it is not small and packed as it would
+//! be now: it moves to the oldest run as it is. So data that comes in key order is written to a table once. And a table in which
+//! everything has expired is not even read, if nothing older has its keys: the manifest names it no more.
 //!
 //! So that what expired between the keys of the newer runs goes away as well, the oldest run is "merged" alone at times: those
 //! of its tables that have something of no use are written anew. Who merges everything writes those anew as well that are packed
@@ -71,10 +71,13 @@ pub(crate) fn merge_all<M: Memory>(
     right.discard_strays();
     // What expires meanwhile is left: so there is an end.
     let expired_by = right.expired_by();
-    let state = State::read(right, expired_by, manner, None)?;
+    let read = |previous: Option<&Version>| -> Result<State> {
+        Ok(State { repacks: true, ..State::read(right, expired_by, manner, previous)? })
+    };
+    let mut state = read(None)?;
     let total = state.version.runs.iter().map(Run::entries).sum();
     state.drop_dead(right)?;
-    let mut state = State { repacks: true, ..State::read(right, expired_by, manner, Some(&state.version))? };
+    state = read(Some(&state.version))?;
     let mut next = state.merge_of_all();
     let (mut done, mut written_bytes) = (0, 0);
     while let Some(merging) = next.map_or_else(|| state.merge_of_oldest(), |next| Ok(Some(next)))? {
@@ -89,7 +92,7 @@ pub(crate) fn merge_all<M: Memory>(
             })
         };
         next = state.slice(right.place(), merging)?.merge(right, &mut report)?;
-        state = State { repacks: true, ..State::read(right, expired_by, manner, Some(&state.version))? };
+        state = read(Some(&state.version))?;
         done += slice.0;
         written_bytes += slice.1;
     }

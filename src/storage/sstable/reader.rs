@@ -547,20 +547,10 @@ impl Table {
         self.layout.dictionaries().into_iter().any(touches)
     }
 
-    /// The keys that it may have from `key` on.
-    pub(super) fn keys_from(&self, key: &[u8]) -> KeyRange {
-        let start = Bound::Included(if key < &self.meta.smallest[..] {
-            self.meta.smallest.clone()
-        } else {
-            key.into()
-        });
-        // Nobody has listed it where the keys are empty.
-        let end = if self.meta.largest.is_empty() {
-            Bound::Unbounded
-        } else {
-            Bound::Included(self.meta.largest.clone())
-        };
-        KeyRange { start, end }
+    /// The keys that it may have: all, where nobody has listed it.
+    pub(super) fn keys(&self) -> KeyRange {
+        let listed = |key: &Key| if key.is_empty() { Bound::Unbounded } else { Bound::Included(key.clone()) };
+        KeyRange { start: listed(&self.meta.smallest), end: listed(&self.meta.largest) }
     }
 
     /// What these bytes are, and what fails without them.

@@ -14,6 +14,9 @@
 //!  value len kind 1: 1 or 2 bytes; kind 2: none; kind 3: offset in the file and length, 4 bytes each, and no value
 //! ```
 //!
+//! In a table that packs its values, what is a value here is what [`value`](super::value) makes of one; but the length of a
+//! distant value is its own, so that it is known without reading it.
+//!
 //! All integers are little-endian. The control byte says where everything is, so that the lengths come out of one 8-byte load
 //! by shifting, without a loop or a branch per field. A record of a 16-byte key and a 100-byte value with an LSN below 2²⁴
 //! takes 6 bytes beside them.

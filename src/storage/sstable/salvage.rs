@@ -136,19 +136,11 @@ impl<'t> Salvage<'t> {
 
     /// Keys that may lie in the gap that was handed out last.
     pub(super) fn gap_keys(&self) -> KeyRange {
-        let meta = self.table.meta();
-        let start = match self.last {
-            Some(last) => Bound::Excluded(last.into()),
-            None if meta.smallest.is_empty() => Bound::Unbounded,
-            None => Bound::Included(meta.smallest.clone()),
-        };
-        let end = match self.waiting {
-            Some((_, next)) => Bound::Excluded(next.key.into()),
-            // Nobody has listed the table.
-            None if meta.largest.is_empty() => Bound::Unbounded,
-            None => Bound::Included(meta.largest.clone()),
-        };
-        KeyRange { start, end }
+        let KeyRange { start, end } = self.table.keys();
+        KeyRange {
+            start: self.last.map_or(start, |last| Bound::Excluded(last.into())),
+            end: self.waiting.map_or(end, |(_, next)| Bound::Excluded(next.key.into())),
+        }
     }
 
     /// The number of the page that the last record is of, if the fences led to it.
@@ -288,7 +280,7 @@ impl<'t> Iterator for Salvage<'t> {
             }
             // Told once for all.
             if !std::mem::replace(&mut self.no_dictionary, true) {
-                return Some(Salvaged::Lost(damage.of(self.table.keys_from(key))));
+                return Some(Salvaged::Lost(damage.of(self.table.keys().intersect(KeyRange::from(key..)))));
             }
         }
     }

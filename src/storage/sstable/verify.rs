@@ -122,7 +122,7 @@ fn inspect_records<'t>(
     let mut seen = Seen::default();
     if let Err(damage) = table.dictionary() {
         seen.no_dictionary = true;
-        found.flaws.push(Flaw::lost(table, damage, table.keys_from(b"")));
+        found.flaws.push(Flaw::lost(table, damage, table.keys()));
     }
     let mut walk = Salvage::new(table);
     let mut new_page = None;
