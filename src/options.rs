@@ -27,6 +27,8 @@ pub(crate) struct Pace {
     pub(crate) chunk: u64,
     /// Flush and merge on a thread, or a little of it before the write that made it due returns.
     pub(crate) in_background: bool,
+    /// How long that thread waits, when nothing is due, before it looks whether somebody still writes.
+    pub(crate) pause: Duration,
 }
 
 impl Pace {
@@ -40,6 +42,7 @@ impl Pace {
         short_slice: 8 << 20,
         chunk: 48 << 20,
         in_background: true,
+        pause: Duration::from_millis(250),
     };
 
     /// For tests: little data makes many flushes, tables and slices, one call after the other.
@@ -54,6 +57,7 @@ impl Pace {
         short_slice: 20_000,
         chunk: 2_000,
         in_background: false,
+        pause: Duration::from_hours(1),
     };
 }
 

@@ -10,7 +10,7 @@
 //! a table, names it in the manifest and lets the log begin behind it. Runs are merged as [`plan`](lsm::plan) decides, in
 //! [slices](lsm::compact) each of which is worth something by itself.
 //!
-//! Both are the work of a thread, which is started when there is enough to flush, or when the handle is opened and finds
+//! Both are the work of a thread, which is started, or woken, when there is enough to flush, or when the handle is opened and finds
 //! something to merge, and ends when nothing is due. While nobody writes, and where enough was walked over, it also merges what
 //! is not due but makes reads faster. While it merges it flushes, too: nobody waits for a merge. Where it falls behind, or
 //! where there is to be no thread, a writer does the work itself, a piece at a time. A handle that is closed gives up the slice
@@ -60,9 +60,6 @@ const FLUSHED_PER_MERGED: u64 = 4;
 
 /// How long the background leaves the right to merge to others between two slices: longer than they sleep while waiting.
 const BETWEEN_SLICES: Duration = Duration::from_millis(8);
-
-/// How long the background waits at most before it looks again whether somebody writes.
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// `.stats` counts so many keys; of more it gives an estimate.
 const MAX_COUNTED: u64 = 1 << 20;
@@ -150,18 +147,14 @@ impl KvEngine {
             && self.read_only().is_none()
         {
             self.work_in_background();
-            self.wake_background();
         }
     }
 
-    fn wake_background(&self) {
-        let background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
-        background.iter().for_each(|thread| thread.thread().unpark());
-    }
-
+    /// Starts the background, or wakes it.
     fn work_in_background(&self) {
         let mut background = self.background.lock().unwrap_or_else(PoisonError::into_inner);
-        if background.as_ref().is_some_and(|thread| !thread.is_finished()) {
+        if let Some(thread) = background.as_ref().filter(|thread| !thread.is_finished()) {
+            thread.thread().unpark();
             return;
         }
         let shared = Arc::clone(&self.shared);
@@ -204,15 +197,15 @@ impl Drop for KvEngine {
 impl Shared {
     /// Flushes and merges until all is well, an error ends it, or another process is at it.
     fn work(&self) {
-        let (mut seen, mut pause) = (None, BETWEEN_SLICES);
+        let mut seen = None;
         while !self.is_stopped() {
             self.flush_if_due();
             let commits = self.commits();
             let is_idle = seen.replace(commits) == Some(commits);
             let occasion = Occasion { leisure: is_idle, walked: self.walked.records() };
-            pause = match self.try_to_merge(occasion, self.pace.slice) {
+            let pause = match self.try_to_merge(occasion, self.pace.slice) {
                 Some(true) => BETWEEN_SLICES,
-                Some(false) if !is_idle => (2 * pause).min(LONGEST_PAUSE),
+                Some(false) if !is_idle => self.pace.pause,
                 Some(false) | None => break,
             };
             std::thread::park_timeout(pause);

@@ -4,6 +4,7 @@ mod compression;
 mod space;
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use super::*;
 use crate::db::Db;
@@ -55,6 +56,29 @@ fn a_handle_that_is_closed_after_much_writing_leaves_a_short_log() {
     assert!(engine.shared.log.log_bytes() < MAX_LEFT_BYTES);
     assert!(engine.stats().unwrap().runs > 0);
     assert_eq!(open(&disk).stats().unwrap().keys, 400);
+}
+
+/// Whoever makes a flush due wakes the background, however long it meant to wait.
+#[test]
+fn the_background_flushes_whatever_is_due_while_others_write() {
+    let flush = 100_000;
+    let lengths = Pace { first_segment: 8 << 10, full_segment: 32 << 10, ..Pace::USUAL };
+    let pace = Pace { flush, most_sealed: u64::MAX, pause: Duration::from_hours(1), ..lengths };
+    let engine = open_with(SimFs::new().process(), &Options { pace, ..Options::new() });
+    let is_due = || engine.shared.log.peek(|tree| tree.sealed_bytes() >= flush);
+    let db = Db::from_engine(engine.clone());
+    for round in 0..10_u8 {
+        while !is_due() {
+            db.set("k", vec![round; 5_000]).unwrap();
+        }
+        let begun = Instant::now();
+        while is_due() {
+            assert!(begun.elapsed() < Duration::from_mins(2), "round {round} is not flushed");
+            std::thread::sleep(Duration::from_millis(1));
+            db.set("k", "").unwrap();
+        }
+    }
+    engine.close();
 }
 
 #[test]

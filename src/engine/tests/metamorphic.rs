@@ -123,7 +123,7 @@ fn settings(seed: u64) -> Settings {
         slice: pick(random, &[3_000, 30_000, 300_000]),
         short_slice: pick(random, &[1_000, 20_000]),
         chunk: pick(random, &[1, 2_000, 50_000]),
-        in_background: false,
+        ..Pace::SMALL
     };
     Settings {
         seed,
