@@ -71,8 +71,8 @@ pub trait File: Send + Sync + fmt::Debug {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
     /// As [`File::read_at`], for a place that is looked at again and again: what it holds at this moment, whoever wrote it, and
-    /// without a system call where the file can be mapped. While some process has the page mapped, [`File::drop_cache`] does
-    /// not forget it.
+    /// from the second look in a row on without a system call, where the file can be mapped. While some process has the page
+    /// mapped, [`File::drop_cache`] does not forget it.
     ///
     /// # Errors
     /// The operating system's.
@@ -86,10 +86,10 @@ pub trait File: Send + Sync + fmt::Debug {
     /// The operating system's, `StorageFull` among them.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
 
-    /// As [`File::write_at`], for a place that is written again and again and looked at by others: without a system call where the
-    /// file can be mapped. Only whole words of 8 bytes arrive at once: a reader, or whoever comes after a process that was
-    /// killed, may find some of the new bytes and some of the old. What is put where somebody has cut the file meanwhile may be
-    /// lost, success or not.
+    /// As [`File::write_at`], for a place that is written again and again and looked at by others: without a system call for
+    /// little where the file can be mapped. Only whole words of 8 bytes arrive at once: a reader, or whoever comes after a
+    /// process that was killed, may find some of the new bytes and some of the old. What is put where somebody has cut the file
+    /// meanwhile may be lost, success or not.
     ///
     /// # Errors
     /// As [`File::write_at`].

@@ -13,7 +13,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -49,6 +49,7 @@ impl Fs for RealFs {
             file,
             inode: inode(&metadata),
             uses: AtomicU32::new(0),
+            last_look: AtomicU64::new(u64::MAX),
             looked_at: OnceLock::new(),
             put_to: OnceLock::new(),
         }))
@@ -154,6 +155,13 @@ fn parse_uuid(text: &str) -> Option<u128> {
 /// Mapping a file costs as much as a few reads, and a process that makes one and ends has nothing of it.
 const FEW_USES: u32 = 4;
 
+/// What is looked at by way of a mapping has been looked at just before, at this distance at most: the first touch of a page
+/// costs much more than a read.
+const LOOK_LEN: u64 = 4 << 10;
+
+/// More than this is written, not put by way of a mapping: it would touch page after page for the first time.
+const MOST_PUT: usize = 4 << 10;
+
 /// An open file of the operating system.
 #[derive(Debug)]
 struct RealFile {
@@ -161,6 +169,8 @@ struct RealFile {
     inode: Inode,
     /// How often it was looked at or put to before it was mapped.
     uses: AtomicU32,
+    /// Where it was looked at last, in units of [`LOOK_LEN`].
+    last_look: AtomicU64,
     /// The file in memory, once that is worth it; `None` where it can't be mapped.
     looked_at: OnceLock<Option<Shared>>,
     /// The same for writing: only what is put to is ever mapped so.
@@ -183,6 +193,11 @@ impl File for RealFile {
     }
 
     fn look_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let place = offset / LOOK_LEN;
+        if self.last_look.load(Ordering::Relaxed) != place {
+            self.last_look.store(place, Ordering::Relaxed);
+            return self.read_at(buffer, offset);
+        }
         match self.shared(&self.looked_at, Access::Read) {
             Some(shared) if shared.look(&self.file, buffer, offset) => Ok(buffer.len()),
             // Of a file that was cut, what is left is what a read finds.
@@ -195,6 +210,9 @@ impl File for RealFile {
     }
 
     fn put_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        if bytes.len() > MOST_PUT {
+            return self.write_at(bytes, offset);
+        }
         match self.shared(&self.put_to, Access::Write) {
             Some(shared) if shared.put(&self.file, bytes, offset) => Ok(bytes.len()),
             _ => self.write_at(bytes, offset),

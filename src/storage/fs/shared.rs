@@ -133,10 +133,15 @@ mod tests {
         fs::File::options().write(true).open(path).unwrap().set_len(len).unwrap();
     }
 
+    /// What two looks see: the second one is by way of the mapping, if there is one.
     fn look(file: &dyn File, offset: u64) -> Vec<u8> {
-        let mut seen = [0xff; 16];
-        let count = file.look_at(&mut seen, offset).unwrap();
-        seen[..count].to_vec()
+        let looks = [(); 2].map(|()| {
+            let mut seen = [0xff; 16];
+            let count = file.look_at(&mut seen, offset).unwrap();
+            seen[..count].to_vec()
+        });
+        assert_eq!(looks[0], looks[1]);
+        looks[0].clone()
     }
 
     fn read(file: &dyn File, offset: u64) -> Vec<u8> {
@@ -196,6 +201,10 @@ mod tests {
                 assert_eq!(&fs::read(&path).unwrap()[offset.try_into().unwrap()..][..16], bytes);
             }
         }
+        let much = [7; 8000];
+        assert_eq!(file.put_at(&much, 96).unwrap(), much.len());
+        assert_eq!((look(&*file, 96), look(&*other, 8080)), (vec![7; 16], vec![7; 16]));
+        assert_eq!(fs::read(&path).unwrap()[96..][..8000], much);
         assert_eq!(fs::metadata(&path).unwrap().len(), 8192);
     }
 
