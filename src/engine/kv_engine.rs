@@ -69,6 +69,8 @@ pub(crate) struct KvEngine {
     shared: Arc<Shared>,
     /// The thread that flushes and merges, if one was started.
     background: Mutex<Option<JoinHandle<()>>>,
+    /// The newest of the segments that it was asked to flush.
+    asked_for: AtomicU64,
 }
 
 /// What the background thread needs too.
@@ -99,7 +101,8 @@ impl KvEngine {
             flushed_bytes: AtomicU64::new(0),
             walked: Arc::default(),
         };
-        let engine = Self { shared: Arc::new(shared), background: Mutex::default() };
+        let engine =
+            Self { shared: Arc::new(shared), background: Mutex::default(), asked_for: AtomicU64::new(0) };
         if options.pace.in_background && engine.read_only().is_none() {
             let log = &engine.shared.log;
             let expired_by = log.expired_by();
@@ -120,10 +123,16 @@ impl KvEngine {
     /// durable: what goes wrong is left for the next time.
     fn maintain(&self) {
         let shared = &self.shared;
-        let (sealed_bytes, runs) = shared.log.peek(|tree| (tree.sealed_bytes(), tree.version.runs.len()));
+        let (sealed_bytes, newest, runs) = shared.log.peek(|tree| {
+            let newest = tree.sealed.last().map_or(0, |(segment, _)| segment.0);
+            (tree.sealed_bytes(), newest, tree.version.runs.len())
+        });
         if sealed_bytes >= shared.pace.flush {
             if shared.pace.in_background {
-                self.work_in_background();
+                // Once for each segment: where flushes fail, commits do not make it try again and again.
+                if self.asked_for.swap(newest, Ordering::Relaxed) != newest {
+                    self.work_in_background();
+                }
             } else {
                 shared.flush_if_due();
                 shared.pay();
