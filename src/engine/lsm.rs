@@ -8,6 +8,7 @@ pub(crate) mod flush;
 pub(crate) mod memtable;
 pub(crate) mod merge;
 pub(crate) mod plan;
+pub(crate) mod run;
 pub(crate) mod tables;
 pub(crate) mod tree;
 pub(crate) mod version;

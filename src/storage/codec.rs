@@ -44,6 +44,11 @@ pub(crate) fn head(bytes: &[u8]) -> u64 {
     }
 }
 
+/// How many bytes two strings begin with in common.
+pub(crate) fn shared_len(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
 /// Where the last byte is that is not zero; as fast as memory is compared.
 pub(crate) fn last_nonzero(bytes: &[u8]) -> Option<usize> {
     const ZEROS: [u8; 512] = [0; 512];

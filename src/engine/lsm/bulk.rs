@@ -15,8 +15,9 @@ use std::sync::Arc;
 
 use super::dictionary::Walks;
 use super::merge::{Merge, Source};
+use super::run::{LazyTable, Run};
 use super::tables::{self, Manner, Target};
-use super::version::{LazyTable, Run, merge_of_runs};
+use super::version::merge_of_runs;
 use crate::error::Result;
 use crate::storage::manifest::Manifest;
 use crate::storage::sstable::{StoredValue, file_name};
@@ -290,7 +291,7 @@ impl Loose {
     fn merge(&mut self, goes_on: &dyn Fn() -> bool) -> Result<()> {
         let open =
             |table: &TableMeta| Arc::new(LazyTable::new(RunTable::whole(table.clone()), self.place.clone()));
-        let runs: Vec<Run> = self.runs.iter().map(|run| Run(run.iter().map(open).collect())).collect();
+        let runs: Vec<Run> = self.runs.iter().map(|run| run.iter().map(open).collect()).collect();
         let runs: Vec<&Run> = runs.iter().collect();
         let merged = self.write_tables(&|after| merge_of_runs(&runs, after), goes_on)?;
         let before = std::mem::replace(&mut self.runs, vec![merged]);

@@ -25,8 +25,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::plan::{Occasion, plan};
+use super::run::{LazyTable, Run};
 use super::tables::{self, Manner, Target, Written};
-use super::version::{LazyTable, Run, Version, merge_of_runs};
+use super::version::{Version, merge_of_runs};
 use crate::engine::Progress;
 use crate::engine::wal_engine::{Maintenance, Memory};
 use crate::error::{Error, Result};
@@ -131,7 +132,7 @@ impl State {
 
     /// The merge of the oldest run with itself, if that would change it.
     fn merge_of_oldest(&self) -> Result<Option<Merging>> {
-        for table in self.version.runs.last().into_iter().flat_map(|run| &run.0) {
+        for table in self.version.runs.last().into_iter().flat_map(Run::tables) {
             if self.is_outdated(table)? {
                 return Ok(Some(Merging { below: 0, count: 1 }));
             }
@@ -166,7 +167,7 @@ impl State {
         let mut dead = HashSet::new();
         for (age, run) in self.version.runs.iter().enumerate().rev() {
             let older = &self.version.runs[age + 1..];
-            for table in run.0.iter().filter(|table| is_dead(&table.listed().table, self.expired_by)) {
+            for table in run.tables().iter().filter(|table| is_dead(&table.listed().table, self.expired_by)) {
                 let mut below = older.iter().flat_map(|run| run.overlapping(table));
                 if below.all(|older| dead.contains(&older.listed().table.id)) {
                     dead.insert(table.listed().table.id);
@@ -285,7 +286,7 @@ impl Slice<'_> {
         let (mut runs, mut oldest) = (Vec::new(), Vec::new());
         for (number, run) in self.newer.iter().enumerate() {
             let mut others = Vec::new();
-            for table in &run.0 {
+            for table in run.tables() {
                 let goes_to = if self.is_alone(number, table)? { &mut oldest } else { &mut others };
                 goes_to.push(table.listed().clone());
             }
@@ -294,7 +295,7 @@ impl Slice<'_> {
         if oldest.is_empty() {
             return Ok(None);
         }
-        oldest.extend(self.oldest.0.iter().map(|table| table.listed().clone()));
+        oldest.extend(self.oldest.tables().iter().map(|table| table.listed().clone()));
         oldest.sort_by(|a, b| a.smallest().cmp(b.smallest()));
         runs.retain(|run| !run.is_empty());
         runs.push(oldest);
@@ -316,7 +317,7 @@ impl Slice<'_> {
     }
 
     fn split(&self) -> Result<Split<'_>> {
-        let tables = &self.oldest.0;
+        let tables = self.oldest.tables();
         let first = self.newer.iter().filter_map(Run::smallest).min();
         let end = self.newer.iter().filter_map(Run::largest).max();
         let (from, to) = match first.zip(end) {
@@ -327,14 +328,14 @@ impl Slice<'_> {
             None => self.first_outdated()?,
         };
         let to = to.max(from);
-        let touched = Run(tables[from..to].to_vec());
+        let touched = tables[from..to].iter().cloned().collect();
         Ok(Split { before: &tables[..from], touched, behind: &tables[to..], end })
     }
 
     /// The first tables of the oldest run that would be others if they were written anew, as many as make a slice.
     fn first_outdated(&self) -> Result<(usize, usize)> {
         let (mut from, mut to, mut bytes) = (0, 0, 0);
-        for (number, table) in self.oldest.0.iter().enumerate() {
+        for (number, table) in self.oldest.tables().iter().enumerate() {
             let is_outdated = self.state.is_outdated(table)?;
             if to > 0 && (!is_outdated || bytes >= self.state.manner.slice) {
                 break;
@@ -388,7 +389,7 @@ fn total_bytes(runs: &[Vec<RunTable>]) -> u64 {
 /// What is left of a run once everything up to `key` is in other tables.
 fn behind(run: &Run, key: &Key) -> Result<Vec<RunTable>> {
     let mut left = Vec::new();
-    for table in &run.0 {
+    for table in run.tables() {
         left.extend(table.behind(key)?);
     }
     Ok(left)

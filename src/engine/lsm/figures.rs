@@ -1,6 +1,7 @@
 //! Figures about the runs of a version, for `.stats`.
 
-use super::version::{LazyTable, Run, Version};
+use super::run::{LazyTable, Run};
+use super::version::Version;
 use crate::engine::Level;
 
 /// The runs, newest first.
@@ -9,9 +10,9 @@ pub(crate) fn levels(version: &Version) -> Vec<Level> {
 }
 
 fn level(run: &Run) -> Level {
-    let sum = |figure: fn(&LazyTable) -> u64| run.0.iter().map(|table| figure(table)).sum();
+    let sum = |figure: fn(&LazyTable) -> u64| run.tables().iter().map(|table| figure(table)).sum();
     Level {
-        tables: run.0.len() as u64,
+        tables: run.tables().len() as u64,
         entries: run.entries(),
         tombstones: sum(|table| table.listed().share(table.listed().table.tombstones)),
         bytes: run.bytes(),

@@ -2,7 +2,7 @@
 
 use super::dictionary::{Samples, Walks};
 use super::merge::Source;
-use super::version::{LazyTable, Run};
+use super::run::{LazyTable, Run};
 use crate::engine::wal_engine::is_missing;
 use crate::error::{Error, Result};
 use crate::storage::sstable::{Change, MAX_DICTIONARY_LEN, StoredValue, TableWriter, file_name};

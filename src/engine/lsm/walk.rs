@@ -2,7 +2,7 @@
 
 use super::memtable::MemtableWalk;
 use super::merge::Source;
-use super::version::RunWalk;
+use super::run::RunWalk;
 use crate::engine::KeyCursor;
 use crate::error::Result;
 use crate::storage::sstable::{Change, StoredValue};

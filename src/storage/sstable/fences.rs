@@ -27,7 +27,7 @@
 use super::blocks::Body;
 use super::page::Page;
 use super::{Checked, Damage, partition_point};
-use crate::storage::codec::head;
+use crate::storage::codec::{head, shared_len};
 
 /// Bytes of a separator at most: what bounds the memory of a writer.
 const MAX_SEPARATOR_LEN: usize = 256;
@@ -87,11 +87,6 @@ impl FenceBuilder {
         bytes.extend_from_slice(&self.separators);
         (bytes, FenceSection { start, count, separators_len: self.separators.len(), shared })
     }
-}
-
-/// How many bytes two strings begin with in common.
-fn shared_len(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 /// The fences of a table.

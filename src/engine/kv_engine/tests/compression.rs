@@ -13,7 +13,7 @@ fn with(disk: &SimFs, compression: Compression) -> Arc<KvEngine> {
 /// The tables of the oldest run: how many, how many bytes, and whether each of them packs.
 fn oldest(engine: &KvEngine) -> (usize, u64, Vec<bool>) {
     engine.shared.log.peek(|tree| {
-        let tables = &tree.version.runs.last().unwrap().0;
+        let tables = tree.version.runs.last().unwrap().tables();
         let bytes = tables.iter().map(|table| table.listed().table.len).sum();
         (tables.len(), bytes, tables.iter().map(|table| table.open().unwrap().packs()).collect())
     })
@@ -77,7 +77,7 @@ fn what_was_not_packed_is_not_moved_into_the_oldest_run_but_merged() {
         }
         bulk.commit().unwrap();
     }
-    let loaded = engine.shared.log.peek(|tree| tree.version.runs.last().unwrap().0.len());
+    let loaded = engine.shared.log.peek(|tree| tree.version.runs.last().unwrap().tables().len());
     let right = engine.shared.log.merge().unwrap();
     let manner = Manner { compression: Compression::Lz4, ..MANNER };
     while compact::merge_slice(&right, Occasion::LEISURE, manner, &mut || true).unwrap() {}
