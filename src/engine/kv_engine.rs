@@ -10,12 +10,12 @@
 //! a table, names it in the manifest and lets the log begin behind it. Runs are merged as [`plan`](lsm::plan) decides, in
 //! [slices](lsm::compact) each of which is worth something by itself.
 //!
-//! Both are the work of a thread, which is started, or woken, when there is enough to flush, or when the handle is opened and finds
-//! something to merge, and ends when nothing is due. While nobody writes, and where enough was walked over, it also merges what
-//! is not due but makes reads faster. While it merges it flushes, too: nobody waits for a merge. Where it falls behind, or
-//! where there is to be no thread, a writer does the work itself, a piece at a time. A handle that is closed gives up the slice
-//! it is at, flushes a log that would take the next process long to read, and pays for what it flushed with slices of what
-//! there is to merge: so a database that only short-lived processes write to is kept in shape as well.
+//! Both are the work of a thread, which is started, or woken, when there is enough to flush, or when the handle is opened and
+//! finds something to merge, and ends when nothing is due. While nobody writes, and where enough was walked over, it also
+//! merges what is not due but makes reads faster. While it merges it flushes, too: nobody waits for a merge. Where it falls
+//! behind, or where there is to be no thread, a writer does the work itself, a piece at a time. A handle that is closed gives
+//! up the slice it is at, flushes a log that would take the next process long to read, and pays for what it flushed with
+//! slices of what there is to merge: so a database that only short-lived processes write to is kept in shape as well.
 //!
 //! Opening reads the manifest and the log behind it, never a table: tables are opened when they are first read. When a
 //! table is gone because another process merged it, the handle takes up the manifest and looks again.
