@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::*;
 use crate::db::Db;
 use crate::error::Error;
-use crate::storage::fs::sim::{SimFs, SimProcess};
+use crate::storage::fs::sim::{self, Call, SimFs, SimProcess};
 use crate::types::{Direction, KeyRange};
 
 fn open(disk: &SimFs) -> Arc<KvEngine> {
@@ -58,27 +58,59 @@ fn a_handle_that_is_closed_after_much_writing_leaves_a_short_log() {
     assert_eq!(open(&disk).stats().unwrap().keys, 400);
 }
 
+/// Sealed memtables are flushed in the background when they are as large as that, and nobody looks for itself.
+const FLUSH: u64 = 100_000;
+
+fn open_with_background(disk: &SimFs) -> Arc<KvEngine> {
+    let lengths = Pace { first_segment: 8 << 10, full_segment: 32 << 10, ..Pace::USUAL };
+    let pace = Pace { flush: FLUSH, most_sealed: u64::MAX, pause: Duration::from_hours(1), ..lengths };
+    open_with(disk.process(), &Options { pace, ..Options::new() })
+}
+
+fn is_flush_due(engine: &KvEngine) -> bool {
+    engine.shared.log.peek(|tree| tree.sealed_bytes() >= FLUSH)
+}
+
+fn write_until_a_flush_is_due(engine: &KvEngine, db: &Db) {
+    while !is_flush_due(engine) {
+        db.set("k", vec![7; 5_000]).unwrap();
+    }
+}
+
 /// Whoever makes a flush due wakes the background, however long it meant to wait.
 #[test]
 fn the_background_flushes_whatever_is_due_while_others_write() {
-    let flush = 100_000;
-    let lengths = Pace { first_segment: 8 << 10, full_segment: 32 << 10, ..Pace::USUAL };
-    let pace = Pace { flush, most_sealed: u64::MAX, pause: Duration::from_hours(1), ..lengths };
-    let engine = open_with(SimFs::new().process(), &Options { pace, ..Options::new() });
-    let is_due = || engine.shared.log.peek(|tree| tree.sealed_bytes() >= flush);
+    let engine = open_with_background(&SimFs::new());
     let db = Db::from_engine(engine.clone());
-    for round in 0..10_u8 {
-        while !is_due() {
-            db.set("k", vec![round; 5_000]).unwrap();
-        }
+    for round in 0..10 {
+        write_until_a_flush_is_due(&engine, &db);
         let begun = Instant::now();
-        while is_due() {
+        while is_flush_due(&engine) {
             assert!(begun.elapsed() < Duration::from_mins(2), "round {round} is not flushed");
             std::thread::sleep(Duration::from_millis(1));
             db.set("k", "").unwrap();
         }
     }
     engine.close();
+}
+
+#[test]
+fn a_flush_that_can_not_be_made_is_not_tried_at_every_commit() {
+    let disk = SimFs::new();
+    let (engine, other) = (open_with_background(&disk), open(&disk));
+    let db = Db::from_engine(engine.clone());
+    let right = other.shared.log.maintain().unwrap();
+    write_until_a_flush_is_due(&engine, &db);
+    disk.reset_calls();
+    for _ in 0..100 {
+        db.set("k", "").unwrap();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let is_try = |call: &Call| matches!(call.op, sim::Op::TryLock(_)) && call.path.ends_with("MAINT");
+    let tries = disk.log().iter().filter(|call| is_try(call)).count();
+    assert!(tries <= 10, "{tries}");
+    assert!(is_flush_due(&engine));
+    drop(right);
 }
 
 #[test]
