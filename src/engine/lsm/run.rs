@@ -107,8 +107,8 @@ pub(crate) struct Run {
     /// What all keys begin with.
     shared: Key,
     /// The heads of each table's bounds.
-    smallest: Vec<u64>,
-    largest: Vec<u64>,
+    smallest_heads: Vec<u64>,
+    largest_heads: Vec<u64>,
 }
 
 impl FromIterator<Arc<LazyTable>> for Run {
@@ -120,7 +120,7 @@ impl FromIterator<Arc<LazyTable>> for Run {
         let head_of = |bound: &Key| head(bound.get(run.shared.len()..).unwrap_or_default());
         let of_both =
             |table: &Arc<LazyTable>| (head_of(table.listed.smallest()), head_of(table.listed.largest()));
-        (run.smallest, run.largest) = run.tables.iter().map(of_both).unzip();
+        (run.smallest_heads, run.largest_heads) = run.tables.iter().map(of_both).unzip();
         run
     }
 }
@@ -134,11 +134,11 @@ impl Run {
     #[inline]
     pub(crate) fn table_for(&self, key: &[u8]) -> Option<&Arc<LazyTable>> {
         let head = head(key.strip_prefix(&self.shared[..])?);
-        let mut at = self.largest.partition_point(|&largest| largest < head);
-        if self.largest.get(at) == Some(&head) {
+        let mut at = self.largest_heads.partition_point(|&largest| largest < head);
+        if self.largest_heads.get(at) == Some(&head) {
             at += Self::ending_before(key, &self.tables[at..]);
         }
-        let (table, &smallest) = self.tables.get(at).zip(self.smallest.get(at))?;
+        let (table, &smallest) = self.tables.get(at).zip(self.smallest_heads.get(at))?;
         let begins_before = smallest < head || smallest == head && table.listed.smallest()[..] <= *key;
         begins_before.then_some(table)
     }
