@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::types::{Compression, EngineKind, SyncMode};
 
-/// How much an engine does at once, in bytes.
+/// How much an engine does at once, in bytes, and whether and when on a thread of its own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
     /// The first segment of a log is small, so that the first write to a new database is quick.

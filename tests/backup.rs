@@ -100,7 +100,6 @@ fn what_is_in_the_way_is_named_and_left_alone() {
     sandbox.run(&["backup"]).expect("", 2);
 }
 
-/// A writer keeps two keys equal in every batch; each backup is of one moment, and killed ones leave a whole one.
 /// Raises a flag when it is dropped.
 struct Stop<'a>(&'a AtomicBool);
 
@@ -110,6 +109,7 @@ impl Drop for Stop<'_> {
     }
 }
 
+/// A writer keeps two keys equal in every batch; each backup is of one moment, and killed ones leave a whole one.
 #[test]
 fn backups_while_others_write_and_die_are_whole() {
     let sandbox = Sandbox::new();

@@ -106,9 +106,9 @@ pub(super) const SPECS: &[Spec] = &[
         name: ".compact",
         group: Group::Database,
         summary: "rewrite the files without what is outdated",
-        details: "Rewrites the files so that they hold live data only, packed as the setting `compression` says. Other processes go on reading and writing meanwhile; \
-                  when it is interrupted nothing is lost, and the room that it gave back by then stays free. On a terminal a \
-                  line shows how far it is, and Ctrl-C stops it.",
+        details: "Rewrites the files so that they hold live data only, packed as the setting `compression` says. Other \
+                  processes go on reading and writing meanwhile; when it is interrupted nothing is lost, and the room that it \
+                  gave back by then stays free. On a terminal a line shows how far it is, and Ctrl-C stops it.",
         reply: "the size before and after; on a terminal what was saved",
         examples: &[Example { line: ".compact", output: "" }],
         ..PLAIN

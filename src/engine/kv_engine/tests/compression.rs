@@ -1,4 +1,4 @@
-//! Packing the values of the oldest run.
+//! Packing values: in what is written, in what is compacted or repaired, and what dictionaries hold.
 
 use super::*;
 use crate::engine::repair::repair;
